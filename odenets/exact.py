@@ -1,0 +1,79 @@
+"""Exact numbers: what may stand in a scheme, and the small linear algebra the schemes need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import sympy
+
+from .errors import SchemeError
+
+Entries = Sequence[Sequence[Any]]
+
+
+def exact(value: Any, where: str = "coefficient") -> sympy.Expr:
+    """``value`` as an exact sympy number or expression.
+
+    Takes int, Fraction, a string such as ``"1/4"``, or a sympy expression (free symbols are
+    learnable coefficients). A float is refused: 0.333 is not 1/3, and a scheme whose order is
+    derived from its entries would silently become one of order 0.
+
+    Raises:
+        SchemeError: for a float, a NaN, an infinity, or anything that is not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, Fraction, str, sympy.Expr)):
+        raise SchemeError(
+            f"{where}: got {value!r} of type {type(value).__name__}, expected an exact entry; "
+            'write an int, a Fraction, a string such as "1/3", or a sympy expression'
+        )
+    try:
+        number = sympy.Rational(value) if isinstance(value, str) else sympy.sympify(value)
+    except (TypeError, ValueError) as error:
+        raise SchemeError(f"{where}: got {value!r}, expected a fraction such as '1/3'") from error
+    if number.has(sympy.nan, sympy.oo, sympy.zoo, sympy.Float, sympy.I):
+        raise SchemeError(f"{where}: got {value!r}, expected a finite, real, exact entry")
+    return number
+
+
+def exact_matrix(entries: Entries | sympy.MatrixBase, where: str) -> sympy.ImmutableDenseMatrix:
+    """``entries`` (rows of equal length) as an immutable exact matrix."""
+    rows = entries.tolist() if isinstance(entries, sympy.MatrixBase) else [list(row) for row in entries]
+    if not rows or any(len(row) != len(rows[0]) for row in rows) or not rows[0]:
+        raise SchemeError(
+            f"{where}: got rows of lengths {[len(row) for row in rows]}, expected at least one row, "
+            "all of one length"
+        )
+    return sympy.ImmutableDenseMatrix(
+        [[exact(x, f"{where}[{i}][{j}]") for j, x in enumerate(row)] for i, row in enumerate(rows)]
+    )
+
+
+def is_zero(value: Any) -> bool:
+    """Whether an exact number or expression is identically zero."""
+    if not isinstance(value, sympy.Expr):
+        return bool(value == 0)
+    if value.is_Rational:
+        return bool(value == 0)
+    return bool(sympy.simplify(sympy.cancel(value)) == 0)
+
+
+def rational(value: Any, where: str) -> sympy.Rational:
+    """A user's number for a symbol as an exact rational; a float is read as its shortest decimal."""
+    try:
+        number = sympy.Rational(str(value) if isinstance(value, float) else value)
+    except (TypeError, ValueError) as error:
+        raise SchemeError(f"{where}: got {value!r}, expected a finite real number") from error
+    if number.has(sympy.nan, sympy.oo, sympy.zoo):
+        raise SchemeError(f"{where}: got {value!r}, expected a finite real number")
+    return number
+
+
+def independent_rows(matrix: sympy.MatrixBase, order: Sequence[int]) -> list[int]:
+    """Indices of linearly independent rows, taken greedily in the given order."""
+    chosen: list[int] = []
+    for row in order:
+        if matrix.extract([*chosen, row], list(range(matrix.cols))).rank() == len(chosen) + 1:
+            chosen.append(row)
+    return chosen

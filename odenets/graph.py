@@ -1,0 +1,34 @@
+"""The graph of a scheme's stages: stage i depends on stage j where A[i, j] is not zero."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+
+import sympy
+
+
+def _dependencies(A: sympy.MatrixBase) -> dict[int, list[int]]:
+    return {i: [j for j in range(A.cols) if A[i, j] != 0] for i in range(A.rows)}
+
+
+def stage_order(A: sympy.MatrixBase) -> tuple[int, ...] | None:
+    """Stages so that each comes after those it depends on, or None where A's graph has a cycle."""
+    try:
+        return tuple(TopologicalSorter(_dependencies(A)).static_order())
+    except CycleError:
+        return None
+
+
+def strongly_connected(A: sympy.MatrixBase) -> list[set[int]]:
+    """Groups of stages that depend on each other; a group of one is solved by itself."""
+    reach = {i: set(js) for i, js in _dependencies(A).items()}
+    for via in reach:
+        for i in reach:
+            if via in reach[i]:
+                reach[i] |= reach[via]
+    groups: list[set[int]] = []
+    for i in reach:
+        group = {i} | {j for j in reach[i] if i in reach[j]}
+        if group not in groups:
+            groups.append(group)
+    return groups

@@ -1,0 +1,32 @@
+"""A scheme as text: the Butcher tableau of a one-step scheme, else the blocks of the method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .scheme import Scheme
+
+
+def render(scheme: Scheme) -> str:
+    """c | A over b for a one-step scheme; [A U; B V] with the nodes in front otherwise."""
+    left = [[str(c)] for c in scheme.nodes] + [[""]] * scheme.carried
+    upper = [[str(x) for x in row] for row in scheme.A.tolist()]
+    lower = [[str(x) for x in row] for row in scheme.B.tolist()]
+    blocks = [left, upper + lower]
+    if scheme.carried > 1 or scheme.V[0, 0] != 1:
+        blocks.append([[str(x) for x in row] for row in scheme.U.tolist() + scheme.V.tolist()])
+    widths = [[max(len(row[j]) for row in block) for j in range(len(block[0]))] for block in blocks]
+    lines = []
+    for i in range(scheme.stages + scheme.carried):
+        if i == scheme.stages:
+            lines.append("-+-".join("-" * (sum(w) + 2 * (len(w) - 1)) for w in widths))
+        cells = (
+            "  ".join(x.rjust(w) for x, w in zip(block[i], width, strict=True))
+            for block, width in zip(blocks, widths, strict=True)
+        )
+        lines.append(" | ".join(cells).rstrip())
+    head = f"{scheme.name}: order {scheme.order}, {scheme.structure}, stages {scheme.stages}"
+    if scheme.symbols:
+        head += ", learnable " + ", ".join(map(str, scheme.symbols))
+    return "\n".join([head, *lines])
