@@ -9,7 +9,8 @@ REFERENCES = {
     "chang2018": "B. Chang et al. (2018), Reversible Architectures for Arbitrarily Deep Residual Neural Networks",
     "lu2018": "Y. Lu, A. Zhong, Q. Li, B. Dong (2018), Beyond Finite Layer Neural Networks",
     "sander2021": "M. E. Sander, P. Ablin, M. Blondel, G. Peyre (2021), Momentum Residual Neural Networks",
-    "zerosnet2022": "L. Chen, L. Jin, M. Shang (2022), Zero Stability Well Predicts Performance of Convolutional Neural Networks",
+    "zerosnet2022": "L. Chen, L. Jin, M. Shang (2022), Zero Stability Well Predicts Performance of "
+    "Convolutional Neural Networks",
 }
 
 

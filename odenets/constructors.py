@@ -29,10 +29,12 @@ def runge_kutta(
 
     Args:
         name: name of the scheme.
-        A: the s x s matrix; b: the s weights.
+        A: the s x s matrix.
+        b: the s weights.
         c: the nodes, if at hand: they are checked against the row sums of A, never trusted (a
             published Gauss tableau with both nodes equal is of order 1 on u' = cos(t) u).
-        reference: key of the bibliography or free text; init: see :class:`Scheme`.
+        reference: key of the bibliography, or free text.
+        init: ranges of the learnable coefficients, see :class:`Scheme`.
 
     Raises:
         SchemeError: A not square, b or c of another length, a node that is not its row's sum,
@@ -76,9 +78,11 @@ def multistep(
 
     Args:
         name: name of the scheme.
-        a: factors of u_n, u_{n-1}, ...; b: factors of h f(u_n), h f(u_{n-1}), ...
+        a: factors of u_n, u_{n-1}, ...
+        b: factors of h f(u_n), h f(u_{n-1}), ...
         b_next: factor of h f(u_{n+1}); not 0 makes the scheme implicit.
-        reference: key of the bibliography or free text; init: see :class:`Scheme`.
+        reference: key of the bibliography, or free text.
+        init: ranges of the learnable coefficients, see :class:`Scheme`.
 
     Adams-Bashforth 2 is ``a=[1], b=["3/2", "-1/2"]``; LM (Lu et al. 2018) ``a=[1 - k, k], b=[1]``.
     The carried values are u_n, u_{n-1}, ... and h f(u_{n-1}), h f(u_{n-2}), ...
@@ -91,10 +95,11 @@ def multistep(
     past_u = [exact(x, f"{name}.a[{j}]") for j, x in enumerate(a)]
     past_f = [exact(x, f"{name}.b[{j}]") for j, x in enumerate(b)]
     new = exact(b_next, f"{name}.b_next")
-    return Scheme(name, *_multistep_matrices(past_u, past_f, new), reference=reference, init=init or {})
+    A, U, B, V = _multistep_matrices(past_u, past_f, new)
+    return Scheme(name, A, U, B, V, reference=reference, init=init or {})
 
 
-def _multistep_matrices(a: list[Any], b: list[Any], new: Any) -> tuple[list[list[Any]], ...]:
+def _multistep_matrices(a: list[Any], b: list[Any], new: Any) -> tuple[Any, Any, Any, Any]:
     """(A, U, B, V): one stage, at u_n or, for an implicit scheme, at u_{n+1}.
 
     The function of an implicit scheme's stage is f(u_{n+1}), so all of b is carried; an explicit

@@ -30,8 +30,8 @@ def exact(value: Any, where: str = "coefficient") -> sympy.Expr:
         )
     try:
         number = sympy.Rational(value) if isinstance(value, str) else sympy.sympify(value)
-    except (TypeError, ValueError) as error:
-        raise SchemeError(f"{where}: got {value!r}, expected a fraction such as '1/3'") from error
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise SchemeError(f"{where}: got {value!r}, expected a finite fraction such as '1/3'") from error
     if number.has(sympy.nan, sympy.oo, sympy.zoo, sympy.Float, sympy.I):
         raise SchemeError(f"{where}: got {value!r}, expected a finite, real, exact entry")
     return number
@@ -42,8 +42,7 @@ def exact_matrix(entries: Entries | sympy.MatrixBase, where: str) -> sympy.Immut
     rows = entries.tolist() if isinstance(entries, sympy.MatrixBase) else [list(row) for row in entries]
     if not rows or any(len(row) != len(rows[0]) for row in rows) or not rows[0]:
         raise SchemeError(
-            f"{where}: got rows of lengths {[len(row) for row in rows]}, expected at least one row, "
-            "all of one length"
+            f"{where}: got rows of lengths {[len(row) for row in rows]}, expected at least one row, all of one length"
         )
     return sympy.ImmutableDenseMatrix(
         [[exact(x, f"{where}[{i}][{j}]") for j, x in enumerate(row)] for i, row in enumerate(rows)]
@@ -63,7 +62,7 @@ def rational(value: Any, where: str) -> sympy.Rational:
     """A user's number for a symbol as an exact rational; a float is read as its shortest decimal."""
     try:
         number = sympy.Rational(str(value) if isinstance(value, float) else value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ZeroDivisionError) as error:
         raise SchemeError(f"{where}: got {value!r}, expected a finite real number") from error
     if number.has(sympy.nan, sympy.oo, sympy.zoo):
         raise SchemeError(f"{where}: got {value!r}, expected a finite real number")

@@ -22,13 +22,13 @@ def stage_order(A: sympy.MatrixBase) -> tuple[int, ...] | None:
 def strongly_connected(A: sympy.MatrixBase) -> list[set[int]]:
     """Groups of stages that depend on each other; a group of one is solved by itself."""
     reach = {i: set(js) for i, js in _dependencies(A).items()}
-    for via in reach:
-        for i in reach:
-            if via in reach[i]:
-                reach[i] |= reach[via]
+    for via in list(reach):  # Warshall's transitive closure
+        for stages in reach.values():
+            if via in stages:
+                stages |= reach[via]
     groups: list[set[int]] = []
-    for i in reach:
-        group = {i} | {j for j in reach[i] if i in reach[j]}
+    for i, stages in reach.items():
+        group = {i} | {j for j in stages if i in reach[j]}
         if group not in groups:
             groups.append(group)
     return groups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,8 @@ class Scheme:
         reference: key of :data:`odenets.bibliography.REFERENCES`, or free text.
         init: for each symbol the range its Parameters are drawn from, uniformly; symbols not
             named start in [-0.1, 0], as the paper's k_n does.
+        strict: refuse inconsistent coefficients. :meth:`substitute` turns it off, since a learned
+            coefficient may have any value: LM at k = 1/2 solves 3/2 u' = f.
 
     Everything else (nodes, order, error constant, starting values, reversibility) is derived.
     Equal entries make equal, hashable schemes.
@@ -53,13 +55,15 @@ class Scheme:
     V: sympy.ImmutableDenseMatrix
     reference: str = ""
     init: Any = ()
+    strict: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
-        for field in "AUBV":
-            object.__setattr__(self, field, exact_matrix(getattr(self, field), f"{self.name}.{field}"))
+        for block in "AUBV":
+            object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
         self._check_shapes()
         self._set_init()
-        self._check_consistency()
+        if self.strict:
+            self._check_consistency()
 
     # ------------------------------------------------------------------ shape
 
@@ -99,8 +103,8 @@ class Scheme:
         numbers = {known[key]: rational(value, f"{self.name}: {key}") for key, value in wanted.items()}
         label = ", ".join(f"{key}={value}" for key, value in sorted(numbers.items(), key=lambda item: str(item[0])))
         init = tuple(item for item in self.init if item[0] not in wanted)
-        matrices = [getattr(self, field).subs(numbers) for field in "AUBV"]
-        return Scheme(f"{self.name}({label})", *matrices, reference=self.reference, init=init)
+        A, U, B, V = (matrix.subs(numbers) for matrix in (self.A, self.U, self.B, self.V))
+        return Scheme(f"{self.name}({label})", A, U, B, V, self.reference, init, strict=False)
 
     # --------------------------------------------------------------- derived
 
@@ -119,7 +123,7 @@ class Scheme:
 
     @property
     def structure(self) -> str:
-        """"explicit", "diagonally implicit" (one stage at a time) or "fully implicit", from A's graph."""
+        """ "explicit", "diagonally implicit" (one stage at a time) or "fully implicit"."""
         if self.explicit:
             return "explicit"
         alone = all(len(group) == 1 for group in strongly_connected(self.A))
@@ -211,7 +215,7 @@ class Scheme:
     def _check_shapes(self) -> None:
         s, r = self.A.rows, self.V.rows
         expected = {"A": (s, s), "U": (s, r), "B": (r, s), "V": (r, r)}
-        got = {field: getattr(self, field).shape for field in "AUBV"}
+        got = {block: getattr(self, block).shape for block in "AUBV"}
         if got != expected:
             raise SchemeError(
                 f"{self.name}: got shapes {got}, expected {expected} for {s} stages (rows of A) "

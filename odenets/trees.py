@@ -7,7 +7,7 @@ Formulas: Hairer, Lubich & Wanner, Geometric Numerical Integration (2006), chapt
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -19,7 +19,7 @@ def vertices(tree: Tree) -> int:
     return 1 + sum(vertices(child) for child in tree)
 
 
-@lru_cache(maxsize=None)
+@cache
 def density(tree: Tree) -> int:
     """Density gamma(t): |t| times the product over the subtrees."""
     return vertices(tree) * prod(density(child) for child in tree)
@@ -30,7 +30,7 @@ def exact_weight(tree: Tree) -> Fraction:
     return Fraction(1, density(tree))
 
 
-@lru_cache(maxsize=None)
+@cache
 def trees_of_order(order: int) -> tuple[Tree, ...]:
     """All rooted trees with the given number of vertices (1, 1, 2, 4, 9, 20, 48, 115, ...)."""
     return tuple(_forests(order - 1, order - 1))
@@ -53,7 +53,7 @@ def tall(order: int) -> Tree:
     return () if order == 1 else (tall(order - 1),)
 
 
-@lru_cache(maxsize=None)
+@cache
 def rooted_cuts(tree: Tree) -> dict[Tree, Fraction]:
     """For each subtree that keeps the root: the sum over cuts of the exact flow on what is cut off.
 

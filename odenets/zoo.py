@@ -48,9 +48,7 @@ schemes = Zoo(
         runge_kutta("euler", A=[[0]], b=[1], reference="euler1768"),
         runge_kutta("midpoint", A=[[0, 0], ["1/2", 0]], b=[0, 1], reference="runge1895"),
         runge_kutta("heun", A=[[0, 0], [1, 0]], b=["1/2", "1/2"], reference="heun1900"),
-        runge_kutta(
-            "kutta3", A=[[0, 0, 0], ["1/2", 0, 0], [-1, 2, 0]], b=["1/6", "2/3", "1/6"], reference="kutta1901"
-        ),
+        runge_kutta("kutta3", A=[[0, 0, 0], ["1/2", 0, 0], [-1, 2, 0]], b=["1/6", "2/3", "1/6"], reference="kutta1901"),
         runge_kutta(
             "rk4",
             A=[[0, 0, 0, 0], ["1/2", 0, 0, 0], [0, "1/2", 0, 0], [0, 0, 1, 0]],

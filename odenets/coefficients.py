@@ -1,0 +1,76 @@
+"""The learnable coefficients of a network: one Parameter per free symbol and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import FieldError
+
+
+class Coefficients(nn.Module):
+    """Parameters ``<symbol>_<layer>`` of one network, e.g. ``k_3``.
+
+    Args:
+        init: (symbol, low, high) per symbol: Parameters start uniformly in [low, high].
+        layers: for each symbol's use, the layer numbers that have one.
+        shape: of each Parameter: () for a scalar, (C, 1, 1) for one per channel.
+        like: a tensor whose dtype and device they take.
+    """
+
+    def __init__(
+        self, init: Sequence[tuple[str, float, float]], layers: Sequence[int], shape: tuple[int, ...], like: Tensor
+    ) -> None:
+        super().__init__()
+        self._init = tuple(init)
+        self._names = {n: {symbol: f"{symbol}_{n}" for symbol, _, _ in init} for n in layers}
+        for names in self._names.values():
+            for name in names.values():
+                value = torch.empty(shape, dtype=like.dtype, device=like.device)
+                self.register_parameter(name, nn.Parameter(value))
+        self.reset()
+
+    def reset(self) -> None:
+        """Draw all of them anew, layer by layer."""
+        for names in self._names.values():
+            for symbol, low, high in self._init:
+                nn.init.uniform_(getattr(self, names[symbol]), low, high)
+
+    def at(self, n: int) -> dict[str, Tensor]:
+        """Symbol -> Parameter of layer n; empty where the layer has none."""
+        return {symbol: getattr(self, name) for symbol, name in self._names.get(n, {}).items()}
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for a torch optimiser that leave the learned coefficients undecayed.
+
+    Decay would pull k_n to 0, that is LM to a plain ResNet (or, in a code that stores 1 - k, to
+    the midpoint rule): it is a prior on the scheme, not on the weights.
+
+    Returns:
+        Two groups, ``weights`` with the given decay and ``coefficients`` with none; the second is
+        left out where the model has no learnable coefficients.
+    """
+    coefficients = {
+        id(p): p for module in model.modules() if isinstance(module, Coefficients) for p in module.parameters()
+    }
+    weights = [p for p in model.parameters() if id(p) not in coefficients]
+    groups: list[dict[str, Any]] = [{"name": "weights", "params": weights, "weight_decay": weight_decay}]
+    if coefficients:
+        groups.append({"name": "coefficients", "params": list(coefficients.values()), "weight_decay": 0.0})
+    return groups
+
+
+def check_shape(shape: Any) -> tuple[int, ...]:
+    """A coefficient shape as a tuple of positive ints."""
+    if not isinstance(shape, (tuple, list, torch.Size)) or not all(
+        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape
+    ):
+        raise FieldError(
+            f"coefficient_shape: got {shape!r}, expected a tuple such as () for a scalar "
+            "or (C, 1, 1) for one coefficient per channel"
+        )
+    return tuple(shape)

@@ -1,0 +1,5 @@
+"""Networks assembled from residual functions and schemes."""
+
+from .cifar import cifar_resnet
+
+__all__ = ["cifar_resnet"]

@@ -1,0 +1,203 @@
+"""ODENet: a residual function and a scheme put together as a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from .coefficients import Coefficients, check_shape
+from .errors import FieldError
+from .fields import Field, TimeField, as_field
+from .program import Program, compile_scheme, starting_scheme
+from .scheme import Scheme
+from .step import State, step
+from .zoo import as_scheme, schemes
+
+
+class ODENet(nn.Module):
+    """Residual blocks, or a function of time, advanced by any explicit scheme.
+
+    Args:
+        blocks: one nn.Module per layer, each mapping the state's shape to itself (the residual
+            function f_n, without the skip connection), or a :class:`TimeField`.
+        scheme: a :class:`Scheme` or a name of ``odenets.schemes``.
+        h: step size; 1, a residual network's, by default. A TimeField brings its own.
+        start: the one-step scheme of the starting steps of a multistep scheme. Default: euler for
+            layers (the plain residual step of Lu et al. 2018), for a TimeField the first one-step
+            scheme of the zoo whose order keeps the scheme's own.
+        shortcut: a module P for a first block that changes the shape: u_1 = P(u_0) + h f_0(u_0),
+            and the history is seeded with P(u_0), as at the stage transitions of Lu et al. 2018.
+        coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
+            (C, 1, 1) one per channel and layer.
+
+    Input and output: a floating-point tensor of any shape the blocks take. Learnable coefficients
+    are Parameters ``coefficients.<symbol>_<layer>``, in the blocks' dtype, drawn as the scheme
+    says (k_n of LM: U[-0.1, 0]); starting layers have none. Keep them out of weight decay with
+    :func:`odenets.parameter_groups`.
+
+    Raises:
+        SchemeError: an unknown or implicit scheme, h that is zero or not finite.
+        FieldError: blocks, input or options that do not fit; a block that changes the shape.
+    """
+
+    def __init__(
+        self,
+        blocks: Field | Iterable[nn.Module],
+        scheme: Scheme | str,
+        *,
+        h: float | None = None,
+        start: Scheme | str | None = None,
+        shortcut: nn.Module | None = None,
+        coefficient_shape: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.field = as_field(blocks)
+        self.scheme = as_scheme(scheme)
+        self.h = self._step_size(h)
+        self.shortcut = shortcut
+        if shortcut is not None and isinstance(self.field, TimeField):
+            raise FieldError("shortcut: got a module with a TimeField, expected one only where blocks are layers")
+        self.program = self.starting_program = compile_scheme(self.scheme, self.h)
+        if self.scheme.starting_values:
+            starter = default_starter(self.scheme, self.field) if start is None else as_scheme(start)
+            self.starting_program = compile_scheme(starting_scheme(self.scheme, starter), self.h)
+        if shortcut is not None:
+            self.transition_program = transition(self.scheme, self.h)
+        self.coefficients = self._make_coefficients(check_shape(coefficient_shape))
+
+    # -------------------------------------------------------------- structure
+
+    @property
+    def steps(self) -> int:
+        """Number of steps, that is of layers."""
+        return self.field.steps
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the residual function in one forward pass."""
+        return sum(self.program_of(n).evaluations for n in range(self.steps))
+
+    def program_of(self, n: int) -> Program:
+        """The program that step n runs: the scheme's own, or that of a starting or transition step."""
+        if n == 0 and self.shortcut is not None:
+            return self.transition_program
+        return self.starting_program if n < self.scheme.starting_values else self.program
+
+    def coefficients_at(self, n: int) -> dict[str, Tensor]:
+        """Symbol -> Parameter of layer n; empty for a layer without learnable coefficients."""
+        return self.coefficients.at(n)
+
+    def reset_coefficients(self) -> None:
+        """Draw the learnable coefficients anew from the scheme's initial ranges."""
+        self.coefficients.reset()
+
+    # ---------------------------------------------------------------- forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The solution after the last step; x is the state before the first."""
+        self._check_input(x)
+        state, first = self._enter(x)
+        for n in range(first, self.steps):
+            state = step(self.program_of(n), partial(self.field.call, n), state, self.coefficients.at(n))
+        return state[0]
+
+    def _enter(self, x: Tensor) -> tuple[State, int]:
+        """Carried values before the first regular step, and that step's number."""
+        if self.shortcut is None:
+            return seed(self.scheme, x), 0
+        u = self.shortcut(x)
+        # The one evaluation of this step is at x, not at the stage value P(x).
+        state = step(self.transition_program, partial(self._transition, x), self._transition_seed(u), {})
+        return (state if self.scheme.starting_values else seed(self.scheme, state[0])), 1
+
+    def _transition_seed(self, u: Tensor) -> State:
+        return seed(self.scheme, u) if self.scheme.starting_values else (u,)
+
+    def _transition(self, x: Tensor, stage: int, node: float, u: Tensor) -> Tensor:
+        value = self.field.evaluate(0, stage, node, x)
+        if value.shape != u.shape:
+            raise FieldError(
+                f"layer 0: got shapes {tuple(value.shape)} from the block and {tuple(u.shape)} from its shortcut, "
+                "expected the same"
+            )
+        return value
+
+    def _check_input(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            got = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+            raise FieldError(f"input: got {got}, expected a floating-point tensor")
+        own = reference_tensor(self)
+        if own is not None and own.device != x.device:
+            raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
+
+    # ----------------------------------------------------------- construction
+
+    def _step_size(self, h: float | None) -> float:
+        own = self.field.step_size
+        if own is None:
+            return 1.0 if h is None else float(h)
+        if h is not None:
+            raise FieldError(f"h: got {h} with a TimeField, expected none; its step size is (t1 - t0) / steps")
+        return own
+
+    def _make_coefficients(self, shape: tuple[int, ...]) -> Coefficients:
+        layers = [n for n in range(self.steps) if self.program_of(n).symbols]
+        like = reference_tensor(self)
+        return Coefficients(self.scheme.init, layers, shape, torch.empty(0) if like is None else like)
+
+    def extra_repr(self) -> str:
+        """Scheme, steps and step size."""
+        return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}"
+
+
+def seed(scheme: Scheme, u: Tensor) -> State:
+    """Carried values at the very start: u itself for a past solution, zero for a slope or a velocity."""
+    return tuple(
+        u if multiple == 1 else torch.zeros_like(u) if multiple == 0 else u * float(multiple)
+        for multiple in scheme.seeds
+    )
+
+
+def transition(scheme: Scheme, h: float) -> Program:
+    """The plain residual step P(u) + h f(u) of a layer that changes the shape.
+
+    It is the first starting step of a scheme that has any; otherwise what the scheme carries is
+    seeded after it, and the step carries the solution alone.
+    """
+    euler = schemes["euler"]
+    program = compile_scheme(starting_scheme(scheme, euler) if scheme.starting_values else euler, h)
+    if program.evaluations != 1:
+        raise FieldError(
+            f"shortcut: {scheme.name} needs {program.evaluations} evaluations to fill its history, expected 1; "
+            "a layer that changes the shape can be evaluated once only"
+        )
+    return program
+
+
+def default_starter(scheme: Scheme, field: Field) -> Scheme:
+    """Euler for layers; for a function of time a scheme whose starting error is of order h^p.
+
+    A one-step scheme of order p - 1 has local error O(h^p), which is all that a scheme of order p
+    asks of its starting values (Hairer, Norsett & Wanner 1993, III.4).
+    """
+    if not isinstance(field, TimeField):
+        return schemes["euler"]
+    fitting = (s for s in schemes.values() if s.carried == 1 and s.explicit and s.order >= scheme.order - 1)
+    found = next(fitting, None)
+    if found is None:
+        raise FieldError(f"{scheme.name}: no one-step scheme of order {scheme.order - 1} to start with; give start=")
+    return found
+
+
+def reference_tensor(module: nn.Module) -> Tensor | None:
+    """A floating-point parameter or buffer of the module, which tells its dtype and device."""
+    tensors = (*module.parameters(), *module.buffers())
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+
+
+def count_evaluations(model: nn.Module) -> int:
+    """Evaluations of residual functions in one forward pass, summed over the ODENets in ``model``."""
+    return sum(module.evaluations for module in model.modules() if isinstance(module, ODENet))

@@ -1,0 +1,78 @@
+"""One step of a compiled scheme: a pure function, carried values in, carried values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .program import Combine, Program
+from .rows import Learned, Op
+
+State = tuple[Tensor, ...]
+#: f(stage, node, y): the residual function of this step at stage value y and time t_n + node * h
+Function = Callable[[int, float, Tensor], Tensor]
+
+
+def step(program: Program, function: Function, state: State, learned: Mapping[str, Tensor]) -> State:
+    """Advance the carried values by one step.
+
+    Args:
+        program: the compiled scheme.
+        function: the residual function of this step; returns a tensor of its argument's shape.
+        state: the r carried values, the solution first, slopes and velocities without their factor h.
+        learned: value of each free symbol, of a shape that broadcasts with the state.
+
+    Neither ``state`` nor what ``function`` returns is written to.
+    """
+    slots = dict(enumerate(state))
+    for instruction in program.instructions:
+        if isinstance(instruction, Combine):
+            slots[instruction.slot] = _combine(instruction.ops, slots, len(state), learned)
+        else:
+            value = slots[instruction.source]
+            slots[instruction.slot] = function(instruction.stage, instruction.node, value)
+    return tuple(slots[i] for i in program.outputs)
+
+
+def _combine(ops: Sequence[Op], slots: Mapping[int, Tensor], carried: int, learned: Mapping[str, Tensor]) -> Tensor:
+    """Run one row. The buffer is written in place once it is a fresh one that a function has gone into."""
+    acc, owned = slots[ops[0][1]], False
+    for kind, slot, *rest in ops:
+        x = slots[slot]
+        if kind == "lerp":
+            acc = _lerp(x, slots[rest[0]], _value(rest[1], learned))
+            owned = slot >= carried or rest[0] >= carried
+        elif kind == "scale":
+            acc, owned = _scale(x, _value(rest[0], learned)), slot >= carried
+        elif kind == "add":
+            acc, owned = _add(acc, x, _value(rest[0], learned), owned), owned or slot >= carried
+    return acc
+
+
+def _value(coefficient: float | Learned, learned: Mapping[str, Tensor]) -> float | Tensor:
+    return coefficient(learned) if isinstance(coefficient, Learned) else coefficient
+
+
+def _cast(coefficient: Tensor, x: Tensor) -> Tensor:
+    # Under autocast the state is bf16 and the Parameter float32; a (C, 1, 1) one would promote the sum.
+    return coefficient if coefficient.dtype == x.dtype else coefficient.to(x.dtype)
+
+
+def _add(acc: Tensor, x: Tensor, c: float | Tensor, owned: bool) -> Tensor:
+    if isinstance(c, Tensor):
+        c = _cast(c, x)
+        return acc.addcmul_(x, c) if owned else torch.addcmul(acc, x, c)
+    return acc.add_(x, alpha=c) if owned else torch.add(acc, x, alpha=c)
+
+
+def _scale(x: Tensor, c: float | Tensor) -> Tensor:
+    return x * (_cast(c, x) if isinstance(c, Tensor) else c)
+
+
+def _lerp(x: Tensor, y: Tensor, c: float | Tensor) -> Tensor:
+    if x.dtype != y.dtype:  # a float32 seed beside a bf16 function; lerp, unlike add, does not promote
+        common = torch.promote_types(x.dtype, y.dtype)
+        x, y = x.to(common), y.to(common)
+    return torch.lerp(x, y, _cast(c, x) if isinstance(c, Tensor) else c)
