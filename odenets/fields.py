@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .errors import FieldError
@@ -21,6 +21,9 @@ class Field(nn.Module):
     def step_size(self) -> float | None:
         """Step size the field itself fixes, or None where ODENet's h counts."""
         return None
+
+    def prepare(self, stages: Sequence[int]) -> None:
+        """Told once how many stages each step evaluates, before the first one."""
 
     def evaluate(self, n: int, stage: int, node: float, x: Tensor) -> Tensor:
         """F of step n at stage value x, which stands for the solution at time t_n + node * h."""
@@ -41,9 +44,11 @@ class Field(nn.Module):
 class Layers(Field):
     """One module per step: f_n is ``blocks[n]``, at all stages of step n.
 
-    BatchNorm statistics: each stage normalises with its own batch, as it must in training, but
-    only the first stage of a step updates the running statistics, so that they are updated once
-    a step under every scheme.
+    BatchNorm: in training each stage normalises with its own batch, so each stage has its own
+    running statistics, updated once a step; the first stage's are the module's own. One set for
+    all stages was tried and rejected: whether it averages the stages or follows the first, no
+    stage sees in evaluation what it saw in training, and rk4 networks that had learned digits to
+    1 % erred on 77 % of them.
     """
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
@@ -52,27 +57,49 @@ class Layers(Field):
         if not len(self.layers):
             raise FieldError("blocks: got an empty list, expected one nn.Module per layer")
         self.steps = len(self.layers)
-        self._norms = [[m for m in block.modules() if isinstance(m, _BatchNorm)] for block in self.layers]
+        self.statistics = nn.ModuleDict()
+
+    def prepare(self, stages: Sequence[int]) -> None:
+        """Add running statistics for the later stages of each step."""
+        self.statistics = nn.ModuleDict(
+            {
+                f"{n}_{stage}": StageStatistics(block)
+                for n, block in enumerate(self.layers)
+                for stage in range(1, stages[n])
+                if any(True for _ in _statistics(block))
+            }
+        )
 
     def evaluate(self, n: int, stage: int, node: float, x: Tensor) -> Tensor:
         """f_n(x); the node is ignored, since a layer does not depend on time."""
-        if stage and self.training and self._norms[n]:
-            with _statistics_kept(self._norms[n]):
-                return self.layers[n](x)
-        return self.layers[n](x)
+        key = f"{n}_{stage}"
+        if key not in self.statistics:
+            return self.layers[n](x)
+        statistics = self.statistics[key]
+        assert isinstance(statistics, StageStatistics)
+        return functional_call(self.layers[n], statistics.named(), (x,))
 
 
-@contextmanager
-def _statistics_kept(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Leave the running statistics alone; momentum = 0 would still count the batch."""
-    tracked = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, value in zip(norms, tracked, strict=True):
-            norm.track_running_stats = value
+class StageStatistics(nn.Module):
+    """A second set of a block's BatchNorm statistics, for one stage. Buffers, so saved and moved along."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        # A buffer's name must not have a dot; the block's own names do.
+        self._names = {name: name.replace(".", "__") for name, _ in _statistics(block)}
+        for name, value in _statistics(block):
+            self.register_buffer(self._names[name], value.clone())
+
+    def named(self) -> dict[str, Tensor]:
+        """The statistics under the names that the block's own have."""
+        return {name: getattr(self, own) for name, own in self._names.items()}
+
+
+def _statistics(block: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Names and values of the BatchNorm statistics of a block."""
+    for prefix, module in block.named_modules():
+        if isinstance(module, _BatchNorm):
+            yield from module.named_buffers(prefix, recurse=False)
 
 
 class TimeField(Field):

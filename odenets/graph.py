@@ -25,7 +25,7 @@ def strongly_connected(A: sympy.MatrixBase) -> list[set[int]]:
     for via in list(reach):  # Warshall's transitive closure
         for stages in reach.values():
             if via in stages:
-                stages |= reach[via]
+                stages.update(reach[via])
     groups: list[set[int]] = []
     for i, stages in reach.items():
         group = {i} | {j for j in stages if i in reach[j]}

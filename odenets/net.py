@@ -66,6 +66,7 @@ class ODENet(nn.Module):
             self.starting_program = compile_scheme(starting_scheme(self.scheme, starter), self.h)
         if shortcut is not None:
             self.transition_program = transition(self.scheme, self.h)
+        self.field.prepare([self.program_of(n).evaluations for n in range(self.steps)])
         self.coefficients = self._make_coefficients(check_shape(coefficient_shape))
 
     # -------------------------------------------------------------- structure

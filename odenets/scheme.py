@@ -123,7 +123,7 @@ class Scheme:
 
     @property
     def structure(self) -> str:
-        """ "explicit", "diagonally implicit" (one stage at a time) or "fully implicit"."""
+        """Derived from the graph of A: explicit, diagonally implicit (one stage at a time) or fully implicit."""
         if self.explicit:
             return "explicit"
         alone = all(len(group) == 1 for group in strongly_connected(self.A))
