@@ -150,8 +150,9 @@ class Scheme:
     def error_constant(self) -> sympy.Expr:
         """C of the local error C z^(p+1) on u' = lambda u, z = h lambda, carried values exact.
 
-        For a linear multistep scheme this is C_{p+1} with alpha_k = 1 (Lambert 1973; Adams-Bashforth
-        2: 5/12); for a Runge-Kutta scheme the first term of exp(z) - R(z).
+        For a linear multistep scheme that carries past solutions and slopes this is C_{p+1} with
+        alpha_k = 1 (Lambert 1973; Adams-Bashforth 2: 5/12); for a Runge-Kutta scheme the first
+        term of exp(z) - R(z).
         """
         return derive_error_constant(self._series, self.order)
 

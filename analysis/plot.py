@@ -1,0 +1,182 @@
+"""Figures: stability regions, families of them, and the coefficients a network has learned.
+
+The one module of the package that needs matplotlib. Every function returns its Figure;
+:func:`save` writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from odenets import Scheme, SchemeError, as_scheme
+
+from .intervals import imaginary_interval, real_interval
+from .plot_coefficients import learned_coefficients
+from .region import Region
+from .region import stability_region as region_on_grid
+from .stability import stability_polynomial
+from .style import LINES, check_path, colours, legend_beside, new_axes, save, shades
+
+__all__ = ["check_path", "learned_coefficients", "save", "stability_family", "stability_region"]
+
+Ends = tuple[float, float]
+WIDEST: tuple[Ends, Ends] = ((-12.0, 4.0), (-8.0, 8.0))  # where the limits of a figure are looked for
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One region of a figure; ``cost`` divides h lambda."""
+
+    scheme: Scheme
+    label: str
+    colour: Any
+    cost: int = 1
+
+
+def stability_region(
+    schemes: Sequence[Scheme | str] | Scheme | str,
+    *,
+    re: Sequence[float] | None = None,
+    im: Sequence[float] | None = None,
+    resolution: int = 400,
+    scale: bool = False,
+    title: str = "Stability regions",
+) -> Figure:
+    """The stability regions of several schemes in one figure.
+
+    Args:
+        schemes: names or schemes with numbers for all their symbols.
+        re: ends of the figure along the real axis in units of h lambda; default: what the regions need.
+        im: the same along the imaginary axis.
+        resolution: grid points along each side.
+        scale: divide h lambda by the number of stages, so that schemes of equal cost compare.
+        title: heading of the figure.
+
+    A region without interior (leapfrog's) is drawn as the segment of the axis that it is; one that
+    coincides with an earlier one (heun's with midpoint's) is dashed over it.
+
+    Raises:
+        SchemeError: no scheme, a symbol without a value, an empty rectangle.
+    """
+    given = [schemes] if isinstance(schemes, (Scheme, str)) else list(schemes)
+    members = [as_scheme(scheme) for scheme in given]
+    curves = [
+        _Curve(scheme, scheme.name, colour, scheme.stages if scale else 1)
+        for scheme, colour in zip(members, colours(len(members)), strict=True)
+    ]
+    return _draw(curves, re, im, resolution, title=title, unit=r"h\lambda / s" if scale else r"h\lambda")
+
+
+def stability_family(
+    scheme: Scheme | str,
+    symbol_values: Mapping[str, Sequence[Any]],
+    *,
+    re: Sequence[float] | None = None,
+    im: Sequence[float] | None = None,
+    resolution: int = 400,
+) -> Figure:
+    """The stability regions of one scheme for several values of its symbols, e.g. ``{"k": [-0.5, 0, 0.5]}``.
+
+    Args:
+        scheme: a scheme, or a name of the zoo, with free symbols.
+        symbol_values: the values of each symbol; all combinations are drawn.
+        re: ends of the figure along the real axis in units of h lambda; default: what the regions need.
+        im: the same along the imaginary axis.
+        resolution: grid points along each side.
+
+    Raises:
+        SchemeError: a symbol the scheme does not have, or one without a value.
+    """
+    base = as_scheme(scheme)
+    choices = [dict(zip(symbol_values, choice, strict=True)) for choice in product(*symbol_values.values())]
+    curves = [
+        _Curve(base.substitute(choice), ", ".join(f"{name} = {value}" for name, value in choice.items()), shade)
+        for choice, shade in zip(choices, shades(len(choices)), strict=True)
+    ]
+    return _draw(curves, re, im, resolution, title=f"Stability regions of {base.name}", unit=r"h\lambda")
+
+
+def _draw(
+    curves: Sequence[_Curve],
+    re: Sequence[float] | None,
+    im: Sequence[float] | None,
+    resolution: int,
+    *,
+    title: str,
+    unit: str,
+) -> Figure:
+    if not curves:
+        raise SchemeError("stability region: got no scheme to draw, expected at least one")
+    own_re, own_im = _limits(curves) if re is None or im is None else (re, im)
+    x, y = tuple(own_re if re is None else re), tuple(own_im if im is None else im)
+    regions = [region_on_grid(c.scheme, _times(x, c.cost), _times(y, c.cost), resolution) for c in curves]
+    figure, axes = new_axes(*_size(x, y))
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.axvline(0, color="0.4", linewidth=0.8)
+    styles = _styles(curves)
+    for curve, region, style in zip(curves, regions, styles, strict=True):
+        _boundary(axes, curve, region, style)
+    axes.set(xlim=x, ylim=y, aspect="equal", title=title)
+    axes.set(xlabel=rf"Re$({unit})$", ylabel=rf"Im$({unit})$")
+    handles = [Line2D([], [], color=c.colour, linestyle=s) for c, s in zip(curves, styles, strict=True)]
+    legend_beside(axes, handles, [c.label for c in curves])
+    return figure
+
+
+def _styles(curves: Sequence[_Curve]) -> list[Any]:
+    """Solid, or dashed for a region or a colour that an earlier curve has already."""
+    regions = [(stability_polynomial(c.scheme), c.cost) for c in curves]
+    tints = [c.colour for c in curves]
+    earlier = [regions[:i].count(regions[i]) + tints[:i].count(tints[i]) for i in range(len(curves))]
+    return [LINES[count % len(LINES)] for count in earlier]
+
+
+def _boundary(axes: Axes, curve: _Curve, region: Region, style: Any) -> None:
+    """Fill max |zeta| < 1 lightly and draw its rim."""
+    if not (region.radius < 1 - 1e-6).any():
+        _segments(axes, curve)
+        return
+    x, y = region.re / curve.cost, region.im / curve.cost
+    radius = np.minimum(region.radius, 2.0)  # contours are interpolated: a pole next door would shift them
+    axes.contourf(x, y, radius, levels=[0, 1], colors=[curve.colour], alpha=0.12)
+    axes.contour(x, y, radius, levels=[1], colors=[curve.colour], linewidths=1.8, linestyles=[style])
+
+
+def _segments(axes: Axes, curve: _Curve) -> None:
+    """What a region without interior covers of the axes."""
+    up, left = (min(float(f(curve.scheme)), 1e3) / curve.cost for f in (imaginary_interval, real_interval))
+    axes.plot([0, 0], [-up, up], color=curve.colour, linewidth=3, solid_capstyle="butt")
+    axes.plot([-left, 0], [0, 0], color=curve.colour, linewidth=3, solid_capstyle="butt")
+
+
+def _times(ends: Sequence[float], factor: float) -> tuple[float, ...]:
+    return tuple(end * factor for end in ends)
+
+
+def _size(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Inches that a picture with equal axes needs, the legend beside it."""
+    ratio = (x[1] - x[0]) / (y[1] - y[0])
+    width = min(5.2, max(2.5, 5.0 * ratio))
+    return width + 2.3, min(width / ratio, 6.0) + 0.9
+
+
+def _limits(curves: Sequence[_Curve]) -> tuple[Ends, Ends]:
+    """A rectangle around all regions, as far as they lie within the widest one."""
+    left, right, top = -1.0, 0.3, 1.0
+    for curve in curves:
+        coarse = region_on_grid(curve.scheme, *WIDEST, resolution=161)
+        rows, columns = np.nonzero(coarse.stable)
+        if len(rows):
+            left = min(left, coarse.re[columns.min()] / curve.cost)
+            right = max(right, coarse.re[columns.max()] / curve.cost)
+            top = max(top, coarse.im[rows.max()] / curve.cost)
+    margin = 0.08 * max(right - left, 2 * top)
+    return (left - margin, right + margin), (-top - margin, top + margin)

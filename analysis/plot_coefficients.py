@@ -1,0 +1,135 @@
+"""The figure of the learned coefficients over the layers, in the manner of Lu et al. (2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from odenets import FieldError
+
+from .coefficients import LearnedCoefficient
+from .style import colours, legend_beside, line_styles, new_axes
+
+Record = LearnedCoefficient | Mapping[str, Any]
+Run = Sequence[Record]
+Plain = Sequence[Mapping[str, Any]]
+
+
+def learned_coefficients(
+    records_by_label: Mapping[str, Run | Sequence[Run]], *, symbol: str | None = None, limit: float | None = -1.0
+) -> Figure:
+    """k_n over the layer n: one colour a label, vertical dashed lines at the stage transitions.
+
+    Args:
+        records_by_label: for each label (say "LM-ResNet-56") the records of
+            :func:`analysis.learned_coefficients`, or the dicts they become in JSON; a list of such
+            lists is several seeds: each drawn faintly, their mean strongly.
+        symbol: which coefficient to draw; default: the only one there is.
+        limit: the value below which the scheme is not zero-stable, shaded; -1 is LM's, None
+            draws none.
+
+    Values per channel are drawn as their mean, with a band from the smallest to the largest.
+
+    Raises:
+        FieldError: no records, several symbols and none chosen, seeds whose layers differ.
+    """
+    runs = {label: [_as_dicts(run) for run in _as_runs(given)] for label, given in records_by_label.items()}
+    chosen = _choose_symbol(runs, symbol)
+    figure, axes = new_axes(7.5, 4.2)
+    labels = list(runs)
+    tints = colours(len(labels))
+    for label, colour, style in zip(labels, tints, line_styles(len(labels)), strict=True):
+        _draw_label(axes, label, [[r for r in run if r["symbol"] == chosen] for run in runs[label]], colour, style)
+    _mark_transitions(axes, runs, tints)
+    _mark_limit(axes, limit)
+    axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
+    axes.set(xlabel="layer $n$", ylabel=f"learned ${chosen}_n$", title=f"Learned coefficients ${chosen}_n$")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_beside(axes, *axes.get_legend_handles_labels())
+    return figure
+
+
+def _as_runs(given: Any) -> list[Run]:
+    """One run or several as several."""
+    runs = list(given)
+    return runs if runs and isinstance(runs[0], (list, tuple)) else [runs]
+
+
+def _as_dicts(run: Run) -> Plain:
+    return [record.as_dict() if isinstance(record, LearnedCoefficient) else record for record in run]
+
+
+def _choose_symbol(runs: Mapping[str, Sequence[Plain]], symbol: str | None) -> str:
+    found = sorted({record["symbol"] for group in runs.values() for run in group for record in run})
+    empty = [label for label, group in runs.items() if not all(group)]
+    if not found or empty:
+        raise FieldError(
+            f"learned coefficients: got no records for {empty or 'any label'}, expected at least one each; "
+            "leave out networks whose scheme has no free symbols"
+        )
+    if symbol is None and len(found) == 1:
+        return str(found[0])
+    if symbol is None or symbol not in found:
+        raise FieldError(f"learned coefficients: got symbol={symbol!r}, expected one of {found}")
+    return symbol
+
+
+def _draw_label(axes: Axes, label: str, runs: Sequence[Plain], colour: Any, style: Any) -> None:
+    """The seeds of one label, and their mean if there are several."""
+    places = {tuple((r["stage"], r["layer"]) for r in run) for run in runs}
+    if len(places) != 1:
+        raise FieldError(f"learned coefficients: got seeds of {label!r} with different layers, expected the same")
+    (place,) = places
+    channels = [[np.array(r["value"], dtype=np.float64, ndmin=1) for r in run] for run in runs]
+    means = np.array([[values.mean() for values in run] for run in channels])
+    gaps = [i for i in range(1, len(place)) if place[i][0] != place[i - 1][0]]
+    layers = _with_gaps(np.array([float(layer) for _, layer in place]), gaps)
+    if len(runs) > 1:
+        for run in means:
+            axes.plot(layers, _with_gaps(run, gaps), color=colour, alpha=0.3, linewidth=0.8)
+    name = label if len(runs) == 1 else f"{label}, mean of {len(runs)} seeds"
+    mean = _with_gaps(means.mean(axis=0), gaps)
+    axes.plot(layers, mean, color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=3.5, label=name)
+    if any(values.size > 1 for run in channels for values in run):
+        low, high = (
+            _with_gaps(np.array([f([f(run[i]) for run in channels]) for i in range(len(place))]), gaps)
+            for f in (np.min, np.max)
+        )
+        axes.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _with_gaps(values: Any, gaps: Sequence[int]) -> Any:
+    """NaN between the stages: a line across a transition would show a coefficient that is not there."""
+    return np.insert(values, gaps, np.nan)
+
+
+def _mark_transitions(axes: Axes, runs: Mapping[str, Sequence[Plain]], tints: Sequence[Any]) -> None:
+    """A dashed line before the first layer of each stage but the first; grey where the labels agree."""
+    ends = [_transitions(group[0]) for group in runs.values()]
+    if all(where == ends[0] for where in ends):
+        ends, tints = ends[:1], ["0.45"]
+    for where, tint in zip(ends, tints, strict=True):
+        for x in where:
+            axes.axvline(x, color=tint, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+
+
+def _transitions(run: Plain) -> list[float]:
+    last = {record["stage"]: record["layer"] for record in run}
+    return [last[stage] + 0.5 for stage in sorted(last)[:-1]]
+
+
+def _mark_limit(axes: Axes, limit: float | None) -> None:
+    if limit is None:
+        return
+    low, high = axes.get_ylim()
+    floor = min(low, limit - 0.12 * (max(high, 0.1) - limit))
+    axes.set_ylim(floor, max(high, 0.1))
+    axes.axhspan(floor, limit, color="0.85", alpha=0.6, linewidth=0, zorder=0)
+    axes.axhline(limit, color="0.4", linewidth=0.9, zorder=1)
+    note: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": "small", "color": "0.3"}
+    axes.text(0.985, (floor + limit) / 2, "not zero-stable", transform=axes.get_yaxis_transform(), **note)

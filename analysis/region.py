@@ -1,0 +1,118 @@
+"""The stability region on a grid and at given points: the one part of the analysis in floating point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sympy
+
+from odenets import Scheme, SchemeError
+
+from .resolve import numeric, z
+from .stability import stability_matrix
+
+#: Rounding allowed for in |zeta| <= 1; a double root on the circle is only found to its square root.
+TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Amplification on a rectangular grid of z = h lambda.
+
+    Attributes:
+        re: the real parts, shape (columns,); im: the imaginary parts, shape (rows,).
+        radius: max |zeta|, shape (rows, columns); inf where a stage equation has no solution.
+    """
+
+    re: npt.NDArray[np.float64]
+    im: npt.NDArray[np.float64]
+    radius: npt.NDArray[np.float64]
+
+    @property
+    def stable(self) -> npt.NDArray[np.bool_]:
+        """Where max |zeta| <= 1, rounding aside: the closure of the region (see :func:`is_stable`)."""
+        return self.radius <= 1 + TOLERANCE
+
+
+def stability_region(
+    scheme: Scheme | str,
+    re: Sequence[float] = (-5.0, 1.0),
+    im: Sequence[float] = (-4.0, 4.0),
+    resolution: int = 400,
+    **values: Any,
+) -> Region:
+    """The spectral radius max |zeta| over a grid of ``resolution`` x ``resolution`` points of the z plane.
+
+    Args:
+        scheme: a Scheme or a name of the zoo.
+        re: ends of the rectangle along the real axis, in units of h lambda.
+        im: the same along the imaginary axis.
+        resolution: points along each side, at least 2.
+        values: numbers for all its symbols.
+
+    Raises:
+        SchemeError: a symbol without a value, an empty rectangle, a resolution below 2.
+    """
+    found = numeric(scheme, values, "the stability region", "")
+    for name, ends in (("re", re), ("im", im)):
+        if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
+            raise SchemeError(f"stability region: got {name} = {tuple(ends)}, expected two finite numbers, low < high")
+    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 2:
+        raise SchemeError(f"stability region: got resolution {resolution!r}, expected an integer of at least 2")
+    x, y = (np.linspace(low, high, resolution, dtype=np.float64) for low, high in (re, im))
+    roots = amplification_factors(found, x[None, :] + 1j * y[:, None])
+    return Region(x, y, np.abs(roots).max(axis=-1))
+
+
+def is_stable(
+    scheme: Scheme | str, points: npt.ArrayLike, *, tolerance: float = TOLERANCE, **values: Any
+) -> npt.NDArray[np.bool_]:
+    """Whether each point z lies in the stability region, by the root condition in floating point.
+
+    All |zeta| <= 1 + tolerance, and those above 1 - tolerance at least sqrt(tolerance) apart: a
+    rounding error e moves a double root by about sqrt(e). Eigenvalues that are multiple but
+    harmless (V = I) count as multiple here; :func:`analysis.zero_stable` tells them apart.
+
+    Args:
+        scheme: a Scheme or a name of the zoo.
+        points: complex z = h lambda, of any shape.
+        tolerance: rounding allowed for in |zeta|.
+        values: numbers for all its symbols.
+
+    Returns:
+        An array of bool of the shape of ``points``.
+
+    Raises:
+        SchemeError: a symbol without a value.
+    """
+    found = numeric(scheme, values, "stability", "")
+    roots = amplification_factors(found, np.asarray(points, dtype=complex))
+    modulus = np.abs(roots)
+    inside = modulus.max(axis=-1) <= 1 + tolerance
+    on_rim = modulus >= 1 - tolerance
+    with np.errstate(invalid="ignore"):  # inf - inf at a pole, which is outside anyway
+        near = np.abs(roots[..., :, None] - roots[..., None, :]) < np.sqrt(tolerance)
+    pairs = near & on_rim[..., :, None] & on_rim[..., None, :] & ~np.eye(found.carried, dtype=bool)
+    return np.asarray(inside & ~pairs.any(axis=(-2, -1)))
+
+
+def amplification_factors(scheme: Scheme, points: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """Eigenvalues of M(z), shape (*points.shape, carried); inf where M has a pole."""
+    matrix = stability_matrix(scheme)
+    r = scheme.carried
+    values = np.empty((*points.shape, r, r), dtype=complex)
+    # Entries in lowest terms are evaluated, not I - zA inverted: LAPACK refuses a whole batch for
+    # one grid point that happens to be a pole.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i in range(r):
+            for j in range(r):
+                values[..., i, j] = sympy.lambdify(z, matrix[i, j], "numpy")(points)
+    poles = ~np.isfinite(values).all(axis=(-2, -1))
+    values[poles] = 0
+    roots = values[..., 0] if r == 1 else np.linalg.eigvals(values)
+    roots[poles] = np.inf
+    return roots

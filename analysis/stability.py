@@ -1,0 +1,89 @@
+"""Linear stability, symbolically: what a scheme does to u' = lambda u, with z = h lambda."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+from sympy.polys.matrices import DomainMatrix
+
+from odenets import Scheme, SchemeError
+
+from .resolve import resolve, z, zeta
+
+
+def stability_matrix(scheme: Scheme | str, **values: Any) -> sympy.ImmutableDenseMatrix:
+    """M(z) = V + z B (I - z A)^-1 U, the matrix one step multiplies the carried values by.
+
+    Args:
+        scheme: a Scheme or a name of the zoo.
+        values: exact numbers for its symbols, e.g. ``k="-1/2"``; the others stay symbolic.
+
+    Returns:
+        An r x r matrix of rational functions in :data:`analysis.z`.
+
+    Raises:
+        SchemeError: values that do not fit the scheme.
+
+    Source: Butcher, Numerical Methods for Ordinary Differential Equations (2008), section 52.
+    """
+    found = resolve(scheme, values)
+    # Over the field of rational functions every entry stays in lowest terms; Matrix.inv() followed
+    # by simplify gives the same a hundred times slower and misses cancellations of surds.
+    stages = DomainMatrix.from_Matrix(sympy.eye(found.stages) - z * found.A, extension=True)
+    inverse = stages.to_field().inv().to_Matrix()
+    matrix = found.V + z * found.B * inverse * found.U
+    return sympy.ImmutableDenseMatrix(matrix.applyfunc(lambda entry: sympy.cancel(entry, extension=True)))
+
+
+def stability_function(scheme: Scheme | str, **values: Any) -> sympy.Expr:
+    """R(z) = 1 + z b (I - z A)^-1 1 of a scheme that carries the solution alone.
+
+    Raises:
+        SchemeError: a scheme that carries more than one value has no R(z), but several roots.
+
+    Source: Hairer & Wanner, Solving Ordinary Differential Equations II (1996), IV.2.
+    """
+    found = resolve(scheme, values)
+    if found.carried != 1:
+        raise SchemeError(
+            f"{found.name} carries {found.carried} values from step to step, expected 1 for a stability "
+            "function R(z); use stability_polynomial, whose roots play its part"
+        )
+    return stability_matrix(found)[0, 0]
+
+
+def characteristic(matrix: sympy.MatrixBase) -> sympy.Expr:
+    """det(zeta I - matrix), entries in lowest terms."""
+    exact = DomainMatrix.from_Matrix(sympy.Matrix(matrix), extension=True).to_field()
+    coefficients = [exact.domain.to_sympy(c) for c in exact.charpoly()]
+    return sum((c * zeta**j for j, c in enumerate(reversed(coefficients))), start=sympy.Integer(0))
+
+
+def stability_polynomial(scheme: Scheme | str, **values: Any) -> sympy.Poly:
+    """Phi(zeta, z): the numerator of det(zeta I - M(z)), whose roots zeta one step amplifies by.
+
+    For a linear multistep scheme this is rho(zeta) - z sigma(zeta). Normalised so that the leading
+    coefficient in zeta is 1 at z = 0. Factors zeta^m, which carried slopes bring in, are removed:
+    they never decide about stability, and without them the textbook's polynomial appears.
+
+    Returns:
+        A sympy Poly in (zeta, z); symbols without a value stay in its coefficients.
+
+    Raises:
+        SchemeError: values that do not fit the scheme.
+
+    Source: Hairer & Wanner, Solving Ordinary Differential Equations II (1996), V.1.
+    """
+    return numerator(characteristic(stability_matrix(resolve(scheme, values))))
+
+
+def numerator(expression: sympy.Expr) -> sympy.Poly:
+    """Numerator of a rational function in (zeta, z) without factors zeta^m, normalised as Phi is."""
+    top, _ = sympy.fraction(sympy.cancel(expression, extension=True))
+    poly = sympy.Poly(top, zeta, z, extension=True)
+    lowest = min(power for power, _ in poly.monoms())
+    poly = poly.exquo(sympy.Poly(zeta**lowest, zeta, z, domain=poly.domain))
+    lead = poly.coeff_monomial((poly.degree(zeta), 0))
+    scaled = sympy.expand(sympy.cancel(poly.as_expr() / lead, extension=True))
+    return sympy.Poly(scaled, zeta, z, extension=True)
