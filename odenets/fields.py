@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .errors import FieldError
+from .program import Evaluate
 
 
 class Field(nn.Module):
@@ -22,16 +23,16 @@ class Field(nn.Module):
         """Step size the field itself fixes, or None where ODENet's h counts."""
         return None
 
-    def prepare(self, stages: Sequence[int]) -> None:
-        """Told once how many stages each step evaluates, before the first one."""
+    def prepare(self, visits: Sequence[Sequence[int]]) -> None:
+        """Told once, before the first step, how often each step evaluates each of its modules."""
 
-    def evaluate(self, n: int, stage: int, node: float, x: Tensor) -> Tensor:
-        """F of step n at stage value x, which stands for the solution at time t_n + node * h."""
+    def evaluate(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
+        """F of step n at stage value x, which stands for the solution at time t_n + what.node * h."""
         raise FieldError(f"{type(self).__name__} has no evaluate(); use Layers or TimeField")
 
-    def call(self, n: int, stage: int, node: float, x: Tensor) -> Tensor:
+    def call(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
         """As :meth:`evaluate`, with the result's shape checked: f must map the state's space to itself."""
-        value = self.evaluate(n, stage, node, x)
+        value = self.evaluate(n, what, x)
         if value.shape != x.shape:
             raise FieldError(
                 f"layer {n}: got an output of shape {tuple(value.shape)} for an input of shape {tuple(x.shape)}, "
@@ -42,42 +43,56 @@ class Field(nn.Module):
 
 
 class Layers(Field):
-    """One module per step: f_n is ``blocks[n]``, at all stages of step n.
+    """One module per step, or several for a scheme that evaluates several functions a step.
 
-    BatchNorm: in training each stage normalises with its own batch, so each stage has its own
-    running statistics, updated once a step; the first stage's are the module's own. One set for
-    all stages was tried and rejected: whether it averages the stages or follows the first, no
-    stage sees in evaluation what it saw in training, and rk4 networks that had learned digits to
-    1 % erred on 77 % of them.
+    Args:
+        blocks: for each layer a module f_n, or a list of modules (f_n, g_n, ...) in the order in
+            which the scheme numbers them.
+
+    BatchNorm: in training each stage normalises with its own batch, so each evaluation of a module
+    within a step has its own running statistics, updated once a step; the first one's are the
+    module's own. One set for all stages was tried and rejected: whether it averages the stages or
+    follows the first, no stage sees in evaluation what it saw in training, and rk4 networks that
+    had learned digits to 1 % erred on 77 % of them.
     """
 
-    def __init__(self, blocks: Iterable[nn.Module]) -> None:
+    def __init__(self, blocks: Iterable[nn.Module | Sequence[nn.Module]]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(blocks)
+        self.layers = nn.ModuleList(b if isinstance(b, nn.Module) else nn.ModuleList(b) for b in blocks)
         if not len(self.layers):
             raise FieldError("blocks: got an empty list, expected one nn.Module per layer")
         self.steps = len(self.layers)
         self.statistics = nn.ModuleDict()
 
-    def prepare(self, stages: Sequence[int]) -> None:
-        """Add running statistics for the later stages of each step."""
-        self.statistics = nn.ModuleDict(
-            {
-                f"{n}_{stage}": StageStatistics(block)
-                for n, block in enumerate(self.layers)
-                for stage in range(1, stages[n])
-                if any(True for _ in _statistics(block))
-            }
-        )
+    def modules_of(self, n: int) -> Sequence[nn.Module]:
+        """The functions of layer n."""
+        layer = self.layers[n]
+        return list(layer) if isinstance(layer, nn.ModuleList) else [layer]
 
-    def evaluate(self, n: int, stage: int, node: float, x: Tensor) -> Tensor:
-        """f_n(x); the node is ignored, since a layer does not depend on time."""
-        key = f"{n}_{stage}"
+    def prepare(self, visits: Sequence[Sequence[int]]) -> None:
+        """Check the number of modules per layer; add running statistics for later visits to each."""
+        self.statistics = nn.ModuleDict()
+        for n, counts in enumerate(visits):
+            modules = self.modules_of(n)
+            if len(modules) < len(counts):
+                raise FieldError(
+                    f"layer {n}: got {len(modules)} module(s), expected {len(counts)}: the scheme evaluates "
+                    f"{len(counts)} functions a step, so each layer is a list of {len(counts)} modules"
+                )
+            for module, (block, count) in enumerate(zip(modules, counts, strict=False)):
+                for visit in range(1, count if any(True for _ in _statistics(block)) else 1):
+                    self.statistics[f"{n}_{module}_{visit}"] = StageStatistics(block)
+
+    def evaluate(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
+        """The layer's function at x; the node is ignored, since a layer does not depend on time."""
+        layer = self.layers[n]
+        block = layer[what.module] if isinstance(layer, nn.ModuleList) else layer
+        key = f"{n}_{what.module}_{what.visit}"
         if key not in self.statistics:
-            return self.layers[n](x)
+            return block(x)
         statistics = self.statistics[key]
         assert isinstance(statistics, StageStatistics)
-        return functional_call(self.layers[n], statistics.named(), (x,))
+        return functional_call(block, statistics.named(), (x,))
 
 
 class StageStatistics(nn.Module):
@@ -132,19 +147,24 @@ class TimeField(Field):
         """(t1 - t0) / steps."""
         return self.h
 
-    def evaluate(self, n: int, stage: int, node: float, x: Tensor) -> Tensor:
+    def prepare(self, visits: Sequence[Sequence[int]]) -> None:
+        """Refuse a scheme that evaluates several functions a step: there is one f(t, x)."""
+        if wanted := max(len(counts) for counts in visits) - 1:
+            raise FieldError(f"TimeField: got a scheme of {wanted + 1} functions a step, expected one of f(t, x) alone")
+
+    def evaluate(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
         """f(t0 + (n + node) h, x). The time is computed as a Python float, without summing h up."""
         # At least float32: bf16 cannot tell t = 1.00 from 1.003.
         dtype = torch.promote_types(x.dtype, torch.float32)
-        return self.f(x.new_full((), self.t0 + (n + node) * self.h, dtype=dtype), x)
+        return self.f(x.new_full((), self.t0 + (n + what.node) * self.h, dtype=dtype), x)
 
     def extra_repr(self) -> str:
         """Interval and number of steps."""
         return f"t0={self.t0}, t1={self.t1}, steps={self.steps}"
 
 
-def as_field(blocks: Field | Iterable[nn.Module]) -> Field:
-    """The field itself, or the layers of a list of modules as one."""
+def as_field(blocks: Field | Iterable[nn.Module | Sequence[nn.Module]]) -> Field:
+    """The field itself, or the layers of a list of modules (or of lists of modules) as one."""
     if isinstance(blocks, Field):
         return blocks
     if isinstance(blocks, nn.Module) and not isinstance(blocks, (nn.ModuleList, nn.Sequential)):
@@ -153,6 +173,7 @@ def as_field(blocks: Field | Iterable[nn.Module]) -> Field:
             "or a TimeField for one function of time"
         )
     found = list(blocks)
-    if wrong := [type(block).__name__ for block in found if not isinstance(block, nn.Module)]:
+    leaves = [m for block in found for m in (block if isinstance(block, (list, tuple)) else [block])]
+    if wrong := [type(block).__name__ for block in leaves if not isinstance(block, nn.Module)]:
         raise FieldError(f"blocks: got {', '.join(sorted(set(wrong)))}, expected nn.Modules, or a TimeField")
     return Layers(found)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
+import sympy
 import torch
 from torch import Tensor, nn
 
 from .coefficients import Coefficients, check_shape
 from .errors import FieldError
 from .fields import Field, TimeField, as_field
-from .program import Program, compile_scheme, starting_scheme
+from .program import Evaluate, Program, compile_scheme, starting_scheme
 from .scheme import Scheme
 from .step import State, step
 from .zoo import as_scheme, schemes
-
 
 class ODENet(nn.Module):
     """Residual blocks, or a function of time, advanced by any explicit scheme.
 
     Args:
         blocks: one nn.Module per layer, each mapping the state's shape to itself (the residual
-            function f_n, without the skip connection), or a :class:`TimeField`.
+            function f_n, without the skip connection); a list of modules per layer for a scheme
+            that evaluates several functions a step; or a :class:`TimeField`.
         scheme: a :class:`Scheme` or a name of ``odenets.schemes``.
         h: step size; 1, a residual network's, by default. A TimeField brings its own.
         start: the one-step scheme of the starting steps of a multistep scheme. Default: euler for
@@ -33,7 +34,8 @@ class ODENet(nn.Module):
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
             (C, 1, 1) one per channel and layer.
 
-    Input and output: a floating-point tensor of any shape the blocks take. Learnable coefficients
+    Input and output: a floating-point tensor of any shape the blocks take; for a partitioned scheme
+    (RevNet, Verlet) its halves along dimension 1 are the components. Learnable coefficients
     are Parameters ``coefficients.<symbol>_<layer>``, in the blocks' dtype, drawn as the scheme
     says (k_n of LM: U[-0.1, 0]); starting layers have none. Keep them out of weight decay with
     :func:`odenets.parameter_groups`.
@@ -45,7 +47,7 @@ class ODENet(nn.Module):
 
     def __init__(
         self,
-        blocks: Field | Iterable[nn.Module],
+        blocks: Field | Iterable[nn.Module | Sequence[nn.Module]],
         scheme: Scheme | str,
         *,
         h: float | None = None,
@@ -66,7 +68,7 @@ class ODENet(nn.Module):
             self.starting_program = compile_scheme(starting_scheme(self.scheme, starter), self.h)
         if shortcut is not None:
             self.transition_program = transition(self.scheme, self.h)
-        self.field.prepare([self.program_of(n).evaluations for n in range(self.steps)])
+        self.field.prepare([self._visits(n) for n in range(self.steps)])
         self.coefficients = self._make_coefficients(check_shape(coefficient_shape))
 
     # -------------------------------------------------------------- structure
@@ -79,13 +81,19 @@ class ODENet(nn.Module):
     @property
     def evaluations(self) -> int:
         """Evaluations of the residual function in one forward pass."""
-        return sum(self.program_of(n).evaluations for n in range(self.steps))
+        return sum(sum(self._visits(n)) for n in range(self.steps))
 
     def program_of(self, n: int) -> Program:
         """The program that step n runs: the scheme's own, or that of a starting or transition step."""
         if n == 0 and self.shortcut is not None:
             return self.transition_program
         return self.starting_program if n < self.scheme.starting_values else self.program
+
+    def _visits(self, n: int) -> tuple[int, ...]:
+        """Evaluations of each module of layer n, that of the initial slope included."""
+        first, *others = self.program_of(n).visits
+        seeded = n == (0 if self.shortcut is None else 1) and self.scheme.needs_slope
+        return first + seeded, *others
 
     def coefficients_at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty for a layer without learnable coefficients."""
@@ -103,22 +111,34 @@ class ODENet(nn.Module):
         state, first = self._enter(x)
         for n in range(first, self.steps):
             state = step(self.program_of(n), partial(self.field.call, n), state, self.coefficients.at(n))
-        return state[0]
+        parts = state[: self.scheme.components]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def _enter(self, x: Tensor) -> tuple[State, int]:
         """Carried values before the first regular step, and that step's number."""
         if self.shortcut is None:
-            return seed(self.scheme, x), 0
+            return self._seed(0, x), 0
         u = self.shortcut(x)
+        before = self._seed(0, u) if self.scheme.starting_values else (u,)
         # The one evaluation of this step is at x, not at the stage value P(x).
-        state = step(self.transition_program, partial(self._transition, x), self._transition_seed(u), {})
-        return (state if self.scheme.starting_values else seed(self.scheme, state[0])), 1
+        state = step(self.transition_program, partial(self._transition, x), before, {})
+        return (state if self.scheme.starting_values else self._seed(1, state[0])), 1
 
-    def _transition_seed(self, u: Tensor) -> State:
-        return seed(self.scheme, u) if self.scheme.starting_values else (u,)
+    def _seed(self, n: int, u: Tensor) -> State:
+        """What the scheme carries into step n when the solution u is all there is."""
+        parts = split(self.scheme, u)
+        slope = None
+        if n < self.steps and self.scheme.needs_slope:
+            # A visit of its own, so that this evaluation does not count in the first stage's statistics.
+            visit = self.program.visits[0]
+            slope = self.field.call(n, Evaluate(slot=0, source=0, module=0, visit=visit, node=0.0), u)
+        return tuple(
+            seed(parts, multiples, slope, 1.0 if kept_without_h else self.h)
+            for multiples, kept_without_h in zip(self.scheme.seeds, self.program.slopes, strict=True)
+        )
 
-    def _transition(self, x: Tensor, stage: int, node: float, u: Tensor) -> Tensor:
-        value = self.field.evaluate(0, stage, node, x)
+    def _transition(self, x: Tensor, what: Evaluate, u: Tensor) -> Tensor:
+        value = self.field.evaluate(0, what, x)
         if value.shape != u.shape:
             raise FieldError(
                 f"layer 0: got shapes {tuple(value.shape)} from the block and {tuple(u.shape)} from its shortcut, "
@@ -154,12 +174,24 @@ class ODENet(nn.Module):
         return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}"
 
 
-def seed(scheme: Scheme, u: Tensor) -> State:
-    """Carried values at the very start: u itself for a past solution, zero for a slope or a velocity."""
-    return tuple(
-        u if multiple == 1 else torch.zeros_like(u) if multiple == 0 else u * float(multiple)
-        for multiple in scheme.seeds
-    )
+def split(scheme: Scheme, u: Tensor) -> State:
+    """The components of the state: u itself, or its equal parts along dimension 1 (channels, features)."""
+    if scheme.components == 1:
+        return (u,)
+    if u.dim() < 2 or u.shape[1] % scheme.components:
+        raise FieldError(
+            f"{scheme.name}: got a state of shape {tuple(u.shape)}, expected {scheme.components} equal parts along "
+            "dimension 1 (channels or features)"
+        )
+    return u.chunk(scheme.components, 1)
+
+
+def seed(parts: State, multiples: Sequence[sympy.Expr], slope: Tensor | None, h: float) -> Tensor:
+    """One carried value at the very start: multiples of the components and, last, of h f(u_0)."""
+    terms = [x if m == 1 else x * float(m) for x, m in zip(parts, multiples, strict=False) if m != 0]
+    if slope is not None and multiples[-1] != 0:
+        terms.append(slope * (float(multiples[-1]) * h))
+    return sum(terms[1:], start=terms[0]) if terms else torch.zeros_like(parts[0])
 
 
 def transition(scheme: Scheme, h: float) -> Program:

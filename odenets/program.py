@@ -16,11 +16,15 @@ from .scheme import Scheme
 
 @dataclass(frozen=True)
 class Evaluate:
-    """One function evaluation: F at the stage value in ``source``, at time t_n + node * h, into ``slot``."""
+    """One function evaluation: F at the stage value in ``source``, at time t_n + node * h, into ``slot``.
+
+    ``module`` says which of the layer's modules F is, ``visit`` how often the step has evaluated it before.
+    """
 
     slot: int
     source: int
-    stage: int
+    module: int
+    visit: int
     node: float
 
 
@@ -47,9 +51,15 @@ class Program:
     slopes: tuple[bool, ...]
 
     @property
+    def visits(self) -> tuple[int, ...]:
+        """Evaluations a step of each of the layer's modules."""
+        modules = [item.module for item in self.instructions if isinstance(item, Evaluate)]
+        return tuple(modules.count(module) for module in range(max(self.scheme.modules) + 1))
+
+    @property
     def evaluations(self) -> int:
         """Function evaluations a step."""
-        return sum(isinstance(instruction, Evaluate) for instruction in self.instructions)
+        return sum(self.visits)
 
     @property
     def operations(self) -> int:
@@ -71,12 +81,12 @@ class _Compiler:
         self.scheme, self.h = scheme, h
         # Carried slopes (h f at a past step) and velocities are kept without their factor h, so
         # that no operation is spent on it when they are stored.
-        self.slopes = tuple(seed == 0 for seed in scheme.seeds)
+        self.slopes = tuple(all(x == 0 for x in multiples[:-1]) for multiples in scheme.seeds)
         self.size = scheme.carried
         self.instructions: list[Evaluate | Combine] = []
         self.rows: dict[int, Row] = {}
         self.functions: dict[int, int] = {}  # stage -> slot of F
-        self.sources: dict[int, int] = {}  # slot of a stage value -> slot of F there
+        self.sources: dict[tuple[int, int], int] = {}  # slot of a stage value, module -> slot of F there
 
     def new_slot(self) -> int:
         self.size += 1
@@ -101,13 +111,15 @@ class _Compiler:
     def evaluate(self, stage: int) -> None:
         scheme = self.scheme
         source = self.combine(self.row(scheme.A.row(stage).tolist()[0], scheme.U.row(stage).tolist()[0], sympy.S.One))
-        if source not in self.sources:
-            self.sources[source] = self.new_slot()
+        key = source, scheme.modules[stage]
+        if key not in self.sources:
             node = scheme.nodes[stage]
             if not node.is_number:
                 raise SchemeError(f"{scheme.name}: node {node} of stage {stage + 1} depends on a learnable coefficient")
-            self.instructions.append(Evaluate(self.sources[source], source, len(self.sources) - 1, float(node)))
-        self.functions[stage] = self.sources[source]
+            visit = sum(module == key[1] for _, module in self.sources)
+            self.sources[key] = self.new_slot()
+            self.instructions.append(Evaluate(self.sources[key], source, key[1], visit, float(node)))
+        self.functions[stage] = self.sources[key]
 
     def output(self, i: int) -> int:
         scale = self.h if self.slopes[i] else sympy.S.One
@@ -157,12 +169,13 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
     filled as in any of its steps. LM's starting step is u+ = u + h f(u), carrying u: the plain
     residual step of the paper.
     """
-    if starter.carried != 1 or not starter.explicit or starter.symbols:
+    if starter.carried != 1 or not starter.explicit or starter.symbols or max(starter.modules):
         raise SchemeError(
             f"start: got {starter.name!r}, expected an explicit one-step scheme without learnable coefficients, "
             "such as 'euler' or 'rk4'"
         )
     s, r = starter.stages, scheme.carried
+    modules = scheme.modules + starter.modules
     A = sympy.diag(scheme.A, starter.A)
     U = scheme.U.col_join(sympy.Matrix(s, r, lambda i, j: int(j == 0)))
     B = sympy.zeros(r, scheme.stages + s)
@@ -172,4 +185,4 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
     V[0, :] = sympy.Matrix(1, r, lambda i, j: int(j == 0))
     names = {str(symbol) for matrix in (A, U, B, V) for symbol in matrix.free_symbols}
     init = tuple(item for item in scheme.init if item[0] in names)
-    return Scheme(f"{scheme.name} started by {starter.name}", A, U, B, V, init=init)
+    return Scheme(f"{scheme.name} started by {starter.name}", A, U, B, V, init=init, modules=modules)

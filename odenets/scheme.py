@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import sympy
 
-from . import tableau
+from . import checks, tableau
 from .errors import SchemeError
 from .exact import exact_matrix, is_zero, rational
 from .graph import stage_order, strongly_connected
-from .series import Series, derive_error_constant, derive_order
-from .trees import tall
+from .series import Series, derive_order
+from .trees import PLAIN, Maps, tall
 
-#: Range a learnable coefficient starts from, uniformly: the paper's for k_n (Lu et al. 2018).
-PAPER_INIT = (-0.1, 0.0)
+Blocks = tuple[sympy.ImmutableDenseMatrix, ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,13 @@ class Scheme:
         reference: key of :data:`odenets.bibliography.REFERENCES`, or free text.
         init: for each symbol the range its Parameters are drawn from, uniformly; symbols not
             named start in [-0.1, 0], as the paper's k_n does.
+        modules: for each stage, which of a layer's modules it evaluates; all the first by default.
+        functions: of a partitioned or split system u_c' = sum of f_g, for each module g the
+            component of the state it takes and the one it yields; the first carried values are
+            then the components. By default all modules stand for one f of the whole state.
+        embedded: weights of a second solution from the same stages, for an error estimate.
+        at_rest: velocities start at 0 instead of at h f(u_0).
+        digits: the entries are decimals, right to so many digits; conditions are judged to that.
         strict: refuse inconsistent coefficients. :meth:`substitute` turns it off, since a learned
             coefficient may have any value: LM at k = 1/2 solves 3/2 u' = f.
 
@@ -55,15 +61,23 @@ class Scheme:
     V: sympy.ImmutableDenseMatrix
     reference: str = ""
     init: Any = ()
+    modules: tuple[int, ...] = ()
+    functions: Maps = PLAIN
+    embedded: Any = None
+    at_rest: bool = False
+    digits: int | None = None
     strict: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         for block in "AUBV":
             object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
-        self._check_shapes()
-        self._set_init()
+        object.__setattr__(self, "modules", tuple(self.modules) or (0,) * self.stages)
+        if self.embedded is not None:
+            object.__setattr__(self, "embedded", exact_matrix([list(self.embedded)], f"{self.name}.embedded"))
+        checks.shapes(self)
+        object.__setattr__(self, "init", checks.ranges(self))
         if self.strict:
-            self._check_consistency()
+            checks.consistency(self)
 
     # ------------------------------------------------------------------ shape
 
@@ -76,6 +90,16 @@ class Scheme:
     def carried(self) -> int:
         """r, the number of values a step hands to the next; the first is the solution."""
         return int(self.V.rows)
+
+    @property
+    def components(self) -> int:
+        """Components of the state: 1, or 2 for a scheme that treats positions and velocities apart."""
+        return 1 + max(component for pair in self.functions for component in pair)
+
+    @property
+    def colours(self) -> tuple[int, ...]:
+        """For each stage the function it evaluates, as order conditions count them."""
+        return self.modules if len(self.functions) > 1 else (0,) * self.stages
 
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:
@@ -102,9 +126,9 @@ class Scheme:
             return self
         numbers = {known[key]: rational(value, f"{self.name}: {key}") for key, value in wanted.items()}
         label = ", ".join(f"{key}={value}" for key, value in sorted(numbers.items(), key=lambda item: str(item[0])))
+        blocks: dict[str, Any] = {block: getattr(self, block).subs(numbers) for block in "AUBV"}
         init = tuple(item for item in self.init if item[0] not in wanted)
-        A, U, B, V = (matrix.subs(numbers) for matrix in (self.A, self.U, self.B, self.V))
-        return Scheme(f"{self.name}({label})", A, U, B, V, self.reference, init, strict=False)
+        return replace(self, name=f"{self.name}({label})", **blocks, init=init, strict=False)
 
     # --------------------------------------------------------------- derived
 
@@ -130,13 +154,22 @@ class Scheme:
         return "diagonally implicit" if alone else "fully implicit"
 
     @cached_property
-    def _series(self) -> Series:
+    def series(self) -> Series:
+        """The B-series of its stages and carried values."""
         return Series(self)
+
+    @cached_property
+    def linear_only(self) -> bool:
+        """Whether order and stability hold for linear f only: some stage does not start from u (PolyNet)."""
+        return any(c != self.series.field.one for c in self.series.stage_constants)
 
     @cached_property
     def nodes(self) -> tuple[sympy.Expr, ...]:
         """c: stage i approximates the solution at t_n + c_i h. Derived: A 1 + U s, s from the carried values."""
-        return tuple(sympy.sympify(c) for c in self._series.stages(tall(1)))
+        series = self.series
+        takes = [self.functions[colour][0] for colour in self.colours]
+        yields = [next(g for g, pair in enumerate(self.functions) if pair[1] == component) for component in takes]
+        return tuple(series.to_sympy(series.stages((g, ()))[i]) for i, g in enumerate(yields))
 
     @cached_property
     def order(self) -> int:
@@ -144,28 +177,42 @@ class Scheme:
 
         0 means inconsistent: LM is, for k != 0, since it solves (1 + k) u' = f.
         """
-        return derive_order(self._series)
+        return derive_order(self.series, self.linear_only, self.tolerance)
+
+    @property
+    def tolerance(self) -> sympy.Expr:
+        """What a condition may miss: 0 for exact entries, 100 units of the last digit for decimals."""
+        return sympy.Integer(0) if self.digits is None else sympy.Rational(100, 10**self.digits)
 
     @cached_property
-    def error_constant(self) -> sympy.Expr:
+    def embedded_order(self) -> int | None:
+        """Order of the embedded weights, or None without any."""
+        if self.embedded is None:
+            return None
+        return replace(self, B=self.embedded, embedded=None).order
+
+    @cached_property
+    def error_constant(self) -> sympy.Expr | None:
         """C of the local error C z^(p+1) on u' = lambda u, z = h lambda, carried values exact.
 
         For a linear multistep scheme that carries past solutions and slopes this is C_{p+1} with
         alpha_k = 1 (Lambert 1973; Adams-Bashforth 2: 5/12); for a Runge-Kutta scheme the first
-        term of exp(z) - R(z).
+        term of exp(z) - R(z). None where the step evaluates several functions: no single number.
         """
-        return derive_error_constant(self._series, self.order)
+        if len(self.functions) > 1:
+            return None
+        return self.series.to_sympy(self.series.residuals(tall(self.order + 1))[0])
 
     @cached_property
     def starting_values(self) -> int:
         """Steps a one-step scheme must do before this one has its history (k - 1 for a k-step scheme).
 
-        The power of the carried values' own matrix V[2:, 2:] that vanishes: after so many steps
-        nothing is left of what they were seeded with. 0 where it never vanishes (a velocity):
-        there the seed is the starting value.
+        The power of the carried values' own block of V that vanishes: after so many steps nothing
+        is left of what they were seeded with. 0 where it never vanishes (a velocity): there the
+        seed is the starting value.
         """
-        block = self.V[1:, 1:]
-        power = sympy.eye(self.carried - 1)
+        block = self.V[self.components :, self.components :]
+        power = sympy.eye(block.rows)
         for steps in range(self.carried):
             if power.is_zero_matrix:
                 return steps
@@ -173,12 +220,25 @@ class Scheme:
         return 0
 
     @cached_property
-    def seeds(self) -> tuple[sympy.Expr, ...]:
-        """Multiples of u_0 the carried values start from: 1 for a past solution, 0 for a slope or a velocity."""
-        return tuple(sympy.sympify(c) for c in self._series.constant)
+    def seeds(self) -> tuple[tuple[sympy.Expr, ...], ...]:
+        """For each carried value the multiples of u_0's components, and last that of h f(u_0), it starts from.
+
+        1 for a past solution; 0 for a slope, to be filled by a starting step. The slope is given
+        where no starting step does (a velocity, unless it is to start at rest).
+        """
+        series = self.series
+        slope_wanted = not (self.starting_values or self.at_rest) and len(self.functions) == 1
+        slopes = series.carried(tall(1)) if slope_wanted else [series.field.zero] * self.carried
+        columns = [*series.constants, slopes]
+        return tuple(tuple(series.to_sympy(column[i]) for column in columns) for i in range(self.carried))
+
+    @property
+    def needs_slope(self) -> bool:
+        """Whether the carried values start from h f(u_0), one evaluation more."""
+        return any(multiples[-1] != 0 for multiples in self.seeds)
 
     @cached_property
-    def _inverse(self) -> tuple[sympy.ImmutableDenseMatrix, ...] | None:
+    def _inverse(self) -> Blocks | None:
         """(A, U, B, V) of the step undone, or None where V has no inverse or the stages form a cycle."""
         if is_zero(self.V.det()):
             return None
@@ -193,7 +253,7 @@ class Scheme:
         return self._inverse is not None
 
     @property
-    def inverse(self) -> tuple[sympy.ImmutableDenseMatrix, ...]:
+    def inverse(self) -> Blocks:
         """Matrices (A, U, B, V) that take the carried values after a step to those before it.
 
         With the same functions and the same h; raises SchemeError where the scheme is not reversible.
@@ -211,46 +271,12 @@ class Scheme:
         eigenvalues = sympy.Matrix(self.inverse[3]).eigenvals()
         return sympy.Max(*(sympy.Abs(value) for value in eigenvalues))
 
-    # ---------------------------------------------------------------- checks
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is derived from them is derived again (sympy's fields do not pickle)."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
-    def _check_shapes(self) -> None:
-        s, r = self.A.rows, self.V.rows
-        expected = {"A": (s, s), "U": (s, r), "B": (r, s), "V": (r, r)}
-        got = {block: getattr(self, block).shape for block in "AUBV"}
-        if got != expected:
-            raise SchemeError(
-                f"{self.name}: got shapes {got}, expected {expected} for {s} stages (rows of A) "
-                f"and {r} carried values (rows of V)"
-            )
-
-    def _set_init(self) -> None:
-        given = dict(self.init) if isinstance(self.init, Mapping) else {n: (a, b) for n, a, b in self.init}
-        names = [str(symbol) for symbol in self.symbols]
-        if unknown := sorted(set(given) - set(names)):
-            raise SchemeError(f"{self.name}: init got {unknown}, expected free symbols of the scheme: {names}")
-        ranges = []
-        for name in names:
-            low, high = (float(x) for x in given.get(name, PAPER_INIT))
-            if not -float("inf") < low <= high < float("inf"):
-                raise SchemeError(f"{self.name}: init of {name} got ({low}, {high}), expected finite low <= high")
-            ranges.append((name, low, high))
-        object.__setattr__(self, "init", tuple(ranges))
-
-    def _check_consistency(self) -> None:
-        series = self._series
-        residuals = {"the carried values of u' = 0 (rows of V, applied to the solution)": series.preconsistency}
-        for i, row in enumerate(self.U.tolist()):
-            start = sum(a * sympy.sympify(b) for a, b in zip(row, series.constant, strict=True))
-            residuals[f"stage {i + 1} of u' = 0 (row of U)"] = 1 - start
-        residuals["the step of u' = 1 (the weights of f)"] = series.residual(tall(1))
-        for what, residual in residuals.items():
-            value = sympy.cancel(sympy.sympify(residual))
-            if value.is_number and not is_zero(value):
-                raise SchemeError(
-                    f"{self.name} is inconsistent: {what} misses the exact value by {value}, expected 0; "
-                    "check the coefficients (Runge-Kutta: weights b sum to 1; multistep: a sums to 1 and "
-                    "the sum of b is 1 + sum of j a_j)"
-                )
+    def __deepcopy__(self, memo: Any) -> Scheme:
+        return self  # immutable
 
     def __str__(self) -> str:
         return tableau.render(self)

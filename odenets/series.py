@@ -7,138 +7,176 @@ tree by tree, from the demand that a step maps the carried values at t to those 
     eta(t)   = A eta'(t) + U s(t),                 eta'([t1 ... tm]) = eta(t1) ... eta(tm)
     (E s)(t) = B eta'(t) + V s(t)                  E: the exact flow over one step
 
-with s_1 the solution itself. There is one equation more than unknowns; what is left over is the
-local error of the scheme on that tree (Butcher 2008, section 53; Hairer, Norsett & Wanner 1993, III.8).
+with the first carried values the components of the solution itself (one, unless the scheme is
+partitioned). There are more equations than unknowns, one for each component; what is left over is
+the local error of the scheme on that tree (Butcher 2008, section 53; Hairer, Norsett & Wanner 1993,
+III.8; for several functions, P-series: Hairer, Lubich & Wanner 2006, III.2).
+
+All arithmetic is exact, in the smallest field that holds the entries: the rationals, an algebraic
+number field, or rational functions of the learnable coefficients. sympy expressions instead were
+ten to a hundred times slower, and their zero test is a heuristic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from math import prod
+from functools import reduce
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import sympy
+from sympy.polys.constructor import construct_domain
 
 from .errors import SchemeError
-from .exact import independent_rows, is_zero
+from .exact import independent_rows
 from .trees import Tree, exact_weight, rooted_cuts, tall, trees_of_order
 
 if TYPE_CHECKING:
     from .scheme import Scheme
 
-
-def _plain(matrix: sympy.MatrixBase) -> list[list[Any]]:
-    """Entries as Fractions where all are rational (ten times faster than sympy), else as they are."""
-    rows = matrix.tolist()
-    if all(x.is_Rational for row in rows for x in row):
-        return [[Fraction(int(x.p), int(x.q)) for x in row] for row in rows]
-    return rows
-
-
-def _dot(row: Sequence[Any], values: Sequence[Any]) -> Any:
-    return sum((a * b for a, b in zip(row, values, strict=True)), start=Fraction(0))
-
-
-def _tidy(value: Any) -> Any:
-    if isinstance(value, Fraction):
-        return value
-    return sympy.cancel(sympy.sympify(value))
+Sparse = list[tuple[int, Any]]  # the nonzero entries of a row
 
 
 class Series:
     """B-series of the stages and carried values of one scheme, computed tree by tree on demand.
 
-    ``carried(t)`` and ``stages(t)`` are the coefficients s(t) and eta(t); ``residual(t)`` is what
-    the equation left over says, exact minus numerical.
+    ``carried(t)`` and ``stages(t)`` are the coefficients s(t) and eta(t); ``residuals(t)`` is what
+    the equations left over say, exact minus numerical, one for each component of the solution.
     """
 
     def __init__(self, scheme: Scheme) -> None:
-        self._A, self._U, self._B, self._V = map(_plain, (scheme.A, scheme.U, scheme.B, scheme.V))
-        r = scheme.V.rows
-        shifted = (scheme.V - sympy.eye(r))[:, 1:]
-        # The rows that define the carried values come first; the solution's own row is the last
-        # resort, so that the local error is left over there.
-        self._rows = independent_rows(shifted, [*range(1, r), 0]) if r > 1 else []
-        if len(self._rows) < r - 1:
-            raise SchemeError(
-                f"{scheme.name}: the {r} carried values are not determined by the solution "
-                f"(rank {len(self._rows)} of {r - 1}); every carried value must depend on the solution or on f"
-            )
-        self._left = next(i for i in [0, *range(1, r)] if i not in self._rows)
-        self._solve = _plain(shifted.extract(self._rows, list(range(r - 1))).inv()) if r > 1 else []
-        self._shifted = _plain(shifted)[self._left] if r > 1 else []
+        self.maps, self._colours = scheme.functions, scheme.colours
+        self.components, r = scheme.components, scheme.carried
+        shifted = (scheme.V - sympy.eye(r))[:, self.components :]
+        self._rows, self._left = _split_rows(scheme, shifted)
+        inverse = shifted.extract(self._rows, list(range(shifted.cols))).inv() if self._rows else shifted[:0, :]
+        blocks = [scheme.A, scheme.U, scheme.B, scheme.V, inverse, shifted]
+        self.field, rows = _in_one_field(blocks)
+        self._A, self._U, self._B, self._V, self._solve, self._shifted = rows
         self._stages: dict[Tree, list[Any]] = {}
         self._carried: dict[Tree, list[Any]] = {}
-        self._residual: dict[Tree, Any] = {}
-        start = [Fraction(1), *[Fraction(0)] * (r - 1)]
-        rest, self.preconsistency = self._balance(start, [row[0] for row in self._V])
-        self.constant = [Fraction(1), *rest]
+        self._residuals: dict[Tree, list[Any]] = {}
+        self.constants, self.preconsistency = zip(*map(self._constant, range(self.components)), strict=True)
+        #: eta_i(empty): 1 where a stage value is the solution plus slopes, as in every scheme but PolyNet's
+        self.stage_constants = [sum((self._dot(u, c) for c in self.constants), self.field.zero) for u in self._U]
 
-    def _balance(self, exact: list[Any], numerical: list[Any]) -> tuple[list[Any], Any]:
-        """Solve (V - I)[:, 2:] x = exact - numerical for x = (s_2, ..., s_r); s_1 is known.
+    def _constant(self, component: int) -> tuple[list[Any], list[Any]]:
+        """s_i(empty) with respect to one component, and what the rows left over say."""
+        one = [self.field.one if i == component else self.field.zero for i in range(self.components)]
+        exact = [*one, *[self.field.zero] * len(self._rows)]
+        rest, left = self._balance(exact, [self._dot([e for e in row if e[0] == component], exact) for row in self._V])
+        return [*one, *rest], left
 
-        Returns x and the residual of the one row that x was not solved from.
+    def _balance(self, exact: list[Any], numerical: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Solve (V - I) x = exact - numerical for the carried values x that are not the solution.
+
+        Returns x and the residuals of the rows that x was not solved from.
         """
-        gap = [_tidy(e - n) for e, n in zip(exact, numerical, strict=True)]
-        rest = [_tidy(_dot(row, [gap[i] for i in self._rows])) for row in self._solve]
-        return rest, _tidy(gap[self._left] - _dot(self._shifted, rest))
+        gap = [e - n for e, n in zip(exact, numerical, strict=True)]
+        picked = [gap[i] for i in self._rows]
+        rest = [self._dot(row, picked) for row in self._solve]
+        return rest, [gap[i] - self._dot(self._shifted[i], rest) for i in self._left]
+
+    def _dot(self, row: Sparse, values: list[Any]) -> Any:
+        return sum((a * values[j] for j, a in row), self.field.zero)
 
     def stages(self, tree: Tree) -> list[Any]:
         """eta_i(t) of every stage i."""
         if tree not in self._stages:
-            derivative, carried = self.derivatives(tree), self.carried(tree)
+            slopes, carried = self.slopes(tree), self.carried(tree)
             self._stages[tree] = [
-                _tidy(_dot(a, derivative) + _dot(u, carried)) for a, u in zip(self._A, self._U, strict=True)
+                self._dot(a, slopes) + self._dot(u, carried) for a, u in zip(self._A, self._U, strict=True)
             ]
         return self._stages[tree]
 
-    def derivatives(self, tree: Tree) -> list[Any]:
-        """Coefficients of h F(Y_i) on a tree: the product of eta_i over its subtrees."""
-        children = [self.stages(child) for child in tree]
-        return [prod((c[i] for c in children), start=Fraction(1)) for i in range(len(self._A))]
+    def slopes(self, tree: Tree) -> list[Any]:
+        """Coefficients of h F(Y_i): the product of eta_i over the subtrees, where the root is of F's colour."""
+        colour, children = tree
+        values = [self.stages(child) for child in children]
+        if not children:
+            return [
+                c if own == colour else self.field.zero
+                for c, own in zip(self.stage_constants, self._colours, strict=True)
+            ]
+        return [
+            reduce(mul, (v[i] for v in values)) if own == colour else self.field.zero
+            for i, own in enumerate(self._colours)
+        ]
 
     def carried(self, tree: Tree) -> list[Any]:
-        """s_i(t) of every carried value i; the first is the solution, so 0."""
+        """s_i(t) of every carried value i; 0 for the solution's own components."""
         if tree not in self._carried:
-            numerical = [_dot(row, self.derivatives(tree)) for row in self._B]
+            slopes = self.slopes(tree)
+            numerical = [self._dot(row, slopes) for row in self._B]
             exact = [self._flow(tree, i) for i in range(len(self._V))]
-            rest, self._residual[tree] = self._balance(exact, numerical)
-            self._carried[tree] = [Fraction(0), *rest]
+            rest, self._residuals[tree] = self._balance(exact, numerical)
+            self._carried[tree] = [*[self.field.zero] * self.components, *rest]
         return self._carried[tree]
 
-    def residual(self, tree: Tree) -> Any:
+    def residuals(self, tree: Tree) -> list[Any]:
         """Exact minus numerical solution after one step, on one tree."""
         self.carried(tree)
-        return self._residual[tree]
+        return self._residuals[tree]
 
     def _flow(self, tree: Tree, i: int) -> Any:
         """(E s_i)(t) less s_i(t) itself."""
-        value = self.constant[i] * exact_weight(tree)
-        if i == 0:
+        value = self.constants[self.maps[tree[0]][1]][i] * self._number(exact_weight(tree))
+        if i < self.components:
             return value  # the solution's own series is the identity: nothing but the flow itself
         for rest, weight in rooted_cuts(tree).items():
             if rest != tree:
-                value += weight * self.carried(rest)[i]
+                value += self.carried(rest)[i] * self._number(weight)
         return value
 
+    def _number(self, weight: Any) -> Any:
+        return self.field.convert(sympy.QQ(weight.numerator, weight.denominator), sympy.QQ)
 
-def conditions(series: Series, order: int) -> Iterator[tuple[Tree, Any]]:
-    """The residual of every tree with the given number of vertices."""
-    return ((tree, series.residual(tree)) for tree in trees_of_order(order))
+    def to_sympy(self, value: Any) -> sympy.Expr:
+        """An element of the field as an expression."""
+        return self.field.to_sympy(value)
 
 
-def derive_order(series: Series) -> int:
-    """Largest p for which every tree with at most p vertices has residual 0.
+def _split_rows(scheme: Scheme, shifted: sympy.MatrixBase) -> tuple[list[int], list[int]]:
+    """Rows that define the carried values, and the rows left over.
 
-    A scheme with s stages has order at most 2s (+ what it carries), so the search ends.
+    The solution's own rows are the last resort, so that the local error is left over there.
     """
+    p, r = scheme.components, scheme.carried
+    rows = independent_rows(shifted, [*range(p, r), *range(p)]) if r > p else []
+    if len(rows) < r - p:
+        raise SchemeError(
+            f"{scheme.name}: the {r} carried values are not determined by the solution "
+            f"(rank {len(rows)} of {r - p}); every carried value must depend on the solution or on f"
+        )
+    return rows, [i for i in range(r) if i not in rows]
+
+
+def _in_one_field(blocks: list[sympy.MatrixBase]) -> tuple[Any, list[list[Sparse]]]:
+    """The field of all entries, and each block as sparse rows of its elements."""
+    entries = [x for block in blocks for x in block]
+    field, elements = construct_domain(entries, extension=True, field=True)
+    values = iter(elements)
+    dense = [[[next(values) for _ in range(block.cols)] for _ in range(block.rows)] for block in blocks]
+    return field, [[[(j, x) for j, x in enumerate(row) if x != field.zero] for row in block] for block in dense]
+
+
+def derive_order(series: Series, linear: bool, tolerance: sympy.Expr) -> int:
+    """Largest p for which every tree with at most p vertices has residuals 0.
+
+    ``linear``: for linear f only the tall trees count. ``tolerance``: 0, or what the rounding of
+    coefficients known as decimals leaves. A scheme with s stages has order at most 2 s (plus what
+    it carries), so the search ends.
+    """
+
+    def vanishes(value: Any) -> bool:
+        if value == series.field.zero:
+            return True
+        return bool(tolerance) and bool(abs(series.to_sympy(value)) < tolerance)
+
+    def holds(order: int) -> bool:
+        trees = (tall(order),) if linear else trees_of_order(order, series.maps)
+        return all(vanishes(residual) for tree in trees for residual in series.residuals(tree))
+
     order = 0
-    while all(is_zero(residual) for _, residual in conditions(series, order + 1)):
+    while holds(order + 1):
         order += 1
     return order
-
-
-def derive_error_constant(series: Series, order: int) -> sympy.Expr:
-    """Coefficient of z^(p+1) in exact minus numerical on u' = lambda u, z = h lambda."""
-    return sympy.sympify(series.residual(tall(order + 1)))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .program import Combine, Program
+from .program import Combine, Evaluate, Program
 from .rows import Learned, Op
 
 State = tuple[Tensor, ...]
-#: f(stage, node, y): the residual function of this step at stage value y and time t_n + node * h
-Function = Callable[[int, float, Tensor], Tensor]
+#: f(evaluation, y): what an Evaluate instruction names, at stage value y
+Function = Callable[[Evaluate, Tensor], Tensor]
 
 
 def step(program: Program, function: Function, state: State, learned: Mapping[str, Tensor]) -> State:
@@ -31,8 +31,7 @@ def step(program: Program, function: Function, state: State, learned: Mapping[st
         if isinstance(instruction, Combine):
             slots[instruction.slot] = _combine(instruction.ops, slots, len(state), learned)
         else:
-            value = slots[instruction.source]
-            slots[instruction.slot] = function(instruction.stage, instruction.node, value)
+            slots[instruction.slot] = function(instruction, slots[instruction.source])
     return tuple(slots[i] for i in program.outputs)
 
 

@@ -69,6 +69,7 @@ schemes = Zoo(
             B=[["1/10"], ["1/10"]],
             V=[[1, "9/10"], [0, "9/10"]],
             reference="sander2021",
+            at_rest=True,
         ),
     ]
 )

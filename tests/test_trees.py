@@ -4,7 +4,8 @@ from fractions import Fraction
 
 from odenets.trees import density, exact_weight, rooted_cuts, tall, trees_of_order, vertices
 
-CHERRY = ((), ())
+DOT = (0, ())
+CHERRY = (0, (DOT, DOT))
 
 
 def test_number_of_trees():
@@ -27,7 +28,7 @@ def test_densities():
 
 def test_cuts_of_the_cherry():
     # Keep all; cut one of two equal branches; cut both.
-    assert rooted_cuts(CHERRY) == {CHERRY: 1, ((),): 2, (): 1}
+    assert rooted_cuts(CHERRY) == {CHERRY: 1, (0, (DOT,)): 2, DOT: 1}
 
 
 def test_exact_flow_composed_with_itself_is_the_flow_over_two_steps():
@@ -36,3 +37,10 @@ def test_exact_flow_composed_with_itself_is_the_flow_over_two_steps():
         for tree in trees_of_order(n):
             twice = exact_weight(tree) + sum(w * exact_weight(rest) for rest, w in rooted_cuts(tree).items())
             assert twice == Fraction(2**n, density(tree))
+
+
+def test_bicoloured_trees_of_a_partitioned_system():
+    # x' = f(y), y' = g(x): the colours alternate from root to leaf, so as many trees per root colour
+    # as uncoloured ones; with u' = f(u) + g(u) any vertex may have either colour.
+    assert [len(trees_of_order(n, ((1, 0), (0, 1)))) for n in range(1, 6)] == [2, 2, 4, 8, 18]
+    assert [len(trees_of_order(n, ((0, 0), (0, 0)))) for n in range(1, 4)] == [2, 4, 14]

@@ -1,0 +1,79 @@
+"""What a scheme checks of itself when it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import sympy
+
+from .errors import SchemeError
+from .exact import is_zero
+
+if TYPE_CHECKING:
+    from .scheme import Scheme
+
+#: Range a learnable coefficient starts from, uniformly: the paper's for k_n (Lu et al. 2018).
+PAPER_INIT = (-0.1, 0.0)
+
+
+def shapes(scheme: Scheme) -> None:
+    """Raise SchemeError where blocks, modules or embedded weights do not fit together."""
+    s, r = scheme.A.rows, scheme.V.rows
+    expected = {"A": (s, s), "U": (s, r), "B": (r, s), "V": (r, r)}
+    got = {block: getattr(scheme, block).shape for block in "AUBV"}
+    if got != expected:
+        raise SchemeError(
+            f"{scheme.name}: got shapes {got}, expected {expected} for {s} stages (rows of A) "
+            f"and {r} carried values (rows of V)"
+        )
+    if scheme.embedded is not None and scheme.embedded.shape != (1, s):
+        raise SchemeError(f"{scheme.name}: got {scheme.embedded.cols} embedded weights, expected one per stage, {s}")
+    modules = scheme.modules
+    if len(modules) != s or set(modules) != set(range(max(modules) + 1)):
+        raise SchemeError(
+            f"{scheme.name}: got modules {modules}, expected for each of the {s} stages a number from 0 on, none left out"
+        )
+    if len(scheme.functions) > 1 and len(scheme.functions) != max(modules) + 1:
+        raise SchemeError(f"{scheme.name}: got {len(scheme.functions)} functions, expected one for each module")
+    if scheme.components > r:
+        raise SchemeError(f"{scheme.name}: got {scheme.components} components, expected at most {r} carried values")
+
+
+def ranges(scheme: Scheme) -> tuple[tuple[str, float, float], ...]:
+    """Initial range of every symbol; SchemeError for one that is unknown or no finite range."""
+    init = scheme.init
+    given = dict(init) if isinstance(init, Mapping) else {name: (low, high) for name, low, high in init}
+    names = [str(symbol) for symbol in scheme.symbols]
+    if unknown := sorted(set(given) - set(names)):
+        raise SchemeError(f"{scheme.name}: init got {unknown}, expected free symbols of the scheme: {names}")
+    found = []
+    for name in names:
+        low, high = (float(x) for x in given.get(name, PAPER_INIT))
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise SchemeError(f"{scheme.name}: init of {name} got ({low}, {high}), expected finite low <= high")
+        found.append((name, low, high))
+    return tuple(found)
+
+
+def consistency(scheme: Scheme) -> None:
+    """Raise SchemeError where the coefficients are inconsistent whatever the symbols are."""
+    series = scheme.series
+    residuals = {"the carried values of u' = 0 (rows of V, applied to the solution)": series.preconsistency}
+    for g in range(len(scheme.functions)):
+        residuals[f"the step of u' = 1 (the weights of function {g + 1})"] = [series.residuals((g, ()))]
+    for what, values in residuals.items():
+        for value in (series.to_sympy(x) for row in values for x in row):
+            if value.is_number and not is_zero(value) and abs(value) > scheme.tolerance:
+                raise SchemeError(
+                    f"{scheme.name} is inconsistent: {what} misses the exact value by {value}, expected 0; "
+                    "check the coefficients (Runge-Kutta: weights b sum to 1; multistep: a sums to 1 and "
+                    "the sum of b is 1 + sum of j a_j)"
+                )
+    for i, value in enumerate(map(series.to_sympy, series.stage_constants)):
+        if value not in (0, 1):
+            raise SchemeError(
+                f"{scheme.name}: stage {i + 1} of u' = 0 is {value} u, expected u, or 0 for a stage that takes "
+                "h F alone (row of U)"
+            )
