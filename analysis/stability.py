@@ -15,6 +15,10 @@ from .resolve import resolve, z, zeta
 def stability_matrix(scheme: Scheme | str, **values: Any) -> sympy.ImmutableDenseMatrix:
     """M(z) = V + z B (I - z A)^-1 U, the matrix one step multiplies the carried values by.
 
+    Where the step evaluates several functions, f_g(u) = z u for each that is alone in mapping its
+    component, and z/m u for each of m that share one: x' = z y, y' = z x for RevNet and Verlet,
+    whose eigenvalues are z and -z, so that z = i y is the oscillator of frequency y.
+
     Args:
         scheme: a Scheme or a name of the zoo.
         values: exact numbers for its symbols, e.g. ``k="-1/2"``; the others stay symbolic.
@@ -30,9 +34,10 @@ def stability_matrix(scheme: Scheme | str, **values: Any) -> sympy.ImmutableDens
     found = resolve(scheme, values)
     # Over the field of rational functions every entry stays in lowest terms; Matrix.inv() followed
     # by simplify gives the same a hundred times slower and misses cancellations of surds.
-    stages = DomainMatrix.from_Matrix(sympy.eye(found.stages) - z * found.A, extension=True)
+    slopes = z * sympy.diag(*(sympy.Rational(1, found.functions.count(found.functions[g])) for g in found.colours))
+    stages = DomainMatrix.from_Matrix(sympy.eye(found.stages) - found.A * slopes, extension=True)
     inverse = stages.to_field().inv().to_Matrix()
-    matrix = found.V + z * found.B * inverse * found.U
+    matrix = found.V + found.B * slopes * inverse * found.U
     return sympy.ImmutableDenseMatrix(matrix.applyfunc(lambda entry: sympy.cancel(entry, extension=True)))
 
 

@@ -20,6 +20,9 @@ def runge_kutta(
     b: Sequence[Any],
     c: Sequence[Any] | None = None,
     *,
+    embedded: Sequence[Any] | None = None,
+    modules: Sequence[int] = (),
+    digits: int | None = None,
     reference: str = "",
     init: Init | None = None,
 ) -> Scheme:
@@ -33,6 +36,9 @@ def runge_kutta(
         b: the s weights.
         c: the nodes, if at hand: they are checked against the row sums of A, never trusted (a
             published Gauss tableau with both nodes equal is of order 1 on u' = cos(t) u).
+        embedded: s weights of a second solution, for an error estimate.
+        modules: for each stage, which of a layer's modules it evaluates.
+        digits: the entries are decimals, right to so many digits.
         reference: key of the bibliography, or free text.
         init: ranges of the learnable coefficients, see :class:`Scheme`.
 
@@ -48,7 +54,8 @@ def runge_kutta(
     if c is not None:
         _check_nodes(name, matrix, c)
     ones = [[1]] * s
-    return Scheme(name, matrix, ones, weights, [[1]], reference=reference, init=init or {})
+    options: dict[str, Any] = {"embedded": embedded, "modules": tuple(modules), "digits": digits}
+    return Scheme(name, matrix, ones, weights, [[1]], reference=reference, init=init or {}, **options)
 
 
 def _check_nodes(name: str, A: sympy.MatrixBase, c: Sequence[Any]) -> None:
@@ -99,6 +106,12 @@ def multistep(
     return Scheme(name, A, U, B, V, reference=reference, init=init or {})
 
 
+def _trimmed(slopes: list[Any]) -> list[Any]:
+    """Without trailing zeros, which would make the scheme carry slopes it never uses."""
+    last = max((j for j, slope in enumerate(slopes) if slope != 0), default=-1)
+    return slopes[: last + 1]
+
+
 def _multistep_matrices(a: list[Any], b: list[Any], new: Any) -> tuple[Any, Any, Any, Any]:
     """(A, U, B, V): one stage, at u_n or, for an implicit scheme, at u_{n+1}.
 
@@ -106,7 +119,7 @@ def _multistep_matrices(a: list[Any], b: list[Any], new: Any) -> tuple[Any, Any,
     one evaluates f(u_n) itself.
     """
     implicit = new != 0
-    slopes = b if implicit else b[1:]
+    slopes = _trimmed(b) if implicit else _trimmed(b[1:])
     steps, carried = len(a), len(a) + len(slopes)
     V = [[0] * carried for _ in range(carried)]
     V[0] = [*a, *slopes]

@@ -17,6 +17,7 @@ from .scheme import Scheme
 from .step import State, step
 from .zoo import as_scheme, schemes
 
+
 class ODENet(nn.Module):
     """Residual blocks, or a function of time, advanced by any explicit scheme.
 

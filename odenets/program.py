@@ -169,7 +169,7 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
     filled as in any of its steps. LM's starting step is u+ = u + h f(u), carrying u: the plain
     residual step of the paper.
     """
-    if starter.carried != 1 or not starter.explicit or starter.symbols or max(starter.modules):
+    if starter.carried != 1 or not starter.explicit or starter.symbols or any(starter.modules):
         raise SchemeError(
             f"start: got {starter.name!r}, expected an explicit one-step scheme without learnable coefficients, "
             "such as 'euler' or 'rk4'"

@@ -197,11 +197,13 @@ class Scheme:
 
         For a linear multistep scheme that carries past solutions and slopes this is C_{p+1} with
         alpha_k = 1 (Lambert 1973; Adams-Bashforth 2: 5/12); for a Runge-Kutta scheme the first
-        term of exp(z) - R(z). None where the step evaluates several functions: no single number.
+        term of exp(z) - R(z). None where the step evaluates several functions (no single number)
+        or does not even keep u' = 0 (In-ResNet).
         """
-        if len(self.functions) > 1:
+        if len(self.functions) > 1 or not self.series.preconsistent:
             return None
-        return self.series.to_sympy(self.series.residuals(tall(self.order + 1))[0])
+        constant = self.series.to_sympy(self.series.residuals(tall(self.order + 1))[0])
+        return constant if self.digits is None else constant.n(self.digits)
 
     @cached_property
     def starting_values(self) -> int:

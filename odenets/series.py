@@ -130,6 +130,11 @@ class Series:
     def _number(self, weight: Any) -> Any:
         return self.field.convert(sympy.QQ(weight.numerator, weight.denominator), sympy.QQ)
 
+    @property
+    def preconsistent(self) -> bool:
+        """Whether u' = 0 is solved exactly, whatever the symbols are."""
+        return all(value == self.field.zero for row in self.preconsistency for value in row)
+
     def to_sympy(self, value: Any) -> sympy.Expr:
         """An element of the field as an expression."""
         return self.field.to_sympy(value)
@@ -176,6 +181,8 @@ def derive_order(series: Series, linear: bool, tolerance: sympy.Expr) -> int:
         trees = (tall(order),) if linear else trees_of_order(order, series.maps)
         return all(vanishes(residual) for tree in trees for residual in series.residuals(tree))
 
+    if not series.preconsistent:
+        return 0
     order = 0
     while holds(order + 1):
         order += 1

@@ -1,0 +1,24 @@
+"""The schemes by name. Adding one is a few lines in a file here; tests, tables and plots pick it up."""
+
+from __future__ import annotations
+
+from ..errors import SchemeError
+from ..scheme import Scheme
+from .embedded import EMBEDDED
+from .explicit import EXPLICIT
+from .implicit import IMPLICIT
+from .mapping import Zoo
+from .multistep import MULTISTEP
+from .networks import NETWORKS
+from .reversible import REVERSIBLE
+
+schemes = Zoo([*EXPLICIT, *EMBEDDED, *MULTISTEP, *IMPLICIT, *REVERSIBLE, *NETWORKS])
+
+
+def as_scheme(scheme: Scheme | str) -> Scheme:
+    """The scheme itself, or the one of that name in the zoo."""
+    if isinstance(scheme, Scheme):
+        return scheme
+    if isinstance(scheme, str):
+        return schemes[scheme]
+    raise SchemeError(f"got {scheme!r} of type {type(scheme).__name__}, expected a Scheme or a name of the zoo")

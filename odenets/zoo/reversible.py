@@ -1,0 +1,49 @@
+"""Reversible and partitioned schemes."""
+
+from __future__ import annotations
+
+import sympy
+
+from ..families import alf, nystrom
+from ..scheme import Scheme
+from ..splitting import splitting, symmetric_composition
+
+half = sympy.Rational(1, 2)
+root = sympy.cbrt(2)
+kick_drift_kick = [(1, half), (0, 1), (1, half)]
+
+REVERSIBLE = [
+    nystrom(2, name="leapfrog", reference="chang2018"),
+    # Momentum ResNet carries a velocity: v+ = 9/10 v + 1/10 h f(u), u+ = u + v+.
+    Scheme(
+        "momentum",
+        A=[[0]],
+        U=[[1, 0]],
+        B=[["1/10"], ["1/10"]],
+        V=[[1, "9/10"], [0, "9/10"]],
+        reference="sander2021",
+        at_rest=True,
+    ),
+    alf(1),
+    # Carries y and yhat: yhat+ = 2 y - yhat + h f(yhat), y+ = y + h/2 (f(yhat) + f(yhat+)). With one f for
+    # all steps f(yhat+) is the next step's f(yhat); layers of their own need both, and carrying the
+    # slope instead would make V singular, the step not reversible.
+    Scheme(
+        "reversible_heun",
+        A=[[0, 0], [1, 0]],
+        U=[[0, 1], [2, -1]],
+        B=[[half, half], [1, 0]],
+        V=[[1, 0], [2, -1]],
+        reference="kidger2021",
+    ),
+    splitting("symplectic_euler", [(0, 1), (1, 1)], reference="devogelaere1956"),
+    splitting("verlet", kick_drift_kick, reference="verlet1967"),
+    splitting(
+        "yoshida4",
+        symmetric_composition(
+            kick_drift_kick,
+            [(4 + 2 * root + root**2) / 6, -(1 + 2 * root + root**2) / 3] + [(4 + 2 * root + root**2) / 6],
+        ),
+        reference="yoshida1990",
+    ),
+]
