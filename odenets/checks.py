@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import sympy
-
 from .errors import SchemeError
 from .exact import is_zero
 
@@ -33,7 +31,7 @@ def shapes(scheme: Scheme) -> None:
     modules = scheme.modules
     if len(modules) != s or set(modules) != set(range(max(modules) + 1)):
         raise SchemeError(
-            f"{scheme.name}: got modules {modules}, expected for each of the {s} stages a number from 0 on, none left out"
+            f"{scheme.name}: got modules {modules}, expected one for each of the {s} stages, counted from 0, none left out"
         )
     if len(scheme.functions) > 1 and len(scheme.functions) != max(modules) + 1:
         raise SchemeError(f"{scheme.name}: got {len(scheme.functions)} functions, expected one for each module")

@@ -76,3 +76,21 @@ def independent_rows(matrix: sympy.MatrixBase, order: Sequence[int]) -> list[int
         if matrix.extract([*chosen, row], list(range(matrix.cols))).rank() == len(chosen) + 1:
             chosen.append(row)
     return chosen
+
+
+def spectral_radius(matrix: sympy.MatrixBase) -> sympy.Expr:
+    """Largest modulus of an eigenvalue: exact where it belongs to a factor of degree 1 or 2, else to 20 digits.
+
+    With free symbols, the largest of all as an expression in them.
+    """
+    zeta = sympy.Symbol("zeta")
+    poly = matrix.charpoly(zeta)
+    if poly.as_expr().free_symbols - {zeta}:
+        return sympy.Max(*(sympy.Abs(root) for root in sympy.roots(poly)))
+    moduli: list[sympy.Expr] = []
+    for factor, _ in poly.factor_list()[1]:
+        if factor.degree() <= 2:
+            moduli += [sympy.sqrt(sympy.expand(root * sympy.conjugate(root))) for root in sympy.roots(factor)]
+        else:
+            moduli += [abs(root) for root in factor.nroots(n=20)]
+    return max(moduli, key=float)

@@ -76,6 +76,11 @@ def shu_osher(name: str, alpha: Entries, beta: Entries, **options: Any) -> Schem
     return runge_kutta(name, [list(row) for row in rows[:s]], list(rows[s]), **options)
 
 
+def unit_rows(count: int, value: Any, first: int = 0) -> list[list[Any]]:
+    """Shu-Osher rows whose last entry alone is not 0: Euler steps one after the other."""
+    return [[*[0] * i, value] for i in range(first, first + count)]
+
+
 def collocation(name: str, nodes: Sequence[Any], **options: Any) -> Scheme:
     """The Runge-Kutta scheme whose stages collocate at the nodes: A_ij = int_0^{c_i} l_j, b_j = int_0^1 l_j.
 

@@ -12,9 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .errors import FieldError
 from .program import Evaluate
 
+#: the random tensors of one step
+Noise = tuple[Tensor, ...]
+
 
 class Field(nn.Module):
-    """The residual function of every step. Final subclasses: :class:`Layers`, :class:`TimeField`."""
+    """The residual function of every step: :class:`Layers`, :class:`TimeField`, and the random ones around Layers."""
 
     steps: int
 
@@ -26,13 +29,20 @@ class Field(nn.Module):
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
         """Told once, before the first step, how often each step evaluates each of its modules."""
 
-    def evaluate(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
+    def draw(self, n: int, u: Tensor, h: float) -> Noise:
+        """What is random about step n, drawn once and the same at all its stages; () where nothing is.
+
+        Handed to :meth:`evaluate` rather than kept, so that a step can be computed again.
+        """
+        return ()
+
+    def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise) -> Tensor:
         """F of step n at stage value x, which stands for the solution at time t_n + what.node * h."""
         raise FieldError(f"{type(self).__name__} has no evaluate(); use Layers or TimeField")
 
-    def call(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
+    def call(self, n: int, noise: Noise, what: Evaluate, x: Tensor) -> Tensor:
         """As :meth:`evaluate`, with the result's shape checked: f must map the state's space to itself."""
-        value = self.evaluate(n, what, x)
+        value = self.evaluate(n, what, x, noise)
         if value.shape != x.shape:
             raise FieldError(
                 f"layer {n}: got an output of shape {tuple(value.shape)} for an input of shape {tuple(x.shape)}, "
@@ -83,7 +93,7 @@ class Layers(Field):
                 for visit in range(1, count if any(True for _ in _statistics(block)) else 1):
                     self.statistics[f"{n}_{module}_{visit}"] = StageStatistics(block)
 
-    def evaluate(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
+    def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """The layer's function at x; the node is ignored, since a layer does not depend on time."""
         layer = self.layers[n]
         block = layer[what.module] if isinstance(layer, nn.ModuleList) else layer
@@ -152,7 +162,7 @@ class TimeField(Field):
         if wanted := max(len(counts) for counts in visits) - 1:
             raise FieldError(f"TimeField: got a scheme of {wanted + 1} functions a step, expected one of f(t, x) alone")
 
-    def evaluate(self, n: int, what: Evaluate, x: Tensor) -> Tensor:
+    def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """f(t0 + (n + node) h, x). The time is computed as a Python float, without summing h up."""
         # At least float32: bf16 cannot tell t = 1.00 from 1.003.
         dtype = torch.promote_types(x.dtype, torch.float32)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .coefficients import Coefficients, check_shape
 from .errors import FieldError
-from .fields import Field, TimeField, as_field
+from .fields import Field, Noise, TimeField, as_field
 from .program import Evaluate, Program, compile_scheme, starting_scheme
 from .scheme import Scheme
 from .step import State, step
@@ -111,7 +111,8 @@ class ODENet(nn.Module):
         self._check_input(x)
         state, first = self._enter(x)
         for n in range(first, self.steps):
-            state = step(self.program_of(n), partial(self.field.call, n), state, self.coefficients.at(n))
+            function = partial(self.field.call, n, self.field.draw(n, state[0], self.h))
+            state = step(self.program_of(n), function, state, self.coefficients.at(n))
         parts = state[: self.scheme.components]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
@@ -122,7 +123,8 @@ class ODENet(nn.Module):
         u = self.shortcut(x)
         before = self._seed(0, u) if self.scheme.starting_values else (u,)
         # The one evaluation of this step is at x, not at the stage value P(x).
-        state = step(self.transition_program, partial(self._transition, x), before, {})
+        noise = self.field.draw(0, u, self.h)
+        state = step(self.transition_program, partial(self._transition, x, noise), before, {})
         return (state if self.scheme.starting_values else self._seed(1, state[0])), 1
 
     def _seed(self, n: int, u: Tensor) -> State:
@@ -132,14 +134,15 @@ class ODENet(nn.Module):
         if n < self.steps and self.scheme.needs_slope:
             # A visit of its own, so that this evaluation does not count in the first stage's statistics.
             visit = self.program.visits[0]
-            slope = self.field.call(n, Evaluate(slot=0, source=0, module=0, visit=visit, node=0.0), u)
+            noise = self.field.draw(n, u, self.h)
+            slope = self.field.call(n, noise, Evaluate(slot=0, source=0, module=0, visit=visit, node=0.0), u)
         return tuple(
             seed(parts, multiples, slope, 1.0 if kept_without_h else self.h)
             for multiples, kept_without_h in zip(self.scheme.seeds, self.program.slopes, strict=True)
         )
 
-    def _transition(self, x: Tensor, what: Evaluate, u: Tensor) -> Tensor:
-        value = self.field.evaluate(0, what, x)
+    def _transition(self, x: Tensor, noise: Noise, what: Evaluate, u: Tensor) -> Tensor:
+        value = self.field.evaluate(0, what, x, noise)
         if value.shape != u.shape:
             raise FieldError(
                 f"layer 0: got shapes {tuple(value.shape)} from the block and {tuple(u.shape)} from its shortcut, "

@@ -11,7 +11,7 @@ import sympy
 
 from . import checks, tableau
 from .errors import SchemeError
-from .exact import exact_matrix, is_zero, rational
+from .exact import exact_matrix, is_zero, rational, spectral_radius
 from .graph import stage_order, strongly_connected
 from .series import Series, derive_order
 from .trees import PLAIN, Maps, tall
@@ -270,8 +270,7 @@ class Scheme:
 
         Max(1, 1/|k|) for LM; SchemeError where the scheme is not reversible.
         """
-        eigenvalues = sympy.Matrix(self.inverse[3]).eigenvals()
-        return sympy.Max(*(sympy.Abs(value) for value in eigenvalues))
+        return spectral_radius(self.inverse[3])
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is derived from them is derived again (sympy's fields do not pickle)."""

@@ -67,18 +67,18 @@ def mccallum_foster(scheme: Scheme, coupling: Any = "999/1000") -> Scheme:
 
     Args:
         scheme: carries the solution alone (Runge-Kutta).
-        coupling: lambda, exact, in (0, 1].
+        coupling: lambda, exact, in (0, 1); at 1 nothing would tie z to y.
 
     Raises:
-        SchemeError: a scheme that carries more, or a coupling that is not positive.
+        SchemeError: a scheme that carries more, or a coupling outside (0, 1).
 
     Source: McCallum & Foster (2024), Efficient, Accurate and Stable Gradients for Neural ODEs.
     """
     lam = exact(coupling, "coupling")
     if scheme.carried != 1 or scheme.V[0, 0] != 1:
         raise SchemeError(f"{scheme.name} carries {scheme.carried} values, expected a one-step scheme, such as 'rk4'")
-    if not 0 < lam <= 1:
-        raise SchemeError(f"coupling: got {lam}, expected a number in (0, 1]")
+    if not 0 < lam < 1:
+        raise SchemeError(f"coupling: got {lam}, expected a number in (0, 1)")
     s = scheme.stages
     zero, ones = sympy.zeros(s, s), sympy.ones(s, 1)
     A = sympy.BlockMatrix([[scheme.A, zero], [ones * scheme.B, -scheme.A]]).as_explicit()

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from ..errors import SchemeError
 from ..scheme import Scheme
-from .embedded import EMBEDDED
-from .explicit import EXPLICIT
-from .implicit import IMPLICIT
 from .mapping import Zoo
-from .multistep import MULTISTEP
-from .networks import NETWORKS
-from .reversible import REVERSIBLE
 
-schemes = Zoo([*EXPLICIT, *EMBEDDED, *MULTISTEP, *IMPLICIT, *REVERSIBLE, *NETWORKS])
+schemes = Zoo("explicit", "networks", "reversible", "embedded", "multistep", "implicit")
 
 
 def as_scheme(scheme: Scheme | str) -> Scheme:

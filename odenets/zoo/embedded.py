@@ -8,7 +8,7 @@ from ..constructors import runge_kutta
 
 r6 = sympy.sqrt(6)
 
-EMBEDDED = [
+SCHEMES = [
     runge_kutta(
         "bosh3",
         A=[[0, 0, 0, 0], ["1/2", 0, 0, 0], [0, "3/4", 0, 0], ["2/9", "1/3", "4/9", 0]],

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from ..constructors import runge_kutta
-from ..families import shu_osher
+from ..families import shu_osher, unit_rows
 
-EXPLICIT = [
+#: the last row of ssprk104: 1/25 u + 9/25 Y_4 + 3/5 Y_9 and h (3/50 F(Y_4) + 1/10 F(Y_9))
+ninth = [0, 0, 0, "9/25", 0, 0, 0, 0, "3/5"]
+tenth = [0, 0, 0, 0, "1/10"]
+
+SCHEMES = [
     runge_kutta("euler", A=[[0]], b=[1], reference="euler1768"),
     runge_kutta("midpoint", A=[[0, 0], ["1/2", 0]], b=[0, 1], reference="runge1895"),
     runge_kutta("heun", A=[[0, 0], [1, 0]], b=["1/2", "1/2"], reference="heun1900"),
@@ -62,10 +66,8 @@ EXPLICIT = [
     ),
     shu_osher(
         "ssprk104",
-        alpha=[*([0] * i + [1] for i in range(4)), ["3/5", 0, 0, 0, "2/5"]]
-        + [*([0] * i + [1] for i in range(5, 9)), ["1/25", 0, 0, 0, "9/25", 0, 0, 0, 0, "3/5"]],
-        beta=[*([0] * i + ["1/6"] for i in range(4)), [0, 0, 0, 0, "1/15"]]
-        + [*([0] * i + ["1/6"] for i in range(5, 9)), [0, 0, 0, 0, "3/50", 0, 0, 0, 0, "1/10"]],
+        alpha=[*unit_rows(4, 1), ["3/5", 0, 0, 0, "2/5"], *unit_rows(4, 1, 5), ["1/25", *ninth]],
+        beta=[*unit_rows(4, "1/6"), [0, 0, 0, 0, "1/15"], *unit_rows(4, "1/6", 5), [0, 0, 0, 0, "3/50", *tenth]],
         reference="ketcheson2008",
     ),
 ]

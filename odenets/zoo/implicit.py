@@ -21,7 +21,7 @@ g3 = half + sympy.sqrt(3) / 6  # the A-stable one of the two that give order 3
 w = r2 / 4  # trbdf2: the trapezoidal rule to t + (2 - sqrt 2) h, then BDF2
 d = 1 - r2 / 2
 
-IMPLICIT = [
+SCHEMES = [
     runge_kutta("backward_euler", A=[[1]], b=[1], reference="curtiss1952"),
     runge_kutta("trapezoid", A=[[0, 0], [half, half]], b=[half, half], reference="crank1947"),
     collocation("implicit_midpoint", gauss_nodes(1), reference="kuntzmann1961"),

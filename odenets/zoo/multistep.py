@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..families import adams_bashforth, adams_moulton, bdf, milne_simpson, nystrom, pece
 
-MULTISTEP = [
+SCHEMES = [
     *map(adams_bashforth, range(1, 7)),
     *map(adams_moulton, range(2, 7)),
     *map(bdf, range(1, 7)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy
 
-from ..constructors import multistep, runge_kutta
+from ..constructors import runge_kutta
 from ..families import lm, zerosnet
 from ..scheme import Scheme
 
@@ -12,7 +12,7 @@ g, lam = sympy.symbols("g lam", real=True)
 two_stages = [[0, 0], [1, 0]]
 ADDED = ((0, 0), (0, 0))  # u' = f_0(u) + f_1(u)
 
-NETWORKS = [
+SCHEMES = [
     lm(2),
     lm(3),
     zerosnet("1/9"),

@@ -10,9 +10,10 @@ from ..splitting import splitting, symmetric_composition
 
 half = sympy.Rational(1, 2)
 root = sympy.cbrt(2)
+outer = (4 + 2 * root + root**2) / 6  # 1 / (2 - 2^(1/3)), without a surd in the denominator
 kick_drift_kick = [(1, half), (0, 1), (1, half)]
 
-REVERSIBLE = [
+SCHEMES = [
     nystrom(2, name="leapfrog", reference="chang2018"),
     # Momentum ResNet carries a velocity: v+ = 9/10 v + 1/10 h f(u), u+ = u + v+.
     Scheme(
@@ -40,10 +41,7 @@ REVERSIBLE = [
     splitting("verlet", kick_drift_kick, reference="verlet1967"),
     splitting(
         "yoshida4",
-        symmetric_composition(
-            kick_drift_kick,
-            [(4 + 2 * root + root**2) / 6, -(1 + 2 * root + root**2) / 3] + [(4 + 2 * root + root**2) / 6],
-        ),
+        symmetric_composition(kick_drift_kick, [outer, 1 - 2 * outer, outer]),
         reference="yoshida1990",
     ),
 ]
