@@ -6,22 +6,29 @@ from .constructors import multistep, runge_kutta
 from .errors import FieldError, OdenetsError, SchemeError, UnknownSchemeError
 from .fields import TimeField
 from .net import ODENet, count_evaluations
+from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_schedule
 from .scheme import Scheme
+from .splitting import mccallum_foster
 from .zoo import as_scheme, schemes
 
 __all__ = [
+    "AdditiveNoise",
     "FieldError",
     "ODENet",
     "OdenetsError",
     "Scheme",
     "SchemeError",
+    "ShakeShake",
+    "StochasticDepth",
     "TimeField",
     "UnknownSchemeError",
     "as_scheme",
     "count_evaluations",
+    "mccallum_foster",
     "models",
     "multistep",
     "parameter_groups",
     "runge_kutta",
     "schemes",
+    "survival_schedule",
 ]

@@ -31,7 +31,8 @@ def shapes(scheme: Scheme) -> None:
     modules = scheme.modules
     if len(modules) != s or set(modules) != set(range(max(modules) + 1)):
         raise SchemeError(
-            f"{scheme.name}: got modules {modules}, expected one for each of the {s} stages, counted from 0, none left out"
+            f"{scheme.name}: got modules {modules}, expected one for each of the {s} stages, counted from 0 "
+            "and none left out"
         )
     if len(scheme.functions) > 1 and len(scheme.functions) != max(modules) + 1:
         raise SchemeError(f"{scheme.name}: got {len(scheme.functions)} functions, expected one for each module")

@@ -68,7 +68,9 @@ class Layers(Field):
 
     def __init__(self, blocks: Iterable[nn.Module | Sequence[nn.Module]]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(b if isinstance(b, nn.Module) else nn.ModuleList(b) for b in blocks)
+        self.layers = nn.ModuleList(
+            b if isinstance(b, nn.Module) else b[0] if len(b) == 1 else nn.ModuleList(b) for b in blocks
+        )
         if not len(self.layers):
             raise FieldError("blocks: got an empty list, expected one nn.Module per layer")
         self.steps = len(self.layers)

@@ -100,7 +100,10 @@ class ShakeShake(RandomLayers):
         backward: str = "shake",
         per_sample: bool = True,
     ) -> None:
-        super().__init__([Branches(*pair) for pair in branches])
+        pairs = [tuple(pair) for pair in branches]
+        if wrong := sorted({len(pair) for pair in pairs} - {2}):
+            raise FieldError(f"ShakeShake: got layers of {wrong} modules, expected two branches in each")
+        super().__init__([Branches(*pair) for pair in pairs])
         if forward not in {"shake", "even"} or backward not in {"shake", "keep", "even"}:
             raise FieldError(
                 f"ShakeShake: got forward={forward!r}, backward={backward!r}, expected forward 'shake' or 'even' "

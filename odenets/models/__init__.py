@@ -1,5 +1,15 @@
 """Networks assembled from residual functions and schemes."""
 
-from .cifar import cifar_resnet
+from .blocks import Antisymmetric, Symmetric
+from .cifar import cifar_resnet, cifar_resnext, hamiltonian_net, shake_shake
+from .imagenet import imagenet_resnet
 
-__all__ = ["cifar_resnet"]
+__all__ = [
+    "Antisymmetric",
+    "Symmetric",
+    "cifar_resnet",
+    "cifar_resnext",
+    "hamiltonian_net",
+    "imagenet_resnet",
+    "shake_shake",
+]

@@ -1,20 +1,21 @@
-"""The pre-activation residual network for CIFAR, under any scheme."""
+"""Residual networks for CIFAR under any scheme."""
 
 from __future__ import annotations
 
-import math
+from functools import partial
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import FieldError
-from ..net import ODENet
+from ..fields import Field
+from ..random_fields import ShakeShake, StochasticDepth, survival_schedule
 from ..scheme import Scheme
 from ..zoo import as_scheme
+from .blocks import EXPANSION, Symmetric, basic, bottleneck
+from .staged import Stage, staged_network, unseeded
 
-STEM = 16
 WIDTHS = (16, 32, 64)
-EXPANSION = 4
 #: from this depth on the paper's networks are built of bottleneck blocks
 BOTTLENECK_DEPTH = 164
 
@@ -27,6 +28,7 @@ def cifar_resnet(
     in_channels: int = 3,
     h: float = 1.0,
     per_channel: bool = False,
+    survival: float = 1.0,
 ) -> nn.Sequential:
     """The pre-activation network of He et al. (2016) as Lu et al. (2018) train it, under any scheme.
 
@@ -37,103 +39,146 @@ def cifar_resnet(
     P = BN-ReLU-conv1(stride), and seeds the history with P(u); the very first layer of the network
     is a starting step too, so LM acts in all layers but three.
 
+    The scheme makes the network: "euler" ResNet, "lm" LM-ResNet, "poly2", "mpoly2", "way2" PolyNet,
+    "fractal2" FractalNet, "symplectic_euler" RevNet (f and g on the halves of the channels),
+    "momentum" Momentum ResNet, "rk4" RKNet.
+
     Args:
         depth: 6n + 2 with n >= 1; from 164 on 9n + 2.
-        scheme: a Scheme or a name of the zoo ("euler" is the ResNet, "lm" the LM-ResNet).
+        scheme: a Scheme or a name of the zoo.
         num_classes: outputs.
         in_channels: channels of the images, of shape (batch, in_channels, height, width).
         h: step size of all layers.
         per_channel: one learnable coefficient per channel instead of one per layer.
+        survival: p_L of stochastic depth, 1 for none; the paper's is 0.8 at depth 56, 0.5 at 110.
 
     Weights are drawn from torch's generator in an order that does not depend on the scheme: with
-    one seed, all schemes start from the same convolutions.
+    one seed, all schemes with one function a step start from the same convolutions.
 
     Raises:
-        FieldError: a depth that no network of this family has.
+        FieldError: a depth that no network of this family has, a survival probability outside (0, 1].
         SchemeError: an unknown or implicit scheme.
     """
     solver = as_scheme(scheme)
-    layers, bottleneck = _layers_per_stage(depth)
-    residual = _bottleneck if bottleneck else _basic
-    expansion = EXPANSION if bottleneck else 1
-    # Module constructors draw weights that are drawn again below; what they consume must not count.
-    with torch.random.fork_rng(devices=[]):
-        stages, channels = [], STEM
-        for i, width in enumerate(WIDTHS):
-            stride = 2 if i > 0 else 1
-            out = width * expansion
-            blocks = [residual(out if n else channels, width, 1 if n else stride) for n in range(layers)]
-            shortcut = _shortcut(channels, out, stride)
-            shape = (out, 1, 1) if per_channel else ()
-            stages.append(ODENet(blocks, solver, h=h, shortcut=shortcut, coefficient_shape=shape))
-            channels = out
-        model = nn.Sequential()
-        model.add_module("stem", nn.Conv2d(in_channels, STEM, 3, padding=1, bias=False))
-        for i, stage in enumerate(stages):
-            model.add_module(f"stage{i + 1}", stage)
-        model.add_module("head", nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), GlobalAverage()))
-        model.add_module("classifier", nn.Linear(channels, num_classes))
-    _initialise(model)
-    return model
+    n, deep = _layers_per_stage(depth)
+    out = EXPANSION if deep else 1
+    stages = [Stage(n, width, width * out, 1 if i == 0 else 2) for i, width in enumerate(WIDTHS)]
+    stem = partial(nn.Conv2d, in_channels, WIDTHS[0], 3, padding=1, bias=False)
+    options: dict[str, Any] = {"num_classes": num_classes, "h": h, "per_channel": per_channel}
+    wrap = None if survival == 1 else partial(_stochastic_depth, survival)
+    return unseeded(
+        lambda: staged_network(stem(), WIDTHS[0], stages, bottleneck if deep else basic, solver, wrap=wrap, **options)
+    )
 
 
-class GlobalAverage(nn.Module):
-    """Mean over height and width: (B, C, H, W) -> (B, C). Its gradient is deterministic on every device."""
+def cifar_resnext(
+    depth: int = 29,
+    scheme: Scheme | str = "euler",
+    *,
+    cardinality: int = 8,
+    width: int = 64,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    h: float = 1.0,
+    per_channel: bool = False,
+) -> nn.Sequential:
+    """ResNeXt for CIFAR (Xie et al. 2017), pre-activation, under any scheme; "lm" is LM-ResNeXt.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The mean of each channel."""
-        return x.mean((2, 3))
+    A 3x3 convolution to 64 channels, three stages of 256, 512, 1024 channels with n bottlenecks
+    whose 3x3 convolution has ``cardinality`` groups, ``width`` channels each in the first stage.
+    Arguments and errors as for :func:`cifar_resnet`; depth is 9n + 2 (29: n = 3).
+    """
+    solver = as_scheme(scheme)
+    n = _exact_layers(depth, 9, "bottleneck")
+    inner = cardinality * width
+    stages = [Stage(n, inner * 2**i, 256 * 2**i, 1 if i == 0 else 2) for i in range(3)]
+    stem = partial(nn.Conv2d, in_channels, 64, 3, padding=1, bias=False)
+    options: dict[str, Any] = {"num_classes": num_classes, "h": h, "per_channel": per_channel}
+    residual = partial(bottleneck, groups=cardinality)
+    return unseeded(lambda: staged_network(stem(), 64, stages, residual, solver, **options))
+
+
+def shake_shake(
+    depth: int = 26,
+    scheme: Scheme | str = "euler",
+    *,
+    base: int = 32,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    forward: str = "shake",
+    backward: str = "shake",
+) -> nn.Sequential:
+    """Shake-shake regularisation (Gastaldi 2017): two branches a layer, mixed at random, under any scheme.
+
+    Widths base, 2 base, 4 base ("26 2 x 32d": depth 26, base 32). ``forward`` and ``backward`` as
+    for :class:`odenets.ShakeShake`; depth 6n + 2; errors as for :func:`cifar_resnet`.
+    """
+    solver = as_scheme(scheme)
+    n = _exact_layers(depth, 6, "basic")
+    stages = [Stage(n, base * 2**i, base * 2**i, 1 if i == 0 else 2) for i in range(3)]
+    stem = partial(nn.Conv2d, in_channels, 16, 3, padding=1, bias=False)
+
+    def wrap(layers: list[list[nn.Module]], first: int, total: int) -> Field:
+        return ShakeShake(layers, forward, backward)
+
+    return unseeded(
+        lambda: staged_network(stem(), 16, stages, basic, solver, num_classes=num_classes, wrap=wrap, branches=2)
+    )
+
+
+def hamiltonian_net(
+    depth: int,
+    scheme: Scheme | str = "symplectic_euler",
+    *,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    h: float = 1.0,
+) -> nn.Sequential:
+    """Hamiltonian network (Chang et al. 2018): Y+ = Y + h K1^T s(K1 Z + b1), Z+ = Z - h K2^T s(K2 Y+ + b2).
+
+    The halves Y, Z of the channels are the components; "symplectic_euler" is the published step,
+    "verlet" and "yoshida4" are the higher orders. Depth 6n + 2 (two convolutions a layer), widths
+    32, 64, 128; errors as for :func:`cifar_resnet`.
+
+    Raises:
+        FieldError: a scheme that does not treat two halves of the state apart.
+    """
+    solver = as_scheme(scheme)
+    if solver.components != 2:
+        raise FieldError(f"hamiltonian_net: got {solver.name!r}, expected a partitioned scheme such as 'verlet'")
+    n = _exact_layers(depth, 6, "Hamiltonian")
+    stages = [Stage(n, 2 * width, 2 * width, 1 if i == 0 else 2) for i, width in enumerate(WIDTHS)]
+    stem = partial(nn.Conv2d, in_channels, 2 * WIDTHS[0], 3, padding=1, bias=False)
+    signs = iter((1, -1) * (3 * n))
+
+    def residual(channels: int, width: int, out: int, stride: int) -> nn.Module:
+        if channels != out or stride != 1:
+            return basic(channels, width, out, stride)
+        return Symmetric(channels, next(signs))
+
+    options: dict[str, Any] = {"num_classes": num_classes, "h": h}
+    return unseeded(lambda: staged_network(stem(), 2 * WIDTHS[0], stages, residual, solver, **options))
+
+
+def _stochastic_depth(last: float, layers: list[list[nn.Module]], first: int, total: int) -> Field:
+    return StochasticDepth(layers, survival_schedule(total, last)[first : first + len(layers)])
 
 
 def _layers_per_stage(depth: int) -> tuple[int, bool]:
     """(n, whether the layers are bottlenecks) of a network of the given depth."""
     if isinstance(depth, bool) or not isinstance(depth, int):
         raise FieldError(f"depth: got {depth!r}, expected an integer")
-    bottleneck = depth >= BOTTLENECK_DEPTH
-    unit = 9 if bottleneck else 6
+    deep = depth >= BOTTLENECK_DEPTH
+    return _exact_layers(depth, 9 if deep else 6, "bottleneck" if deep else "basic"), deep
+
+
+def _exact_layers(depth: int, unit: int, what: str) -> int:
+    """The n of depth = unit n + 2; FieldError naming the nearest depths otherwise."""
     n, rest = divmod(depth - 2, unit)
     if n < 1 or rest:
         below = max(depth - 2, unit) // unit * unit + 2
         raise FieldError(
-            f"depth: got {depth}, expected {unit}n + 2 ({'bottleneck' if bottleneck else 'basic'} blocks, "
-            f"three stages of n layers), such as {below} or {below + unit}"
+            f"depth: got {depth}, expected {unit}n + 2 ({what} blocks, three stages of n layers), "
+            f"such as {below} or {below + unit}"
         )
-    return n, bottleneck
-
-
-def _shortcut(channels: int, out: int, stride: int) -> nn.Module | None:
-    """P of a first layer that changes the shape, else None."""
-    if channels == out and stride == 1:
-        return None
-    return nn.Sequential(*_preactivated(channels, out, 1, stride))
-
-
-def _preactivated(channels: int, out: int, size: int, stride: int = 1) -> list[nn.Module]:
-    """BN-ReLU-conv."""
-    conv = nn.Conv2d(channels, out, size, stride=stride, padding=size // 2, bias=False)
-    return [nn.BatchNorm2d(channels), nn.ReLU(), conv]
-
-
-def _basic(channels: int, width: int, stride: int) -> nn.Module:
-    return nn.Sequential(*_preactivated(channels, width, 3, stride), *_preactivated(width, width, 3))
-
-
-def _bottleneck(channels: int, width: int, stride: int) -> nn.Module:
-    return nn.Sequential(
-        *_preactivated(channels, width, 1),
-        *_preactivated(width, width, 3, stride),
-        *_preactivated(width, width * EXPANSION, 1),
-    )
-
-
-def _initialise(model: nn.Module) -> None:
-    """Convolutions N(0, sqrt(2 / (k^2 C_out))), linear as torch does; coefficients last."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
-        elif isinstance(module, nn.Linear):
-            module.reset_parameters()
-    for module in model.modules():
-        if isinstance(module, ODENet):
-            module.reset_coefficients()
+    return n

@@ -47,9 +47,12 @@ class Zoo(Mapping[str, Scheme]):
         return name in self._members
 
     def __iter__(self) -> Iterator[str]:
-        yield from list(self._members)
-        while self._unread:
-            yield from [scheme.name for scheme in self._read_next()]
+        position = 0
+        while position < len(self._members) or self._unread:
+            if position == len(self._members):
+                self._read_next()
+            yield list(self._members)[position]
+            position += 1
 
     def __len__(self) -> int:
         while self._unread:
