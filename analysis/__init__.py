@@ -12,6 +12,7 @@ from .modified import ModifiedEquation, modified_equation
 from .multistep import effective_step, multistep_polynomials
 from .region import Region, is_stable, stability_region
 from .resolve import z, zeta
+from .sector import a_alpha, l_stable
 from .stability import stability_function, stability_matrix, stability_polynomial
 from .zero import zero_stable, zero_stable_range
 
@@ -19,10 +20,12 @@ __all__ = [
     "LearnedCoefficient",
     "ModifiedEquation",
     "Region",
+    "a_alpha",
     "effective_step",
     "error_constant",
     "imaginary_interval",
     "is_stable",
+    "l_stable",
     "learned_coefficients",
     "modified_equation",
     "multistep_polynomials",

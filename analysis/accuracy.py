@@ -24,8 +24,10 @@ def order(scheme: Scheme | str, **values: Any) -> int:
     return resolve(scheme, values).order
 
 
-def error_constant(scheme: Scheme | str, **values: Any) -> sympy.Expr:
+def error_constant(scheme: Scheme | str, **values: Any) -> sympy.Expr | None:
     """C of the local error C z^(p+1) on u' = lambda u; C_{p+1} of a linear multistep scheme.
+
+    None where the step evaluates several functions, or does not keep u' = 0 (In-ResNet).
 
     Raises:
         SchemeError: values that do not fit the scheme.

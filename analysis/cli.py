@@ -11,7 +11,7 @@ from pathlib import Path
 from odenets import OdenetsError, Scheme, SchemeError, as_scheme, schemes
 
 from .modified import modified_equation
-from .table import schemes_table, stability_table
+from .table import schemes_page, schemes_table, stability_table
 
 Values = dict[str, list[str]]
 
@@ -48,7 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     modified.set_defaults(run=_modified)
     table = commands.add_parser("schemes", help="every scheme with its derived properties", allow_abbrev=False)
     _values(table)
-    table.add_argument("--markdown", action="store_true", help="write a Markdown table")
+    table.add_argument(
+        "--markdown",
+        action="store_true",
+        help="write the page docs/schemes.md: Markdown, with the meaning of each column",
+    )
     table.set_defaults(run=_schemes)
     return parser
 
@@ -122,4 +126,5 @@ def _modified(options: argparse.Namespace) -> str:
 
 
 def _schemes(options: argparse.Namespace) -> str:
-    return schemes_table(_expand(list(schemes.values()), _wanted(options)), markdown=options.markdown)
+    members = _expand(list(schemes.values()), _wanted(options))
+    return schemes_page(members) if options.markdown else schemes_table(members)

@@ -11,7 +11,7 @@ from odenets import Scheme, SchemeError
 
 from .multistep import multistep_polynomials
 from .resolve import resolve, zeta
-from .text import ascending, join_terms, starts_negative
+from .text import ascending, by_degree, join_terms, starts_negative
 
 PRIMES = 4  # u'''' is still read at a glance, u^(5) is written with its number
 
@@ -68,7 +68,7 @@ def modified_equation(scheme: Scheme | str, order: int = 4, **values: Any) -> Mo
         values: exact numbers for its symbols; the others stay symbolic.
 
     Raises:
-        SchemeError: an order below 1, or a scheme with several stages.
+        SchemeError: an order below 1, a scheme with several stages, or one that does not keep u' = 0.
 
     Source: Lu, Zhong, Li & Dong (2018), section 3; Warming & Hyett (1974) for the method.
     """
@@ -85,6 +85,10 @@ def modified_equation(scheme: Scheme | str, order: int = 4, **values: Any) -> Mo
     scale = sigma.eval(1)
     if scale == 0:
         raise SchemeError(f"{found.name}: got sigma(1) = 0, expected function values with a non-zero sum")
+    if rest := sympy.expand(rho.eval(1)):
+        raise SchemeError(
+            f"{found.name}: got rho(1) = {rest}, expected 0: it damps u itself, so its equation has a term u/h"
+        )
     left = tuple(_moment(rho, base, m) / scale for m in range(1, order + 1))
     right = tuple(_moment(sigma, base, m) / scale for m in range(order))
     return ModifiedEquation(found.name, tuple(map(sympy.factor, left)), tuple(map(sympy.factor, right)))
@@ -123,7 +127,7 @@ def _latex_term(coefficient: sympy.Expr, power: int, name: str, derivative: int)
     negative, number, rest = _split(coefficient)
     h = sympy.Symbol("h") ** power
     factor = sympy.latex(number * h, fold_short_frac=False)
-    parts = [] if rest == 1 else [rf"\left({sympy.latex(rest, order='rev-lex')}\right)"]
+    parts = [] if rest == 1 else [rf"\left({sympy.latex(rest, order=by_degree)}\right)"]
     parts += [] if factor == "1" else [factor]
     primes = "'" * derivative if derivative <= PRIMES else f"^{{({derivative})}}"
     return ("-" if negative else "") + " ".join([*parts, name + primes])

@@ -10,7 +10,7 @@ from sympy.polys.matrices import DomainMatrix
 from odenets import Scheme, SchemeError
 
 from .resolve import resolve, zeta
-from .stability import characteristic
+from .stability import shares, to_digits
 
 
 def multistep_polynomials(scheme: Scheme | str, **values: Any) -> tuple[sympy.Poly, sympy.Poly]:
@@ -40,11 +40,7 @@ def multistep_polynomials(scheme: Scheme | str, **values: Any) -> tuple[sympy.Po
             f"{found.name} got {where}, expected one stage at u_n or u_{{n+1}}: only a linear multistep scheme "
             "has polynomials rho and sigma; use stability_polynomial for its stability"
         )
-    pencil = DomainMatrix.from_Matrix(zeta * sympy.eye(found.carried) - found.V, extension=True)
-    rho = characteristic(found.V)
-    response = pencil.to_field().inv().to_Matrix().row(0) * found.B
-    sigma = rho * response[0] * zeta**shift
-    top, bottom = sympy.fraction(sympy.cancel(sigma / rho, extension=True))
+    top, bottom = _response(found, found.B * zeta**shift)
     lead = sympy.Poly(bottom, zeta).LC()
     return tuple(sympy.Poly(sympy.cancel(part / lead, extension=True), zeta, extension=True) for part in (bottom, top))
 
@@ -63,29 +59,46 @@ def stage_shift(scheme: Scheme) -> int | None:
 def effective_step(scheme: Scheme | str, **values: Any) -> sympy.Expr:
     """The time one step advances u' = f by, in units of h: sigma(1) / rho'(1).
 
-    1 for a consistent scheme; 1/(1 + k) for lm, which solves (1 + k) u' = f. In the matrices of the
-    scheme, e_1^T adj(I - V) B 1 / chi'(1) with chi(zeta) = det(zeta I - V): the drift under u' = 1,
-    for schemes of any number of stages.
+    1 for a consistent scheme; 1/(1 + k) for lm, which solves (1 + k) u' = f. For any number of
+    stages sigma/rho is read as the response of the solution to a constant f, in lowest terms,
+
+        e_1^T (zeta I - V)^-1 B c,   c_i the factor of f in the stage's h F(Y_i),
+
+    so that V = I, the rule for partitioned schemes, is no special case; f is shared out among
+    several functions as in :func:`analysis.stability_matrix`. Where u' = 0 is not kept (In-ResNet,
+    u' = f - lambda u / h) it is the step of the f term.
 
     Returns:
-        An exact number or an expression in the free symbols; oo where chi has the double root 1
-        (lm at k = -1), since the scheme then solves a second-order equation.
+        An exact number or an expression in the free symbols, rounded where the scheme is known in
+        decimals; oo where rho has the double root 1 (lm at k = -1), since the scheme then solves a
+        second-order equation.
 
     Raises:
-        SchemeError: values that do not fit, or carried values that do not depend on each other.
+        SchemeError: values that do not fit, or components that advance by different times.
 
     Source: Lu, Zhong, Li & Dong (2018), section 3, for lm.
     """
     found = resolve(scheme, values)
-    shifted = sympy.Matrix(sympy.eye(found.carried) - found.V)
-    drift = (shifted.adjugate() * found.B * sympy.ones(found.stages, 1))[0]
-    slope = characteristic(found.V).diff(zeta).subs(zeta, 1)
-    top, bottom = (sympy.cancel(part, extension=True) for part in (drift, slope))
-    if bottom == 0:
-        if top == 0:
-            raise SchemeError(
-                f"{found.name}: got an eigenvalue 1 of V that is neither simple nor a Jordan block, expected one "
-                "solution among the carried values; analyse them one by one"
-            )
-        return sympy.oo
-    return sympy.cancel(top / bottom, extension=True)
+    steps = {_advance(found, component) for component in range(found.components)}
+    if len(steps) > 1:
+        raise SchemeError(f"{found.name}: got components that advance by {steps}, expected one time for all")
+    (step,) = steps
+    return step if found.digits is None else to_digits(step, found.digits - 2)
+
+
+def _advance(scheme: Scheme, component: int) -> sympy.Expr:
+    """sigma(1) / rho'(1) of one component of the solution."""
+    series = scheme.series
+    factors = [series.to_sympy(c) for c in series.stage_constants]
+    slopes = sympy.Matrix([c * share for c, share in zip(factors, shares(scheme), strict=True)])
+    top, bottom = _response(scheme, scheme.B * slopes, component)
+    slope = bottom.diff(zeta).subs(zeta, 1)
+    return sympy.oo if sympy.cancel(slope) == 0 else sympy.cancel(top.subs(zeta, 1) / slope, extension=True)
+
+
+def _response(scheme: Scheme, forcing: sympy.MatrixBase, component: int = 0) -> tuple[sympy.Expr, sympy.Expr]:
+    """Numerator and denominator of e^T (zeta I - V)^-1 forcing, in lowest terms."""
+    pencil = DomainMatrix.from_Matrix(zeta * sympy.eye(scheme.carried) - scheme.V, extension=True)
+    row = pencil.to_field().inv().to_Matrix().row(component)
+    top, bottom = sympy.fraction(sympy.cancel((row * forcing)[0], extension=True))
+    return top, bottom

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import sympy
 from sympy.polys.matrices import DomainMatrix
 
+from odenets import Scheme
+
 from .resolve import zeta
-from .stability import characteristic, numerator
+from .stability import characteristic, numerator, stability_matrix
+
+
+@lru_cache(maxsize=256)
+def scheme_spectrum(scheme: Scheme) -> sympy.Poly:
+    """The :func:`spectral_polynomial` of M(z), in (zeta, z)."""
+    return spectral_polynomial(stability_matrix(scheme))
 
 
 def spectral_polynomial(matrix: sympy.MatrixBase) -> sympy.Poly:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -31,14 +32,57 @@ def stability_matrix(scheme: Scheme | str, **values: Any) -> sympy.ImmutableDens
 
     Source: Butcher, Numerical Methods for Ordinary Differential Equations (2008), section 52.
     """
-    found = resolve(scheme, values)
-    # Over the field of rational functions every entry stays in lowest terms; Matrix.inv() followed
-    # by simplify gives the same a hundred times slower and misses cancellations of surds.
-    slopes = z * sympy.diag(*(sympy.Rational(1, found.functions.count(found.functions[g])) for g in found.colours))
-    stages = DomainMatrix.from_Matrix(sympy.eye(found.stages) - found.A * slopes, extension=True)
-    inverse = stages.to_field().inv().to_Matrix()
-    matrix = found.V + found.B * slopes * inverse * found.U
-    return sympy.ImmutableDenseMatrix(matrix.applyfunc(lambda entry: sympy.cancel(entry, extension=True)))
+    return _matrix(resolve(scheme, values))
+
+
+@lru_cache(maxsize=256)
+def _matrix(scheme: Scheme) -> sympy.ImmutableDenseMatrix:
+    """Entry by entry, V_ij - 1 + det(I - z A + z U_j B_i) / det(I - z A): the matrix determinant lemma.
+
+    Two characteristic polynomials over the numbers replace the inverse of a matrix of rational
+    functions, which took seconds for twelve stages in a field with surds.
+    """
+    slopes = sympy.diag(*shares(scheme))
+    A, B = scheme.A * slopes, scheme.B * slopes
+    below = _determinant(A)
+
+    def entry(i: int, j: int) -> sympy.Expr:
+        above = _determinant(A - scheme.U.col(j) * B.row(i)) + (scheme.V[i, j] - 1) * below
+        top, bottom = _settle(above, scheme).cancel(below, include=True)
+        return top.as_expr() / bottom.as_expr()
+
+    return sympy.ImmutableDenseMatrix(scheme.carried, scheme.carried, entry)
+
+
+def shares(scheme: Scheme) -> list[sympy.Rational]:
+    """For each stage the part of u' = f its function stands for: 1/m where m functions map alike."""
+    maps = scheme.functions
+    return [sympy.Rational(1, maps.count(maps[colour])) for colour in scheme.colours]
+
+
+def _determinant(matrix: sympy.MatrixBase) -> sympy.Poly:
+    """det(I - z matrix), its coefficients in the smallest field: those of R(z) often lose A's surds."""
+    exact = DomainMatrix.from_Matrix(sympy.Matrix(matrix), extension=True).to_field()
+    coefficients = [exact.domain.to_sympy(c) for c in exact.charpoly()]
+    return sympy.Poly(coefficients[::-1], z, extension=True)
+
+
+def _settle(top: sympy.Poly, scheme: Scheme) -> sympy.Poly:
+    """R(z) of an explicit scheme known in decimals: 1/j! at z^j up to the order, to its digits beyond.
+
+    That is what order p means; the rounding of published decimals must not decide whether the
+    imaginary axis is stable, which hangs on the sign of coefficients that cancel exactly.
+    """
+    if scheme.digits is None or scheme.carried > 1 or not scheme.explicit:
+        return top
+    pairs = enumerate(reversed(top.all_coeffs()))
+    settled = [1 / sympy.factorial(j) if j <= scheme.order else to_digits(c, scheme.digits) for j, c in pairs]
+    return sympy.Poly(settled[::-1], z)
+
+
+def to_digits(number: sympy.Expr, digits: int) -> sympy.Rational:
+    """A number rounded to so many decimals, as a rational."""
+    return sympy.Rational(round(number * 10**digits), 10**digits)
 
 
 def stability_function(scheme: Scheme | str, **values: Any) -> sympy.Expr:

@@ -1,4 +1,4 @@
-"""Sums as people write them: ascending powers, signs between the terms."""
+"""Numbers, sets and sums as people write them: ascending powers, signs between the terms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,28 @@ from collections.abc import Sequence
 import sympy
 
 from .resolve import zeta
+
+DIGITS = 10  # of a number without a short exact form
+SHORT = 16  # characters of an exact form
+
+
+def show(number: sympy.Expr) -> str:
+    """An exact number or expression for people: as it is where that is short, else its decimals."""
+    if number == sympy.oo:
+        return "inf"
+    exact = ascending(number)
+    decimal = not number.free_symbols and (len(exact) > SHORT or number.has(sympy.CRootOf, sympy.Float))
+    return f"{float(number):.{DIGITS}g}" if decimal else exact
+
+
+def show_set(values: sympy.Set) -> str:
+    """A set of real numbers in the usual brackets, e.g. (-1, 1]."""
+    if isinstance(values, sympy.Interval):
+        left, right = "(" if values.left_open else "[", ")" if values.right_open else "]"
+        return f"{left}{values.start}, {values.end}{right}"
+    if isinstance(values, sympy.Union):
+        return " or ".join(show_set(part) for part in values.args)
+    return str(values)
 
 
 def starts_negative(polynomial: sympy.Expr) -> bool:
@@ -17,8 +39,13 @@ def starts_negative(polynomial: sympy.Expr) -> bool:
 
 
 def ascending(expression: sympy.Expr) -> str:
-    """1 + k where sympy prints k + 1."""
-    return str(sympy.sstr(expression, order="rev-lex"))
+    """1 + k1 + 2*k2 where sympy prints k1 + 2*k2 + 1: by degree, then by name; 2/3 - sqrt(2)/2."""
+    return str(sympy.sstr(expression, order=by_degree if expression.free_symbols else "rev-lex"))
+
+
+def by_degree(exponents: tuple[int, ...]) -> tuple[int, ...]:
+    """A monomial order, the largest first."""
+    return (-sum(exponents), *exponents)
 
 
 def join_terms(terms: Sequence[str]) -> str:

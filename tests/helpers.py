@@ -1,10 +1,18 @@
-"""What several tests need: counting tensor operations, small residual functions."""
+"""What several tests need: schemes by capability, small residual functions, counting tensor operations."""
 
 from collections import Counter
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from odenets import schemes
+from odenets.zoo import as_scheme
+
+
+def explicit_schemes():
+    """Names of the schemes that run without solving for their stages."""
+    return [name for name, scheme in schemes.items() if scheme.explicit]
 
 
 class CountOperations(TorchDispatchMode):
@@ -43,3 +51,21 @@ class Residual(nn.Module):
 def residuals(layers, width=5, dtype=torch.float64, seed=0):
     torch.manual_seed(seed)
     return [Residual(width, dtype) for _ in range(layers)]
+
+
+def layers_of(scheme, layers, make):
+    """Blocks as the scheme takes them: make() per layer, or a list of as many as the step has functions."""
+    functions = max(as_scheme(scheme).modules) + 1
+    return [make() if functions == 1 else [make() for _ in range(functions)] for _ in range(layers)]
+
+
+def blocks_for(scheme, layers, width=6, dtype=torch.float64, seed=0):
+    """Residual layers for any scheme on a state of an even width, of which a partitioned one takes halves."""
+    torch.manual_seed(seed)
+    scheme = as_scheme(scheme)
+    return layers_of(scheme, layers, lambda: Residual(width // scheme.components, dtype))
+
+
+def flat(blocks):
+    """The modules of all layers, one list."""
+    return [module for block in blocks for module in (block if isinstance(block, list) else [block])]

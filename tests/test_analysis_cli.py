@@ -1,5 +1,6 @@
 """python -m analysis, in process; and what importing the package brings in."""
 
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 import analysis
 from analysis.cli import main
+from analysis.table import schemes_table
 from odenets import schemes
 
 
@@ -28,7 +30,7 @@ def test_stability_table(capsys):
     assert header.split("  ")[0] == "scheme"
     assert euler.split()[:4] == ["euler", "2", "0", "yes"]
     assert "2.785293563" in rk4
-    assert "2*sqrt(2) = 2.828427125" in rk4
+    assert "  2*sqrt(2)  " in rk4
     assert [row.split()[:4] for row in family] == [
         ["lm(k=-1/2)", "3", "0", "yes"],
         ["lm(k=0)", "2", "0", "yes"],
@@ -42,7 +44,7 @@ def test_stability_with_a_free_symbol(capsys):
     row = lines(capsys, "stability", "lm")[2]
     assert "depends on k" in row
     assert "k in (-1, 1]" in row
-    assert row.endswith("zeta**2 - (1 + z - k)*zeta - k")
+    assert row.endswith("zeta**2 - (1 - k + z)*zeta - k")
 
 
 @pytest.mark.parametrize("name", ["region.png", "deep/region.svg"])
@@ -62,23 +64,65 @@ def test_modified(capsys):
     ]
 
 
-def test_schemes(capsys):
-    found = lines(capsys, "schemes")
-    assert [row.split()[0] for row in found[2:]] == list(schemes)
-    lm = next(row for row in found if row.startswith("lm"))
-    assert "1/(1 + k)" in lm
-    assert "Max(1, 1/Abs(k))" in lm
-    assert "Y. Lu, A. Zhong, Q. Li, B. Dong (2018)" in lm
-    rk4 = next(row for row in found if row.startswith("rk4"))
-    assert rk4.split()[1:8] == ["explicit", "Runge-Kutta", "4", "0", "4", "1/120", "1"]
-    leapfrog = next(row for row in found if row.startswith("leapfrog"))
-    assert leapfrog.split()[4:13] == ["1", "1", "2", "1/3", "1", "0", "1", "yes", "yes"]
+@pytest.fixture(scope="module")
+def rows():
+    """The cells of the table of all schemes, by name."""
+    table = schemes_table(schemes.values()).split("\n\n")[0].split("\n")
+    cells = [re.split(r" {2,}", line) for line in table]
+    return {line[0].removesuffix(" †"): dict(zip(cells[0], line, strict=True)) for line in cells[2:]}
 
 
-def test_schemes_as_markdown(capsys):
-    found = lines(capsys, "schemes", "--markdown", "--set", "k=-1/2,1")
-    assert all(row.startswith("| ") and row.endswith(" |") and row.count("|") == 14 for row in found)
-    assert any("lm(k=-1/2)" in row for row in found)
+def test_schemes_lists_them_all(rows):
+    assert list(rows) == list(schemes)
+    assert len(rows) >= 60
+    assert all(cell for row in rows.values() for cell in row.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("rk4", "explicit Runge-Kutta;4;0;4;1/120;1;2.785293563;2*sqrt(2);0;no;yes;no;-;W. Kutta (1901)"),
+        ("leapfrog", "explicit linear multistep;1;1;2;1/3;1;0;1;0;no;yes;yes;1;B. Chang et al. (2018)"),
+        ("verlet", "explicit partitioned;3;0;2;-;1;0;2;0;no;yes;yes;1;L. Verlet (1967)"),
+        ("pece2", "explicit general linear;2;1;3;19/144;1;12/5;6/5;0;no;yes;no;-;F. R. Moulton (1926)"),
+    ],
+)
+def test_rows(rows, name, cells):
+    assert list(rows[name].values())[1:] == cells.split(";")
+
+
+def test_cells(rows):
+    assert rows["bosh3"]["order"] == "3(2)"
+    assert rows["dopri5"]["order"] == "5(4)"
+    assert rows["gauss2"]["kind"] == "fully implicit Runge-Kutta"
+    assert rows["sdirk2"]["kind"] == "diagonally implicit Runge-Kutta"
+    assert rows["bdf3"]["A(alpha)"] == "86.03236686"
+    assert (rows["radau_iia3"]["L-stable"], rows["gauss3"]["L-stable"]) == ("yes", "no")
+    assert rows["tsit5"]["effective step"] == "1"
+    assert rows["gated_rk2"]["zero-stable"] == "yes"
+    assert rows["in_resnet"]["zero-stable"] == "lam in [0, 2]"
+    assert rows["lm"]["effective step"] == "1/(1 + k)"
+    assert rows["lm"]["amplification"] == "Max(1, 1/Abs(k))"
+    assert rows["lm"]["reference"] == "Y. Lu, A. Zhong, Q. Li, B. Dong (2018)"
+    assert rows["lm3"]["amplification"] == rows["lm3"]["real"] == "depends on k1, k2"
+    assert (rows["lm"]["A(alpha)"], rows["lm"]["L-stable"]) == ("0", "no")
+    assert rows["trbdf2"]["error constant"] == "2/3 - sqrt(2)/2"
+    assert rows["trbdf2"]["reference"].endswith(" et al. (1985)")
+
+
+def test_numbers_are_short(rows):
+    numbers = ("error constant", "effective step", "real", "imaginary", "A(alpha)", "amplification")
+    for row in rows.values():
+        assert all(len(row[column]) <= 20 for column in numbers)
+        assert all(len(digits) <= 12 for column in numbers for digits in re.findall(r"\d+", row[column]))
+
+
+def test_schemes_with_values(capsys):
+    found = lines(capsys, "schemes", "--set", "k=-1/2,1", "--markdown")
+    assert any(row.startswith("| lm(k=-1/2) ") for row in found)
+    table = [row for row in found if row.startswith("|")]
+    assert all(row.endswith(" |") and row.count("|") == 16 for row in table)
+    assert "hold for linear f only" in found[-1]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ ZOO = {
     "ab3": (sympy.Rational(6, 11), 12 / sqrt(275)),
     "leapfrog": (0, 1),
 }
-AB4 = multistep("ab4", a=[1], b=["55/24", "-59/24", "37/24", "-3/8"])
 IMPLICIT = {
     "backward euler": (multistep("be", a=[1], b=[0], b_next=1), oo, oo),
     "trapezoid": (multistep("trapezoid", a=[1], b=["1/2"], b_next="1/2"), oo, oo),
@@ -66,10 +65,6 @@ def test_implicit_schemes(name):
     scheme, real, imaginary = IMPLICIT[name]
     check(real_interval(scheme), real)
     check(imaginary_interval(scheme), imaginary)
-
-
-def test_adams_bashforth_4():
-    check(real_interval(AB4), sympy.Rational(3, 10))
 
 
 def test_chebyshev_polynomials_touch_the_limit_inside_the_interval():
@@ -153,5 +148,6 @@ def test_numbers_are_needed():
 def test_every_zoo_scheme_without_symbols_has_intervals():
     for scheme in schemes.values():
         if not scheme.symbols:
-            assert real_interval(scheme) >= 0
-            assert imaginary_interval(scheme) >= 0
+            for found in (real_interval(scheme), imaginary_interval(scheme)):
+                assert found >= 0
+                assert not found.has(sympy.Float)

@@ -32,6 +32,8 @@ def test_lm_is_the_equation_of_lu_et_al():
         (multistep("be", a=[1], b=[0], b_next=1), 2, "u' - (h/2) u'' + ... = f"),
         # momentum: (zeta - 1)(zeta - 9/10) over zeta/10, 10 times 19/20 = 19/2.
         ("momentum", 2, "u' + (19 h/2) u'' + ... = f"),
+        # (zeta - 1)(zeta^2 + (k1 + k2) zeta + k2): sums by degree, then by name.
+        ("lm3", 2, "(1 + k1 + 2*k2) u' + (1 - k1 - 4*k2) (h/2) u'' + ... = f"),
         # Scaled by 1 + k, LM is consistent (Sander et al. 2021 with gamma = -k).
         (multistep("scaled", a=[1 - k, k], b=[1 + k]), 2, "u' + ((1 - k)/(1 + k)) (h/2) u'' + ... = f"),
     ],
@@ -93,6 +95,8 @@ def test_defect_with_past_function_values():
 def test_bad_input():
     with pytest.raises(SchemeError, match=r"rk4: got 4 stages, expected 1.*needs B-series"):
         modified_equation("rk4", 3)
+    with pytest.raises(SchemeError, match=r"in_resnet: got rho\(1\) = lam, expected 0"):
+        modified_equation("in_resnet")
     for order in (0, -1, 2.0, True):
         with pytest.raises(SchemeError, match="expected an integer of at least 1"):
             modified_equation("lm", order)

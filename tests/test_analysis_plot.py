@@ -135,5 +135,5 @@ def test_bad_records():
 
 
 def test_every_scheme_can_be_drawn():
-    members = [s if not s.symbols else s.substitute(k="1/2") for s in schemes.values()]
+    members = [s.substitute({str(symbol): "1/2" for symbol in s.symbols}) for s in schemes.values()]
     assert len(legend(plot.stability_region(members, resolution=40))) == len(members)

@@ -45,6 +45,31 @@ def test_stability_function_of_the_implicit_midpoint_is_the_cayley_transform():
     assert sympy.cancel(stability_function(scheme) - (1 + z / 2) / (1 - z / 2)) == 0
 
 
+def test_stability_functions_of_networks():
+    # PolyNet is the series of (1 - z)^-1 cut off; the two functions of 2-way share u' = z u.
+    for name, function in {"poly2": 1 + z + z**2, "poly3": 1 + z + z**2 + z**3, "way2": 1 + z}.items():
+        assert sympy.expand(stability_function(name) - function) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "above", "below"),
+    [
+        ("gauss2", 1 + z / 2 + z**2 / 12, 1 - z / 2 + z**2 / 12),
+        ("radau_iia3", 1 + 2 * z / 5 + z**2 / 20, 1 - 3 * z / 5 + 3 * z**2 / 20 - z**3 / 60),
+        ("lobatto_iiic3", 1 + z / 4, 1 - 3 * z / 4 + z**2 / 4 - z**3 / 24),
+    ],
+)
+def test_collocation_gives_pade_approximants(name, above, below):
+    # Hairer & Wanner 1996, IV.3 table 3.1: the surds of the nodes cancel.
+    assert sympy.cancel(stability_function(name) - above / below) == 0
+
+
+def test_partitioned_stability_matrix_of_the_oscillator():
+    # x' = z y, y' = z x; kick-drift-kick: [[1 + z^2/2, z], [z + z^3/4, 1 + z^2/2]].
+    expected = sympy.Matrix([[1 + z**2 / 2, z], [z + z**3 / 4, 1 + z**2 / 2]])
+    assert (stability_matrix("verlet") - expected).applyfunc(sympy.expand).is_zero_matrix
+
+
 def test_stability_function_needs_a_one_step_scheme():
     with pytest.raises(SchemeError, match=r"ab2 carries 2 values.*stability_polynomial"):
         stability_function("ab2")
@@ -183,6 +208,8 @@ def test_order_and_error_constant():
     assert order("lm", k=0) == 1
     constants = [error_constant(name) for name in ("euler", "ab2", "ab3")]
     assert constants == [Rational(1, 2), Rational(5, 12), Rational(3, 8)]
+    # Two functions a step, or u' = 0 not kept: there is no single number.
+    assert error_constant("verlet") is error_constant("way2") is error_constant("in_resnet") is None
 
 
 @pytest.mark.parametrize(
@@ -213,7 +240,27 @@ def test_effective_step():
     assert sympy.simplify(effective_step("lm") - 1 / (1 + k)) == 0
     assert effective_step("lm", k="1/2") == Rational(2, 3)
     assert effective_step("lm", k=-1) == sympy.oo
-    assert all(effective_step(scheme) == 1 for scheme in schemes.values() if scheme.name != "lm")
+    k1, k2 = sympy.symbols("k1 k2", real=True)
+    # lm3: (zeta - 1)(zeta^2 + (k1 + k2) zeta + k2), its second factor at 1.
+    assert sympy.cancel(effective_step("lm3") - 1 / (1 + k1 + 2 * k2)) == 0
+    # Whatever is consistent advances by h: several components, functions, stages that start from 0, decimals.
+    for scheme in schemes.values():
+        assert effective_step(scheme) == 1 or scheme.order == 0, scheme.name
+
+
+def test_effective_step_of_components_that_part():
+    # x advances by h, y by h/2.
+    parts = {"U": [[0, 1], [1, 0]], "B": [[1, 0], [0, "1/2"]], "V": sympy.eye(2)}
+    odd = Scheme("odd", [[0, 0], [1, 0]], **parts, modules=(0, 1), functions=((1, 0), (0, 1)), strict=False)
+    with pytest.raises(SchemeError, match="odd: got components that advance by"):
+        effective_step(odd)
+
+
+def test_one_more_constant_among_the_carried_values_is_harmless():
+    # A carried value that only repeats itself puts a second eigenvalue 1 into V.
+    scheme = Scheme("idle", [[0]], [[1, 0]], [[1], [0]], [[1, 0], [0, 1]], functions=((0, 0),), strict=False)
+    with pytest.raises(SchemeError, match="not determined by the solution"):
+        effective_step(scheme)
 
 
 @pytest.mark.parametrize(

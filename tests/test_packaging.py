@@ -32,18 +32,27 @@ def test_analysis_imports_without_matplotlib_and_benchmarks():
     assert run(code).strip() == "[]"
 
 
-def modules_reached(start):
-    """Modules of odenets that one imports, directly or not, read off the source."""
-    reached, queue = set(), [start]
+def source(name):
+    """The file of a module or package of odenets, as a dotted path below it."""
+    path = ROOT / "odenets" / name.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
+
+
+def modules_reached(*start):
+    """Modules of odenets that these import, directly or not, read off the source."""
+    reached, queue = set(), list(start)
     while queue:
         name = queue.pop()
-        if name in reached or not (ROOT / "odenets" / f"{name}.py").exists():
+        file = source(name)
+        if name in reached or file is None:
             continue
         reached.add(name)
-        tree = ast.parse((ROOT / "odenets" / f"{name}.py").read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                queue += [node.module] if node.module else [alias.name for alias in node.names]
+        package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                base = package[: len(package) + 1 - node.level]
+                queue += [".".join([*base, imported]) for imported in names]
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
                 assert not any(n.split(".")[0] == "torch" for n in names), f"{name} imports torch"
@@ -51,7 +60,15 @@ def modules_reached(start):
 
 
 def test_scheme_and_zoo_import_no_torch():
-    assert {"scheme", "series", "constructors", "zoo"} <= modules_reached("zoo")
+    files = [f"zoo.{path.stem}" for path in (ROOT / "odenets" / "zoo").glob("*.py")]
+    assert len(files) > 6
+    assert {"scheme", "series", "constructors", "families", "splitting"} <= modules_reached("zoo", *files)
+
+
+def test_a_scheme_of_an_early_file_does_not_read_the_later_ones():
+    code = "import sys, odenets; odenets.schemes['lm']; print('odenets.zoo.implicit' in sys.modules, end=' '); "
+    code += "print(len(odenets.schemes) > 60, 'odenets.zoo.implicit' in sys.modules)"
+    assert run(code).split() == ["False", "True", "True"]
 
 
 def test_every_package_is_listed():

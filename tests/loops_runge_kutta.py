@@ -1,0 +1,225 @@
+"""Explicit Runge-Kutta schemes as their sources write them, typed anew: the oracles of test_zoo_steps.py.
+
+A loop takes the layers' functions (a list of functions per layer where the scheme evaluates
+several), the input, the step size and the learnable coefficients of each layer.
+"""
+
+import numpy as np
+import torch
+from scipy.integrate import RK23, RK45
+from scipy.integrate._ivp import dop853_coefficients as dop853
+
+
+def tableau(A, b):
+    """The loop of a Butcher tableau: the rows of A below the diagonal, and the weights."""
+
+    def loop(fs, u, h, ks):
+        for f in fs:
+            slopes = []
+            for row in [[], *A]:
+                slopes.append(f(u + h * sum(a * k for a, k in zip(row, slopes, strict=False))))
+            u = u + h * sum(w * k for w, k in zip(b, slopes, strict=False))
+        return u
+
+    return loop
+
+
+def euler(fs, u, h, ks):
+    for f in fs:
+        u = u + f(u) if h == 1 else torch.add(u, f(u), alpha=h)
+    return u
+
+
+def midpoint(fs, u, h, ks):
+    for f in fs:
+        u = u + h * f(u + h / 2 * f(u))
+    return u
+
+
+def heun(fs, u, h, ks):
+    for f in fs:
+        slope = f(u)
+        u = u + h / 2 * (slope + f(u + h * slope))
+    return u
+
+
+def ralston2(fs, u, h, ks):
+    for f in fs:
+        slope = f(u)
+        u = u + h / 4 * (slope + 3 * f(u + 2 * h / 3 * slope))
+    return u
+
+
+def kutta3(fs, u, h, ks):
+    for f in fs:
+        k1 = f(u)
+        k2 = f(u + h / 2 * k1)
+        k3 = f(u - h * k1 + 2 * h * k2)
+        u = u + h / 6 * (k1 + 4 * k2 + k3)
+    return u
+
+
+def heun3(fs, u, h, ks):
+    for f in fs:
+        k1 = f(u)
+        k2 = f(u + h / 3 * k1)
+        u = u + h / 4 * (k1 + 3 * f(u + 2 * h / 3 * k2))
+    return u
+
+
+def ralston3(fs, u, h, ks):
+    for f in fs:
+        k1 = f(u)
+        k2 = f(u + h / 2 * k1)
+        k3 = f(u + 3 * h / 4 * k2)
+        u = u + h / 9 * (2 * k1 + 3 * k2 + 4 * k3)
+    return u
+
+
+def rk4(fs, u, h, ks):
+    for f in fs:
+        k1 = f(u)
+        k2 = f(u + h / 2 * k1)
+        k3 = f(u + h / 2 * k2)
+        k4 = f(u + h * k3)
+        u = u + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return u
+
+
+def rk38(fs, u, h, ks):
+    for f in fs:
+        k1 = f(u)
+        k2 = f(u + h / 3 * k1)
+        k3 = f(u + h * (k2 - k1 / 3))
+        k4 = f(u + h * (k1 - k2 + k3))
+        u = u + h / 8 * (k1 + 3 * k2 + 3 * k3 + k4)
+    return u
+
+
+# Strong-stability-preserving: Gottlieb, Ketcheson & Shu (2011), chapter 2 and 6.
+
+
+def ssprk22(fs, u, h, ks):
+    for f in fs:
+        y = u + h * f(u)
+        u = (u + y + h * f(y)) / 2
+    return u
+
+
+def ssprk33(fs, u, h, ks):
+    for f in fs:
+        y = u + h * f(u)
+        y = 3 / 4 * u + (y + h * f(y)) / 4
+        u = u / 3 + 2 / 3 * (y + h * f(y))
+    return u
+
+
+def ssprk43(fs, u, h, ks):
+    for f in fs:
+        y = u + h / 2 * f(u)
+        y = y + h / 2 * f(y)
+        y = 2 / 3 * u + (y + h / 2 * f(y)) / 3
+        u = y + h / 2 * f(y)
+    return u
+
+
+def ssprk54(fs, u, h, ks):
+    # Spiteri & Ruuth (2002), section 4, with their 15 digits
+    for f in fs:
+        y1 = u + 0.391752226571890 * h * f(u)
+        y2 = 0.444370493651235 * u + 0.555629506348765 * y1 + 0.368410593050371 * h * f(y1)
+        y3 = 0.620101851488403 * u + 0.379898148511597 * y2 + 0.251891774271694 * h * f(y2)
+        slope = f(y3)
+        y4 = 0.178079954393132 * u + 0.821920045606868 * y3 + 0.544974750228521 * h * slope
+        u = (
+            0.517231671970585 * y2
+            + (0.096059710526147 * y3 + 0.063692468666290 * h * slope)
+            + (0.386708617503269 * y4 + 0.226007483236906 * h * f(y4))
+        )
+    return u
+
+
+def ssprk104(fs, u, h, ks):
+    # Ketcheson (2008), the implementation in two registers
+    for f in fs:
+        q1 = q2 = u
+        for _ in range(5):
+            q1 = q1 + h / 6 * f(q1)
+        q2 = q2 / 25 + 9 / 25 * q1
+        q1 = 15 * q2 - 5 * q1
+        for _ in range(4):
+            q1 = q1 + h / 6 * f(q1)
+        u = q2 + 3 / 5 * q1 + h / 10 * f(q1)
+    return u
+
+
+# Tableaux of embedded pairs, from sources other than ours where there is one to import.
+# Hairer, Norsett & Wanner (1993), table II.5.1
+fehlberg45 = tableau(
+    [
+        [1 / 4],
+        [3 / 32, 9 / 32],
+        [1932 / 2197, -7200 / 2197, 7296 / 2197],
+        [439 / 216, -8, 3680 / 513, -845 / 4104],
+        [-8 / 27, 2, -3544 / 2565, 1859 / 4104, -11 / 40],
+    ],
+    [25 / 216, 0, 1408 / 2565, 2197 / 4104, -1 / 5, 0],
+)
+# Cash & Karp (1990), as Press et al., Numerical Recipes (1992), section 16.2, prints it
+cash_karp = tableau(
+    [
+        [0.2],
+        [3 / 40, 9 / 40],
+        [0.3, -0.9, 1.2],
+        [-11 / 54, 2.5, -70 / 27, 35 / 27],
+        [1631 / 55296, 175 / 512, 575 / 13824, 44275 / 110592, 253 / 4096],
+    ],
+    [37 / 378, 0, 250 / 621, 125 / 594, 0, 512 / 1771],
+)
+# Tsitouras (2011), table 1, to 16 digits
+tsit5 = tableau(
+    [
+        [0.161],
+        [-0.008480655492356989, 0.335480655492357],
+        [2.8971530571054935, -6.359448489975075, 4.3622954328695815],
+        [5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525],
+        [5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383],
+    ],
+    [
+        0.09646076681806523,
+        0.01,
+        0.4798896504144996,
+        1.379008574103742,
+        -3.290069515436081,
+        2.324710524099774,
+    ],
+)
+bosh3 = tableau(RK23.A[1:].tolist(), RK23.B.tolist())
+dopri5 = tableau(RK45.A[1:].tolist(), RK45.B.tolist())
+dop853_12 = tableau(dop853.A[1:12, :12].tolist(), dop853.B.tolist())
+
+LOOPS = {
+    "euler": euler,
+    "midpoint": midpoint,
+    "heun": heun,
+    "ralston2": ralston2,
+    "kutta3": kutta3,
+    "heun3": heun3,
+    "ralston3": ralston3,
+    "rk4": rk4,
+    "rk38": rk38,
+    "ssprk22": ssprk22,
+    "ssprk33": ssprk33,
+    "ssprk43": ssprk43,
+    "ssprk54": ssprk54,
+    "ssprk104": ssprk104,
+    "fehlberg45": fehlberg45,
+    "cash_karp": cash_karp,
+    "tsit5": tsit5,
+    "bosh3": bosh3,
+    "dopri5": dopri5,
+    "dop853": dop853_12,
+}
+
+#: absolute value of the difference between weights and embedded weights, as scipy has it
+ERROR_WEIGHTS = {"bosh3": np.abs(RK23.E), "dopri5": np.abs(RK45.E), "dop853": np.abs(dop853.E5)}

@@ -1,0 +1,132 @@
+"""Every explicit scheme against its formula typed by hand: forward and gradients, layers of their own weights."""
+
+import numpy as np
+import pytest
+import sympy
+import torch
+from helpers import blocks_for, explicit_schemes, flat
+from loops_multistep import LOOPS as MULTISTEP
+from loops_networks import LOOPS as NETWORKS
+from loops_networks import coupled
+from loops_runge_kutta import ERROR_WEIGHTS
+from loops_runge_kutta import LOOPS as RUNGE_KUTTA
+from torch import nn
+
+from odenets import ODENet, SchemeError, schemes
+from odenets.splitting import mccallum_foster
+
+LOOPS = RUNGE_KUTTA | MULTISTEP | NETWORKS
+LAYERS = 8  # two more than the longest history, so that each scheme's own formula is reached
+CASES = [(1.0, torch.float64), (0.3, torch.float64), (0.3, torch.float32)]
+
+
+def value_and_gradients(function, x, parameters):
+    x = x.clone().requires_grad_()
+    y = function(x)
+    return [y, *torch.autograd.grad((y * torch.arange(y.numel(), dtype=y.dtype).view_as(y)).sum(), [x, *parameters])]
+
+
+def coefficients(net):
+    """Random values, so that no symbol is compared at a special one; then a dict per layer."""
+    for parameter in net.coefficients.parameters():
+        nn.init.uniform_(parameter, -0.5, 0.5)
+    return [net.coefficients_at(n) for n in range(net.steps)]
+
+
+def compare(net, blocks, loop, *, equal=False):
+    dtype, h = next(net.field.parameters()).dtype, net.h
+    ks = coefficients(net)
+    x = torch.randn(4, 6, dtype=dtype)
+    parameters = [p for block in flat(blocks) for p in block.parameters()] + list(net.coefficients.parameters())
+    found = value_and_gradients(net, x, parameters)
+    expected = value_and_gradients(lambda u: loop(blocks, u, h, ks), x, parameters)
+    tolerance = 200 * torch.finfo(dtype).eps
+    for a, b in zip(found, expected, strict=True):
+        if equal:
+            assert torch.equal(a, b)
+        assert torch.allclose(a, b, rtol=tolerance, atol=tolerance * b.abs().max().item())
+
+
+def test_every_explicit_scheme_has_a_loop_and_only_one():
+    assert set(LOOPS) == set(explicit_schemes())
+    assert len(LOOPS) == len(RUNGE_KUTTA) + len(MULTISTEP) + len(NETWORKS)
+
+
+@pytest.mark.parametrize(("h", "dtype"), CASES, ids=["1-float64", "0.3-float64", "0.3-float32"])
+@pytest.mark.parametrize("name", LOOPS)
+def test_equals_the_formula_forward_and_gradients(name, h, dtype):
+    blocks = blocks_for(name, LAYERS, dtype=dtype)
+    compare(ODENet(blocks, name, h=h), blocks, LOOPS[name], equal=name == "euler")
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_one_regular_step(name):
+    # The layers before it only fill the history; with none there is none to fill.
+    steps = schemes[name].starting_values + 1
+    blocks = blocks_for(name, steps, seed=3)
+    net = ODENet(blocks, name, h=0.7)
+    ks = coefficients(net)
+    x = torch.randn(2, 6, dtype=torch.float64)
+    torch.testing.assert_close(net(x), LOOPS[name](blocks, x, 0.7, ks), rtol=1e-13, atol=1e-13)
+
+
+def rk4_increment(f, z, h):
+    k1 = f(z)
+    k2 = f(z + h / 2 * k1)
+    k3 = f(z + h / 2 * k2)
+    return h / 6 * (k1 + 2 * k2 + 2 * k3 + f(z + h * k3))
+
+
+def euler_increment(f, z, h):
+    return h * f(z)
+
+
+@pytest.mark.parametrize(("base", "increment"), [("euler", euler_increment), ("rk4", rk4_increment)])
+@pytest.mark.parametrize("coupling", ["999/1000", "1/2"])
+def test_the_reversible_coupling(base, increment, coupling):
+    scheme = mccallum_foster(schemes[base], coupling)
+    number = {"999/1000": 0.999, "1/2": 0.5}[coupling]
+    blocks = blocks_for(scheme, LAYERS)
+    compare(ODENet(blocks, scheme, h=0.3), blocks, coupled(increment, number))
+
+
+def test_the_coupling_keeps_the_order_and_can_be_undone():
+    # McCallum & Foster (2024), theorem 2.1: order as the base scheme's; rounding grows like 1 / lambda
+    for base in ("euler", "midpoint", "kutta3", "rk4"):
+        scheme = mccallum_foster(schemes[base])
+        assert scheme.order == schemes[base].order
+        assert scheme.reversible
+        assert scheme.amplification == sympy.Rational(1000, 999)
+
+
+@pytest.mark.parametrize(
+    ("base", "coupling", "message"),
+    [("rk4", 1, "coupling: got 1"), ("rk4", 0, "coupling: got 0"), ("ab2", "1/2", "expected a one-step scheme")],
+)
+def test_couplings_that_are_refused(base, coupling, message):
+    with pytest.raises(SchemeError, match=message):
+        mccallum_foster(schemes[base], coupling)
+
+
+@pytest.mark.parametrize("name", ERROR_WEIGHTS)
+def test_embedded_weights_are_scipys(name):
+    difference = np.abs(np.array(schemes[name].B.row(0) - schemes[name].embedded, dtype=float))[0]
+    expected = ERROR_WEIGHTS[name]
+    padded = np.zeros(len(expected))
+    padded[: len(difference)] = difference  # scipy counts f(u_{n+1}), of weight 0, among the stages
+    np.testing.assert_allclose(padded, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "embedded"),
+    [
+        # Hairer, Norsett & Wanner (1993), table II.5.1; Press et al. (1992), section 16.2; Bank et al. (1985) as
+        # Hosea & Shampine (1996), section 2, print it
+        ("fehlberg45", [16 / 135, 0, 6656 / 12825, 28561 / 56430, -9 / 50, 2 / 55]),
+        ("cash_karp", [2825 / 27648, 0, 18575 / 48384, 13525 / 55296, 277 / 14336, 1 / 4]),
+        ("trbdf2", [(4 - 2**0.5) / 12, (4 + 3 * 2**0.5) / 12, (2 - 2**0.5) / 6]),
+    ],
+)
+def test_embedded_weights_as_printed(name, embedded):
+    found = np.array(schemes[name].embedded, dtype=float)[0]
+    np.testing.assert_allclose(found, embedded, rtol=1e-14, atol=1e-16)
