@@ -1,0 +1,61 @@
+"""Checkpoints: written whole, read with every byte checked."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import RunConfig
+from .errors import CheckpointError
+from .files import write_atomic
+
+NAME = "checkpoint.pt"
+
+
+def save(path: Path, config: RunConfig, content: dict[str, Any]) -> None:
+    """Writes ``content`` (tensors and plain values) with the run it belongs to, atomically."""
+    write_tensors(path, {"config": config.to_dict(), **content})
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Atomic torch.save."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getbuffer())
+
+
+def read(path: Path, config: RunConfig, expected: frozenset[str]) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU.
+
+    Args:
+        path: of the file.
+        config: the run it must belong to.
+        expected: names the content must have.
+
+    Raises:
+        CheckpointError: the file is damaged, or another run's.
+    """
+    content = _load(path)
+    if not isinstance(content, dict) or set(content) != expected | {"config"}:
+        raise CheckpointError(f"{path} is not a checkpoint of this benchmark; delete it to start the run again")
+    if content.pop("config") != config.to_dict():
+        raise CheckpointError(f"{path} belongs to another run than {config.name}; delete it to start the run again")
+    return content
+
+
+def _load(path: Path) -> Any:
+    """torch.load after a check of the archive's CRCs, which torch.load does not look at: it would train on."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"bad CRC of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} is damaged ({reason}); delete it to start the run again") from error

@@ -1,0 +1,62 @@
+"""The machine a run is on: its device, what to tell of it in results, and exact repeatability."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors import ConfigError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called "cpu", "cuda" or "auto" (cuda where there is one); ConfigError if it is not there."""
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ConfigError("--device: got cuda, but torch finds no CUDA device; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and there else "cpu")
+
+
+def make_repeatable() -> None:
+    """Makes equal runs end with equal bits, and fp32 mean fp32.
+
+    For a whole process, which is why only the command line calls it. Deterministic kernels cost a
+    few per cent on a GPU; cuBLAS needs its workspace fixed before its first use. TF32, torch's
+    default for convolutions, keeps 10 of fp32's 23 bits.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Filling every new tensor with NaN finds reads of uninitialised memory; it only costs time here.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What computed a result: processor, threads, and the GPU if there was one."""
+    facts = {"processor": processor(), "threads": torch.get_num_threads(), "device": device.type}
+    return facts | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
+
+
+def processor() -> str:
+    """Model name of the CPU. platform.processor() is empty or "x86_64" on Linux, so the kernel is asked first."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    try:
+        own = metadata.version("odenets")
+    except metadata.PackageNotFoundError:
+        own = "not installed"
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__, "odenets": own}

@@ -1,0 +1,245 @@
+"""Training of one run: SGD as in Lu et al. (2018), resumable at any step to the same weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import odenets
+
+from . import augment, checkpoint
+from .config import RunConfig
+from .dataset import Dataset
+from .errors import DivergedError
+
+#: Images a forward pass of the evaluation; it changes the speed only.
+EVALUATION_BATCH = 500
+
+CONTENT = frozenset(
+    ("model", "optimizer", "scheduler", "losses", "wrong", "epoch", "step", "seconds", "history", "rng", "cuda_rng")
+)
+
+
+@dataclass
+class State:
+    """What a step changes, which is what a checkpoint holds.
+
+    losses: (steps an epoch,) on the device, of the current epoch so far.
+    wrong: () on the device, misclassified training images of the current epoch so far.
+    epoch, step: finished epochs, and finished steps of the current one.
+    seconds: spent in the current epoch so far.
+    history: per finished epoch what result.json tells of it.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    losses: Tensor
+    wrong: Tensor
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+#: Called after every step; the state's history has grown when an epoch is over.
+Watcher = Callable[[State], None]
+
+
+def build_model(config: RunConfig, data: Dataset) -> nn.Module:
+    """The untrained network of a run, drawn from torch's global generator.
+
+    Raises:
+        FieldError: no network has that depth. UnknownSchemeError: no scheme has that name.
+    """
+    return odenets.models.cifar_resnet(
+        config.depth,
+        config.scheme,
+        num_classes=data.num_classes,
+        in_channels=data.in_channels,
+        per_channel=config.per_channel,
+    )
+
+
+def steps_per_epoch(config: RunConfig, data: Dataset) -> int:
+    """Steps an epoch; the last one may have a smaller batch."""
+    return -(-len(data.train_labels) // config.batch_size)
+
+
+def fresh(config: RunConfig, data: Dataset) -> State:
+    """The state before the first step. The weights are drawn on the CPU: the same on every device."""
+    torch.manual_seed(config.seed)
+    model = build_model(config, data).to(data.device, memory_format=memory_format(config))
+    groups = odenets.parameter_groups(model, config.weight_decay)
+    optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, foreach=True)
+    return State(
+        model=model,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.MultiStepLR(optimizer, config.milestones, gamma=0.1),
+        losses=torch.zeros(steps_per_epoch(config, data), device=data.device),
+        wrong=torch.zeros((), dtype=torch.int64, device=data.device),
+    )
+
+
+def memory_format(config: RunConfig) -> torch.memory_format:
+    """Of images and weights."""
+    return torch.channels_last if config.channels_last else torch.contiguous_format
+
+
+def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 where the run asks for it; bf16 needs no loss scaling."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def train(
+    config: RunConfig, data: Dataset, directory: Path, *, checkpoint_every: int = 0, watch: Watcher | None = None
+) -> State:
+    """Trains a run to its end, from the checkpoint in ``directory`` if there is one.
+
+    A checkpoint is written before the first step, after every epoch, and within an epoch after
+    every ``checkpoint_every`` steps if that is not 0; always after a check that it is worth
+    keeping. The data decide the device.
+
+    Raises:
+        DivergedError: the loss or a weight is not finite; the last good checkpoint stays.
+        CheckpointError: the checkpoint is damaged or another run's.
+    """
+    path = directory / checkpoint.NAME
+    state = fresh(config, data)
+    if path.exists():
+        restore(state, checkpoint.read(path, config, CONTENT))
+    else:
+        checkpoint.save(path, config, snapshot(state))
+    while state.epoch < config.epochs:
+        run_epoch(state, config, data, path, checkpoint_every=checkpoint_every, watch=watch or ignore)
+    return state
+
+
+def ignore(state: State) -> None:
+    """The watcher of a run nobody watches."""
+
+
+def run_epoch(
+    state: State, config: RunConfig, data: Dataset, path: Path, *, checkpoint_every: int, watch: Watcher
+) -> None:
+    """The remaining steps of the current epoch, its evaluation and its checkpoint."""
+    plan = augment.draw(data, augment.generator(config.seed, state.epoch))
+    started = time.perf_counter() - state.seconds
+    total = steps_per_epoch(config, data)
+    state.model.train()
+    while state.step < total:
+        start = state.step * config.batch_size
+        step(state, config, *augment.batch(data, plan, slice(start, start + config.batch_size)))
+        if state.step == total:
+            # After the losses are read, since a diverged run has no test error worth waiting for.
+            check_finite(state)
+            finish_epoch(state, config, data, started)
+            checkpoint.save(path, config, snapshot(state))
+            watch(state)
+            return
+        if checkpoint_every and state.step % checkpoint_every == 0:
+            check_finite(state)
+            state.seconds = time.perf_counter() - started
+            checkpoint.save(path, config, snapshot(state))
+        watch(state)
+
+
+def step(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> None:
+    """One step of SGD. Nothing here waits for the device: losses and errors are gathered on it."""
+    with autocast(config, images.device):
+        outputs = state.model(images.contiguous(memory_format=memory_format(config)))
+        loss = functional.cross_entropy(outputs, labels)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer.step()
+    state.losses[state.step] = loss.detach()
+    state.wrong += (outputs.detach().argmax(1) != labels).sum()
+    state.step += 1
+
+
+def finish_epoch(state: State, config: RunConfig, data: Dataset, started: float) -> None:
+    """Records the epoch, errors in %, and makes the state that of the next epoch's start."""
+    state.scheduler.step()
+    record = {
+        "epoch": state.epoch + 1,
+        "train_loss": float(state.losses.mean()),
+        "train_error": 100.0 * int(state.wrong) / len(data.train_labels),
+        "test_error": test_error(state.model, config, data),
+    }
+    state.history.append({**record, "seconds": time.perf_counter() - started})
+    state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
+    state.losses.zero_()
+    state.wrong.zero_()
+
+
+@torch.inference_mode()
+def test_error(model: nn.Module, config: RunConfig, data: Dataset) -> float:
+    """Test images classified wrongly, in %."""
+    model.eval()
+    wrong = torch.zeros((), dtype=torch.int64, device=data.device)
+    with autocast(config, data.device):
+        for images, labels in zip(
+            data.test_images.split(EVALUATION_BATCH), data.test_labels.split(EVALUATION_BATCH), strict=True
+        ):
+            outputs = model(data.normalised(images).contiguous(memory_format=memory_format(config)))
+            wrong += (outputs.argmax(1) != labels).sum()
+    return 100.0 * int(wrong) / len(data.test_labels)
+
+
+def check_finite(state: State) -> None:
+    """Raises DivergedError at the first loss of the epoch that is not finite, else at a weight that is not.
+
+    The weights too, because the last loss comes before the last update: without them the
+    checkpoint written next could be one that no resumption recovers from.
+    """
+    losses = state.losses[: state.step].cpu()
+    bad = (~losses.isfinite()).nonzero().flatten()
+    where = f"epoch {state.epoch + 1}, step"
+    advice = "the last good checkpoint is kept; use a smaller --lr or another scheme"
+    if len(bad):
+        first = int(bad[0])
+        raise DivergedError(
+            f"the loss is {float(losses[first])} at {where} {first + 1} of {len(state.losses)}; {advice}"
+        )
+    tensors = [value for value in state.model.state_dict().values() if value.is_floating_point()]
+    if not bool(torch.stack([value.isfinite().all() for value in tensors]).all()):
+        raise DivergedError(f"weights are not finite after {where} {state.step} of {len(state.losses)}; {advice}")
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    """The state as a checkpoint holds it."""
+    cuda = state.losses.device.type == "cuda"
+    return {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scheduler": state.scheduler.state_dict(),
+        "losses": state.losses,
+        "wrong": state.wrong,
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": state.seconds,
+        "history": state.history,
+        "rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state(state.losses.device) if cuda else None,
+    }
+
+
+def restore(state: State, content: dict[str, Any]) -> None:
+    """Makes a fresh state that of the checkpoint."""
+    for part in ("model", "optimizer", "scheduler"):
+        getattr(state, part).load_state_dict(content[part])
+    for part in ("losses", "wrong"):
+        getattr(state, part).copy_(content[part])
+    for part in ("epoch", "step", "seconds", "history"):
+        setattr(state, part, content[part])
+    torch.set_rng_state(content["rng"])
+    if state.losses.device.type == "cuda" and content["cuda_rng"] is not None:
+        torch.cuda.set_rng_state(content["cuda_rng"], state.losses.device)

@@ -1,0 +1,96 @@
+import dataclasses
+import hashlib
+import re
+
+import pytest
+
+from benchmarks.config import RunConfig
+from benchmarks.errors import ConfigError
+
+BASE = RunConfig(data="cifar10", depth=20, scheme="lm", seed=0, epochs=160)
+OTHER = {
+    "data": "digits",
+    "depth": 14,
+    "scheme": "euler",
+    "seed": 1,
+    "epochs": 10,
+    "batch_size": 64,
+    "lr": 0.05,
+    "momentum": 0.8,
+    "weight_decay": 5e-4,
+    "precision": "bf16",
+    "channels_last": True,
+    "per_channel": True,
+}
+
+
+def test_milestones_are_the_papers_at_160_epochs():
+    assert BASE.milestones == (80, 120)
+
+
+@pytest.mark.parametrize(("epochs", "milestones"), [(1, (1, 1)), (2, (1, 2)), (10, (5, 8)), (300, (150, 225))])
+def test_milestones_scale_with_the_epochs(epochs, milestones):
+    assert dataclasses.replace(BASE, epochs=epochs).milestones == milestones
+
+
+def test_defaults_are_the_papers_recipe():
+    assert (BASE.batch_size, BASE.lr, BASE.momentum, BASE.weight_decay) == (128, 0.1, 0.9, 1e-4)
+    assert (BASE.precision, BASE.channels_last, BASE.per_channel) == ("fp32", False, False)
+
+
+def test_the_hash_changes_with_every_field():
+    assert set(OTHER) == {field.name for field in dataclasses.fields(RunConfig)}
+    changed = {dataclasses.replace(BASE, **{name: value}).hash for name, value in OTHER.items()}
+    assert len(changed | {BASE.hash}) == len(OTHER) + 1
+
+
+def test_the_hash_is_that_of_sorted_json():
+    text = (
+        '{"batch_size": 128, "channels_last": false, "data": "cifar10", "depth": 20, "epochs": 160, "lr": 0.1, '
+        '"momentum": 0.9, "per_channel": false, "precision": "fp32", "scheme": "lm", "seed": 0, "weight_decay": 0.0001}'
+    )
+    assert BASE.hash == hashlib.sha256(text.encode()).hexdigest()[:8]
+    assert BASE.name == f"cifar10-lm-20-s0-{BASE.hash}"
+
+
+def test_one_and_one_point_zero_are_the_same_run():
+    whole = dataclasses.replace(BASE, lr=1)
+    assert whole == dataclasses.replace(BASE, lr=1.0)
+    assert whole.hash == dataclasses.replace(BASE, lr=1.0).hash
+
+
+def test_runs_of_one_grid_share_their_recipe_and_no_others():
+    grid = dataclasses.replace(BASE, depth=14, scheme="rk4", seed=7)
+    assert grid.recipe_name == BASE.recipe_name
+    assert re.fullmatch(r"cifar10-160epochs-[0-9a-f]{8}", BASE.recipe_name)
+    others = {dataclasses.replace(BASE, **{name: OTHER[name]}).recipe_name for name in BASE.recipe}
+    assert len(others | {BASE.recipe_name}) == len(OTHER) - 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("epochs", 0, "epochs: got 0, expected 1 or more"),
+        ("batch_size", 0, "batch_size: got 0, expected 1 or more"),
+        ("batch_size", 12.5, "batch_size: got 12.5, expected a value of type int"),
+        ("depth", True, "depth: got True, expected a value of type int"),
+        ("depth", "20", "depth: got '20', expected a value of type int"),
+        ("seed", -1, "seed: got -1, expected 0 or more"),
+        ("lr", 0, "lr: got 0.0, expected a finite number above 0"),
+        ("lr", float("nan"), "lr: got nan, expected a finite number above 0"),
+        ("lr", float("inf"), "lr: got inf, expected a finite number above 0"),
+        ("momentum", 1.0, "momentum: got 1.0, expected at least 0 and below 1"),
+        ("weight_decay", -1e-4, "weight_decay: got -0.0001, expected a finite number, 0 or more"),
+        ("precision", "fp16", "precision: got 'fp16', expected one of fp32, bf16"),
+        ("channels_last", 1, "channels_last: got 1, expected a value of type bool"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(name, value, complaint):
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        dataclasses.replace(BASE, **{name: value})
+
+
+def test_from_dict_is_the_inverse_of_to_dict_and_strict():
+    assert RunConfig.from_dict(BASE.to_dict()) == BASE
+    with pytest.raises(ConfigError, match=r"differs from the expected names in \['learning_rate', 'lr'\]"):
+        RunConfig.from_dict({"learning_rate": 0.1} | {k: v for k, v in BASE.to_dict().items() if k != "lr"})

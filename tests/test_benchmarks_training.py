@@ -1,0 +1,244 @@
+import functools
+import math
+
+import pytest
+import torch
+
+from benchmarks import checkpoint, data, grid, training
+from benchmarks.config import RunConfig
+from benchmarks.dataset import Dataset
+from benchmarks.errors import CheckpointError, DivergedError
+
+STEPS = 5
+
+
+def toy():
+    """40 images of noise with labels that can be learned: the mean level."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=random)
+    labels = (images.float().mean((1, 2, 3)) > 127).long()
+    return Dataset("toy", images, labels, images[:15], labels[:15], num_classes=2, crop_padding=1, flip=True)
+
+
+def config(**changes):
+    parts = {"data": "toy", "depth": 14, "scheme": "lm", "seed": 3, "epochs": 2, "batch_size": 8}
+    return RunConfig(**(parts | changes))
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(steps):
+    def watch(state):
+        if state.epoch * STEPS + state.step == steps:
+            raise Stop
+
+    return watch
+
+
+def same(left, right):
+    assert left.keys() == right.keys()
+    return all(torch.equal(value, right[name]) for name, value in left.items())
+
+
+def without_seconds(history):
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Nets of this size gain nothing from a second one, and lose much to it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Trains each configuration to its end once."""
+    return functools.cache(lambda run: training.train(run, toy(), tmp_path_factory.mktemp("whole")))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epochs": 4}, {"precision": "bf16", "channels_last": True}, {"scheme": "rk4", "seed": 0}]
+)
+@pytest.mark.parametrize(("stopped", "every"), [(2, 0), (5, 0), (7, 0), (3, 2), (8, 1)])
+def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, uninterrupted, stopped, every, changes):
+    run = config(**changes)
+    whole = uninterrupted(run)
+    with pytest.raises(Stop):
+        training.train(run, toy(), tmp_path, checkpoint_every=every, watch=stop_after(stopped))
+    left = checkpoint.read(tmp_path / checkpoint.NAME, run, training.CONTENT)
+    assert left["epoch"] * STEPS + left["step"] == (stopped // every * every if every else stopped // STEPS * STEPS)
+    # What happened in this process in between must not matter.
+    torch.randn(17)
+    resumed = training.train(run, toy(), tmp_path)
+    assert same(resumed.model.state_dict(), whole.model.state_dict())
+    assert without_seconds(resumed.history) == without_seconds(whole.history)
+
+
+def test_resuming_does_not_start_afresh(tmp_path):
+    """The test above would pass if every run began again: the steps after a resumption are counted."""
+    seen = []
+    with pytest.raises(Stop):
+        training.train(config(), toy(), tmp_path, checkpoint_every=2, watch=stop_after(8))
+    training.train(config(), toy(), tmp_path, watch=lambda state: seen.append((state.epoch, state.step)))
+    assert seen == [(1, 3), (1, 4), (2, 0)]
+
+
+def test_the_seed_decides_weights_and_data(tmp_path):
+    finals = []
+    for name, seed in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        finals.append(training.train(config(seed=seed), toy(), tmp_path / name).model.state_dict())
+    assert not same(*finals)
+
+
+def test_learning_rate_falls_by_ten_after_half_and_three_quarters(tmp_path):
+    rates = {}
+    training.train(
+        config(epochs=4, depth=8),
+        toy(),
+        tmp_path,
+        watch=lambda state: state.step == 1 and rates.update({state.epoch: state.optimizer.param_groups[0]["lr"]}),
+    )
+    assert rates == pytest.approx({0: 0.1, 1: 0.1, 2: 0.01, 3: 0.001}, rel=1e-12)
+
+
+def test_one_step_is_sgd_with_momentum_and_decay_by_hand(tmp_path):
+    run = config(epochs=1, batch_size=40, depth=8, lr=0.05, weight_decay=0.01)
+    loaded = toy()
+    start = training.fresh(run, loaded)
+    images, labels = training.augment.batch(
+        loaded, training.augment.draw(loaded, training.augment.generator(run.seed, 0)), slice(0, 40)
+    )
+    start.model.train()
+    loss = torch.nn.functional.cross_entropy(start.model(images), labels)
+    loss.backward()
+    expected = {name: p - 0.05 * (p.grad + 0.01 * p) for name, p in start.model.named_parameters()}
+    final = training.train(run, loaded, tmp_path)
+    for name, parameter in final.model.named_parameters():
+        torch.testing.assert_close(parameter, expected[name], rtol=1e-5, atol=1e-7)
+    assert final.history[0]["train_loss"] == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_test_error_is_counted_right(tmp_path):
+    state = training.train(config(), toy(), tmp_path)
+    loaded = toy()
+    state.model.eval()
+    wrong = sum(
+        int(state.model(loaded.normalised(loaded.test_images[i : i + 1])).argmax()) != int(loaded.test_labels[i])
+        for i in range(15)
+    )
+    assert state.history[-1]["test_error"] == pytest.approx(100 * wrong / 15)
+    assert [record["epoch"] for record in state.history] == [1, 2]
+
+
+def test_evaluation_leaves_the_network_as_it_is(tmp_path):
+    state = training.fresh(config(), toy())
+    state.model.train()
+    before = {name: value.clone() for name, value in state.model.state_dict().items()}
+    training.test_error(state.model, config(), toy())
+    assert same(state.model.state_dict(), before)
+
+
+def test_digits_are_learned(tmp_path):
+    run = RunConfig(data="digits", depth=8, scheme="euler", seed=0, epochs=12)
+    state = training.train(run, data.load("digits", tmp_path), tmp_path)
+    assert state.history[-1]["test_error"] < 5
+    assert state.history[-1]["train_loss"] < 0.3
+
+
+# ------------------------------------------------------------------------- divergence
+
+
+def test_a_loss_that_is_not_finite_is_named_and_the_last_good_checkpoint_kept(tmp_path):
+    run = config(lr=1e30)
+    with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at epoch 1, step 2 of 5; the last good checkpoint"):
+        training.train(run, toy(), tmp_path, checkpoint_every=1)
+    left = checkpoint.read(tmp_path / checkpoint.NAME, run, training.CONTENT)
+    assert (left["epoch"], left["step"]) == (0, 1)
+    assert all(value.isfinite().all() for value in left["model"].values())
+
+
+def test_the_first_bad_step_is_named_when_the_epoch_is_over(tmp_path):
+    with pytest.raises(DivergedError, match="at epoch 1, step 2 of 5"):
+        training.train(config(lr=1e30), toy(), tmp_path)
+    assert checkpoint.read(tmp_path / checkpoint.NAME, config(lr=1e30), training.CONTENT)["step"] == 0
+
+
+def test_weights_that_are_not_finite_are_found_before_any_loss_is():
+    state = training.fresh(config(), toy())
+    state.step = 4
+    training.check_finite(state)
+    with torch.no_grad():
+        next(state.model.parameters()).view(-1)[3] = math.inf
+    with pytest.raises(DivergedError, match="weights are not finite after epoch 1, step 4 of 5"):
+        training.check_finite(state)
+
+
+# ------------------------------------------------------------------------ checkpoints
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / checkpoint.NAME
+    checkpoint.save(path, config(depth=8), training.snapshot(training.fresh(config(depth=8), toy())))
+    return path
+
+
+def read(path):
+    return checkpoint.read(path, config(depth=8), training.CONTENT)
+
+
+def test_a_flipped_bit_anywhere_is_found_or_harmless(written):
+    original, whole = read(written), written.read_bytes()
+    found = 0
+    for position in range(0, len(whole), len(whole) // 60):
+        written.write_bytes(whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :])
+        try:
+            content = read(written)
+        except CheckpointError:
+            found += 1
+        else:
+            # The archive has padding and unused header fields.
+            assert same(content["model"], original["model"])
+            assert torch.equal(content["rng"], original["rng"])
+    assert found > 40
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_checkpoint_is_one_error_naming_it(written, part):
+    whole = written.read_bytes()
+    written.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged \(.*\); delete it to start the run again"):
+        read(written)
+
+
+def test_another_runs_checkpoint_is_refused(written):
+    with pytest.raises(CheckpointError, match="belongs to another run than toy-lm-8-s4-"):
+        checkpoint.read(written, config(depth=8, seed=4), training.CONTENT)
+
+
+def test_a_foreign_file_is_refused(tmp_path):
+    checkpoint.write_tensors(tmp_path / "x.pt", {"weights": torch.zeros(3)})
+    with pytest.raises(CheckpointError, match="is not a checkpoint of this benchmark"):
+        read(tmp_path / "x.pt")
+
+
+# --------------------------------------------------------------------------- progress
+
+
+def test_progress_starts_where_earlier_processes_stopped(tmp_path):
+    """euler-8: 3 evaluations a step, untouched; rk4-8: 6 (a transition has one), 2 of its 10 steps done."""
+    runs = [config(depth=8, scheme="euler"), config(depth=8, scheme="rk4")]
+    directory = tmp_path / runs[1].name
+    directory.mkdir()
+    with pytest.raises(Stop):
+        training.train(runs[1], toy(), directory, checkpoint_every=2, watch=stop_after(3))
+    with grid.Progress(runs, toy(), tmp_path) as progress:
+        assert (progress.bar.n, progress.bar.total) == (2 * 6, 10 * 3 + 10 * 6)
+        progress.leave(runs[0])
+        assert (progress.bar.n, progress.bar.total) == (2 * 6, 10 * 6)
