@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 import torch
+from helpers import residuals
 from torch.nn.functional import cross_entropy
 
 import odenets
@@ -18,6 +19,7 @@ from odenets.models import (
     imagenet_resnet,
     shake_shake,
 )
+from odenets.rk_families import fractal
 
 DATA = pathlib.Path(os.environ.get("ODENETS_DATA", pathlib.Path(__file__).parent.parent / "data"))
 
@@ -148,3 +150,30 @@ def test_stochastic_depth_follows_the_schedule_over_the_whole_network():
 def test_bad_input(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+def fractal_by_hand(columns, modules, u, theta, join):
+    """f_1 = u + theta F(u); f_{c+1} = join (u + theta F(u)) + (1 - join) f_c(f_c(u)), in the order of evaluation."""
+    short = u + theta * next(modules)(u)
+    if columns == 1:
+        return short
+    deep = fractal_by_hand(columns - 1, modules, u, theta / 2, join)
+    return join * short + (1 - join) * fractal_by_hand(columns - 1, modules, deep, theta / 2, join)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+def test_fractalnet_of_any_depth(columns, learned):
+    layers = [residuals(2**columns - 1, seed=seed) for seed in (0, 1)]
+    scheme = fractal(columns, learned)
+    net = odenets.ODENet(layers, scheme, h=0.7)
+    join = 0.3 if learned else 0.5
+    for p in net.coefficients.parameters():
+        torch.nn.init.constant_(p, join)
+    x = torch.randn(3, 5, dtype=torch.float64)
+    u = x
+    for layer in layers:
+        u = fractal_by_hand(columns, iter(layer), u, 0.7, join)
+    torch.testing.assert_close(net(x), u)
+    assert scheme.order == 1
+    assert len(scheme.symbols) == (columns - 1 if learned else 0)

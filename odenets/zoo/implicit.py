@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 
 from ..constructors import runge_kutta
-from ..families import (
+from ..rk_families import (
     adjoint_collocation,
     collocation,
     gauss_nodes,
