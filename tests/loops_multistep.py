@@ -1,8 +1,7 @@
 """Linear multistep schemes and predictor-corrector pairs with typed coefficients, and LM's relatives.
 
 The first steps, until there is history, are the plain residual step of Lu et al. (2018).
-Adams and Nystrom coefficients: Hairer, Norsett & Wanner (1993), tables III.1.1, III.1.2 and
-formulas (1.13'); Lambert (1973), table 3.
+Adams and Nystrom coefficients: Hairer, Norsett & Wanner (1993), III.1; Lambert (1973), chapter 3.
 """
 
 import torch

@@ -15,7 +15,7 @@ def momentum(fs, x, h, ks):
 
 
 def alf(fs, x, h, ks):
-    # Zhuang et al. (2021), algorithm 2, eta = 1
+    # Zhuang et al. (2021), the ALF step with eta = 1
     v = fs[0](x)
     for f in fs:
         x = x + h / 2 * v
@@ -131,7 +131,7 @@ def fractal2(fs, u, h, ks):
 
 
 def gated_rk2(fs, u, h, ks):
-    # Li et al. (2022), equation 7, the gate a trained scalar
+    # Li et al. (2022): y + g F1 + (1 - g) F2, the gate a trained scalar
     for f, k in zip(fs, ks, strict=True):
         first = h * f(u)
         second = h * f(u + first)

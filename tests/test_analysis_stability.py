@@ -6,23 +6,17 @@ import sympy
 
 import analysis
 from analysis import (
-    effective_step,
-    error_constant,
     is_stable,
-    multistep_polynomials,
-    order,
     stability_function,
     stability_matrix,
     stability_polynomial,
     stability_region,
     z,
-    zero_stable,
-    zero_stable_range,
     zeta,
 )
-from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
+from odenets import SchemeError, multistep, runge_kutta, schemes
 
-k, c = sympy.symbols("k c", real=True)
+k = sympy.Symbol("k", real=True)
 Rational = sympy.Rational
 BACKWARD_EULER = multistep("be", a=[1], b=[0], b_next=1)
 
@@ -154,113 +148,6 @@ def test_poles_are_unstable_and_do_not_disturb_their_neighbours():
     assert region.radius[1, 2] == np.inf
     np.testing.assert_allclose(region.radius[1, :2], [1 / 2, 1])
     assert is_stable(BACKWARD_EULER, [1, -1, 3]).tolist() == [False, True, True]
-
-
-def test_zero_stability_of_lm():
-    # rho = (zeta - 1)(zeta + k): zero-stable iff -1 < k <= 1 (Lu et al. 2018).
-    verdicts = {-2: False, -1: False, "-999999999/1000000000": True, 0: True, 1: True, 1.001: False}
-    for value, expected in verdicts.items():
-        assert zero_stable("lm", k=value) is expected, value
-    assert zero_stable_range("lm") == sympy.Interval.Lopen(-1, 1)
-
-
-def test_zero_stability_of_classics():
-    # Dahlquist: the explicit two-step scheme of order 3 has the root -5; BDF7 is unstable, BDF6 is not.
-    assert not zero_stable(multistep("most accurate", a=[-4, 5], b=[4, 2]))
-    assert all(zero_stable(scheme) for scheme in schemes.values() if not scheme.symbols)
-    assert zero_stable(_bdf(6))
-    assert not zero_stable(_bdf(7))
-
-
-def _bdf(q):
-    """sum_{j=1}^q (1/j) nabla^j u_{n+1} = h f_{n+1} (Hairer, Norsett & Wanner 1993, III.1)."""
-    weights = [
-        sum(Rational((-1) ** i) * sympy.binomial(j, i) / j for j in range(max(i, 1), q + 1)) for i in range(q + 1)
-    ]
-    return multistep(f"bdf{q}", a=[-w / weights[0] for w in weights[1:]], b=[0], b_next=1 / weights[0])
-
-
-def test_zero_stability_range_with_inner_points_and_poles():
-    # rho = (zeta - 1)(zeta^2 + c): the roots leave the circle at c = 1, simple there except at c = -1.
-    assert zero_stable_range(multistep("t", a=[1, -c, c], b=[1 + c])) == sympy.Interval.Lopen(-1, 1)
-    # u_{n+1} = u_n - u_{n-1}/c + u_{n-2}/c ...: the same with 1/c, which has a pole.
-    found = zero_stable_range(multistep("t", a=[1, -1 / c, 1 / c], b=[1 + 1 / c]))
-    assert found == sympy.Union(sympy.Interval.open(-sympy.oo, -1), sympy.Interval(1, sympy.oo))
-
-
-def test_zero_stability_of_semisimple_eigenvalues():
-    def build(coupling):
-        return Scheme("f", [[0]], [[1, 0, 0]], [[1], [1], [1]], [[1, 0, 0], [0, -1, coupling], [0, 0, -1]])
-
-    assert zero_stable(build(0))
-    assert not zero_stable(build(1))
-
-
-def test_zero_stability_asks_for_numbers():
-    with pytest.raises(SchemeError, match=r"lm: zero-stability got no value for k.*zero_stable_range"):
-        zero_stable("lm")
-    with pytest.raises(SchemeError, match="rk4: the range of zero-stability got free symbols none, expected exactly"):
-        zero_stable_range("rk4")
-
-
-def test_order_and_error_constant():
-    assert [order(name) for name in ("euler", "heun", "kutta3", "rk4", "ab3", "lm")] == [1, 2, 3, 4, 3, 0]
-    assert order("lm", k=0) == 1
-    constants = [error_constant(name) for name in ("euler", "ab2", "ab3")]
-    assert constants == [Rational(1, 2), Rational(5, 12), Rational(3, 8)]
-    # Two functions a step, or u' = 0 not kept: there is no single number.
-    assert error_constant("verlet") is error_constant("way2") is error_constant("in_resnet") is None
-
-
-@pytest.mark.parametrize(
-    ("scheme", "rho", "sigma"),
-    [
-        ("lm", (zeta - 1) * (zeta + k), zeta),
-        ("ab2", zeta**2 - zeta, 3 * zeta / 2 - Rational(1, 2)),
-        ("leapfrog", zeta**2 - 1, 2 * zeta),
-        ("momentum", (zeta - 1) * (zeta - Rational(9, 10)), zeta / 10),
-        (multistep("trapezoid", a=[1], b=["1/2"], b_next="1/2"), zeta - 1, (zeta + 1) / 2),
-        (BACKWARD_EULER, zeta - 1, zeta),
-    ],
-)
-def test_generating_polynomials(scheme, rho, sigma):
-    found = multistep_polynomials(scheme)
-    assert sympy.expand(found[0].as_expr() - rho) == 0
-    assert sympy.expand(found[1].as_expr() - sigma) == 0
-
-
-def test_generating_polynomials_of_other_schemes():
-    with pytest.raises(SchemeError, match="rk4 got 4 stages, expected one"):
-        multistep_polynomials("rk4")
-    with pytest.raises(SchemeError, match="neither u_n nor"):
-        multistep_polynomials(runge_kutta("im", A=[["1/2"]], b=[1]))
-
-
-def test_effective_step():
-    assert sympy.simplify(effective_step("lm") - 1 / (1 + k)) == 0
-    assert effective_step("lm", k="1/2") == Rational(2, 3)
-    assert effective_step("lm", k=-1) == sympy.oo
-    k1, k2 = sympy.symbols("k1 k2", real=True)
-    # lm3: (zeta - 1)(zeta^2 + (k1 + k2) zeta + k2), its second factor at 1.
-    assert sympy.cancel(effective_step("lm3") - 1 / (1 + k1 + 2 * k2)) == 0
-    # Whatever is consistent advances by h: several components, functions, stages that start from 0, decimals.
-    for scheme in schemes.values():
-        assert effective_step(scheme) == 1 or scheme.order == 0, scheme.name
-
-
-def test_effective_step_of_components_that_part():
-    # x advances by h, y by h/2.
-    parts = {"U": [[0, 1], [1, 0]], "B": [[1, 0], [0, "1/2"]], "V": sympy.eye(2)}
-    odd = Scheme("odd", [[0, 0], [1, 0]], **parts, modules=(0, 1), functions=((1, 0), (0, 1)), strict=False)
-    with pytest.raises(SchemeError, match="odd: got components that advance by"):
-        effective_step(odd)
-
-
-def test_one_more_constant_among_the_carried_values_is_harmless():
-    # A carried value that only repeats itself puts a second eigenvalue 1 into V.
-    scheme = Scheme("idle", [[0]], [[1, 0]], [[1], [0]], [[1, 0], [0, 1]], functions=((0, 0),), strict=False)
-    with pytest.raises(SchemeError, match="not determined by the solution"):
-        effective_step(scheme)
 
 
 @pytest.mark.parametrize(

@@ -23,22 +23,22 @@ ORDERS = {
     **{f"ab{k}": k for k in range(1, 7)},
     **{f"am{k}": k for k in range(2, 7)},
     **{f"bdf{k}": k for k in range(1, 7)},
-    # ibid., (1.13) to (1.15): Nystrom order k, Milne-Simpson 4
+    # ibid., III.1: k-step Nystrom order k, Milne-Simpson 4
     **{f"nystrom{k}": k for k in range(2, 6)},
     **{"milne_simpson": 4},
-    # Lambert (1973), 3.8: a predictor of order p* and a corrector of order p <= p* + 1 make PECE of order p
+    # Lambert (1973), chapter 3: a predictor of order p* and a corrector of order p <= p* + 1 make PECE of order p
     **{f"pece{k}": k + 1 for k in range(1, 5)},
     # Hairer & Wanner (1996), table IV.5.13: Gauss 2s, Radau IA and IIA 2s - 1, Lobatto 2s - 2
     **{"gauss1": 2, "gauss2": 4, "gauss3": 6, "implicit_midpoint": 2, "radau_ia2": 3, "radau_iia2": 3},
     **{"radau_iia3": 5, "lobatto_iiia3": 4, "lobatto_iiic3": 4, "backward_euler": 1, "trapezoid": 2},
-    # Alexander (1977); Norsett (1974), as Hairer, Norsett & Wanner (1993), table II.7.2, prints it
+    # Alexander (1977); Norsett (1974), as Hairer, Norsett & Wanner (1993), II.7, prints it
     **{"sdirk2": 2, "sdirk3": 3},
     # Hosea & Shampine (1996)
     **{"trbdf2": 2},
     # Hairer, Lubich & Wanner (2006), I.1 and II.4: symplectic Euler 1, Stoermer-Verlet 2, triple jump 4
     **{"symplectic_euler": 1, "verlet": 2, "yoshida4": 4},
-    # Chang et al. (2018): midpoint network; Zhuang et al. (2021), theorem 3.1; Kidger et al. (2021),
-    # section 3; Sander et al. (2021): consistent with the first-order system
+    # Chang et al. (2018): midpoint network; Zhuang et al. (2021); Kidger et al. (2021);
+    # Sander et al. (2021): a velocity that lags by O(h) leaves order 1
     **{"leapfrog": 2, "alf": 2, "reversible_heun": 2, "momentum": 1},
     # Lu et al. (2018): LM solves (1 + k) u' = f, and PolyNet is (I - hf)^-1 to the first power of h
     # beyond the identity in error; the Picard reading likewise is backward Euler to O(h^2)
@@ -53,18 +53,18 @@ ORDERS = {
     **{"zerosnet": 2},
 }
 
-# Hairer, Norsett & Wanner (1993), II.4 (Bogacki & Shampine), tables II.5.1 (Fehlberg) and II.5.2 (Dormand &
+# Bogacki & Shampine (1989); Hairer, Norsett & Wanner (1993), tables II.5.1 (Fehlberg) and II.5.2 (Dormand &
 # Prince), II.10 (DOP853 has two estimates, of orders 5 and 3; the first is the embedded one); Cash & Karp (1990);
 # Hosea & Shampine (1996)
 EMBEDDED = {"bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "dop853": 5, "trbdf2": 3}
 
-# C_{p+1} with alpha_k = 1. Lambert (1973), tables 3.1 and 3.2; Hairer, Norsett & Wanner (1993),
+# C_{p+1} with alpha_k = 1. Lambert (1973), chapter 3; Hairer, Norsett & Wanner (1993),
 # III.2: Adams gamma_k, gamma*_k; BDF -1 / (k + 1) over the sum of 1/j, j = 1 ... k
 ERROR_CONSTANTS = {
     **{"ab1": "1/2", "ab2": "5/12", "ab3": "3/8", "ab4": "251/720", "ab5": "95/288", "ab6": "19087/60480"},
     **{"am2": "-1/12", "am3": "-1/24", "am4": "-19/720", "am5": "-3/160", "am6": "-863/60480"},
     **{"bdf1": "-1/2", "bdf2": "-2/9", "bdf3": "-3/22", "bdf4": "-12/125", "bdf5": "-10/137", "bdf6": "-20/343"},
-    # Lambert (1973), 2.6: the mid-point rule 1/3, Simpson's rule -1/90
+    # Lambert (1973), chapter 2: the mid-point rule 1/3, Simpson's rule -1/90
     **{"nystrom2": "1/3", "leapfrog": "1/3", "milne_simpson": "-1/90"},
     # 1 + sum j^3 a_j - 3 sum j^2 b_j = 22/9, over 3!
     **{"zerosnet": "11/27"},

@@ -91,7 +91,7 @@ def test_the_reversible_coupling(base, increment, coupling):
 
 
 def test_the_coupling_keeps_the_order_and_can_be_undone():
-    # McCallum & Foster (2024), theorem 2.1: order as the base scheme's; rounding grows like 1 / lambda
+    # McCallum & Foster (2024): order as the base scheme's, rounding errors grow by 1 / lambda a step on the way back
     for base in ("euler", "midpoint", "kutta3", "rk4"):
         scheme = mccallum_foster(schemes[base])
         assert scheme.order == schemes[base].order
@@ -120,8 +120,7 @@ def test_embedded_weights_are_scipys(name):
 @pytest.mark.parametrize(
     ("name", "embedded"),
     [
-        # Hairer, Norsett & Wanner (1993), table II.5.1; Press et al. (1992), section 16.2; Bank et al. (1985) as
-        # Hosea & Shampine (1996), section 2, print it
+        # Hairer, Norsett & Wanner (1993), table II.5.1; Press et al. (1992), section 16.2; Hosea & Shampine (1996)
         ("fehlberg45", [16 / 135, 0, 6656 / 12825, 28561 / 56430, -9 / 50, 2 / 55]),
         ("cash_karp", [2825 / 27648, 0, 18575 / 48384, 13525 / 55296, 277 / 14336, 1 / 4]),
         ("trbdf2", [(4 - 2**0.5) / 12, (4 + 3 * 2**0.5) / 12, (2 - 2**0.5) / 6]),
