@@ -59,7 +59,7 @@ REFERENCES = {
     "polynet2017": "X. Zhang, Z. Li, C. C. Loy, D. Lin (2017), PolyNet: A Pursuit of Structural Diversity in "
     "Very Deep Networks",
     "lu2018": "Y. Lu, A. Zhong, Q. Li, B. Dong (2018), Beyond Finite Layer Neural Networks",
-    "inresnet": "Z. Yang, Y. Liu, C. Bao, Z. Shi (2020), Interpolation between Residual and Non-Residual Networks",
+    "inresnet2020": "Z. Yang, Y. Liu, C. Bao, Z. Shi (2020), Interpolation between Residual and Non-Residual Networks",
     "odetransformer2022": "B. Li, Q. Du, T. Zhou et al. (2022), ODE Transformer: An Ordinary Differential "
     "Equation-Inspired Model for Sequence Generation",
     "zerosnet2022": "L. Chen, L. Jin, M. Shang (2022), Zero Stability Well Predicts Performance of "

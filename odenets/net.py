@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .coefficients import Coefficients, check_shape
 from .errors import FieldError
 from .fields import Field, Noise, TimeField, as_field
-from .program import Evaluate, Program, compile_scheme, starting_scheme
+from .program import Evaluate, Program, can_start, compile_scheme, starting_scheme
 from .scheme import Scheme
 from .step import State, step
 from .zoo import as_scheme, schemes
@@ -29,7 +29,7 @@ class ODENet(nn.Module):
         h: step size; 1, a residual network's, by default. A TimeField brings its own.
         start: the one-step scheme of the starting steps of a multistep scheme. Default: euler for
             layers (the plain residual step of Lu et al. 2018), for a TimeField the first one-step
-            scheme of the zoo whose order keeps the scheme's own.
+            scheme of the zoo of at least the scheme's order.
         shortcut: a module P for a first block that changes the shape: u_1 = P(u_0) + h f_0(u_0),
             and the history is seeded with P(u_0), as at the stage transitions of Lu et al. 2018.
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
@@ -215,17 +215,16 @@ def transition(scheme: Scheme, h: float) -> Program:
 
 
 def default_starter(scheme: Scheme, field: Field) -> Scheme:
-    """Euler for layers; for a function of time a scheme whose starting error is of order h^p.
+    """Euler for layers; for a function of time the first one-step scheme of at least order p.
 
-    A one-step scheme of order p - 1 has local error O(h^p), which is all that a scheme of order p
-    asks of its starting values (Hairer, Norsett & Wanner 1993, III.4).
+    Order p - 1 would do for the order of convergence (Hairer, Norsett & Wanner 1993, III.4), but its
+    error is then of the size of the scheme's own, and a weakly stable scheme carries it along.
     """
     if not isinstance(field, TimeField):
         return schemes["euler"]
-    fitting = (s for s in schemes.values() if s.carried == 1 and s.explicit and s.order >= scheme.order - 1)
-    found = next(fitting, None)
+    found = next((s for s in schemes.values() if can_start(s) and s.order >= scheme.order), None)
     if found is None:
-        raise FieldError(f"{scheme.name}: no one-step scheme of order {scheme.order - 1} to start with; give start=")
+        raise FieldError(f"{scheme.name}: no one-step scheme of order {scheme.order} to start with; give start=")
     return found
 
 

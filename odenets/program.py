@@ -161,6 +161,17 @@ def compile_scheme(scheme: Scheme, h: float) -> Program:
     return Program(scheme, h, tuple(compiler.instructions), outputs, compiler.slopes)
 
 
+def can_start(scheme: Scheme) -> bool:
+    """Whether a scheme can do starting steps: explicit, one-step, one function, nothing to learn, any f."""
+    return (
+        scheme.carried == 1
+        and scheme.explicit
+        and not scheme.symbols
+        and not any(scheme.modules)
+        and not scheme.linear_only
+    )
+
+
 @lru_cache(maxsize=256)
 def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
     """The starting step: the solution by the one-step ``starter``, the history by the scheme itself.
@@ -169,7 +180,7 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
     filled as in any of its steps. LM's starting step is u+ = u + h f(u), carrying u: the plain
     residual step of the paper.
     """
-    if starter.carried != 1 or not starter.explicit or starter.symbols or any(starter.modules):
+    if not can_start(starter):
         raise SchemeError(
             f"start: got {starter.name!r}, expected an explicit one-step scheme without learnable coefficients, "
             "such as 'euler' or 'rk4'"

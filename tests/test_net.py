@@ -266,7 +266,7 @@ def test_stages_that_nothing_needs_are_not_evaluated():
 def test_starters():
     layers, time = ODENet(residuals(4), "ab3").field, TimeField(lambda t, u: u, 0, 1, 4)
     assert default_starter(schemes["ab3"], layers).name == "euler"
-    assert default_starter(schemes["ab3"], time).order == 2
+    assert default_starter(schemes["ab3"], time).order == 3
     x = torch.randn(3, 5, dtype=torch.float64)
     blocks = residuals(1)
     assert torch.equal(ODENet(blocks, "lm", start="rk4")(x), ODENet(blocks, "rk4")(x))

@@ -123,6 +123,19 @@ def test_embedded_weights_are_scipys(name):
         # Hairer, Norsett & Wanner (1993), table II.5.1; Press et al. (1992), section 16.2; Hosea & Shampine (1996)
         ("fehlberg45", [16 / 135, 0, 6656 / 12825, 28561 / 56430, -9 / 50, 2 / 55]),
         ("cash_karp", [2825 / 27648, 0, 18575 / 48384, 13525 / 55296, 277 / 14336, 1 / 4]),
+        # Tsitouras (2011); his table prints the differences b - bhat but for the last, which is bhat itself
+        (
+            "tsit5",
+            [
+                0.09468075576583946,
+                0.009183565540343254,
+                0.4877705284247616,
+                1.234297566930479,
+                -2.7077123499835256,
+                1.866628418170587,
+                1 / 66,
+            ],
+        ),
         ("trbdf2", [(4 - 2**0.5) / 12, (4 + 3 * 2**0.5) / 12, (2 - 2**0.5) / 6]),
     ],
 )

@@ -27,5 +27,5 @@ SCHEMES = [
     runge_kutta("picard2", two_stages, b=[0, 1], reference="polynet2017"),
     runge_kutta("fractal2", two_stages, b=["1/2", "1/2"], modules=(0, 1), reference="fractalnet2017"),
     runge_kutta("gated_rk2", two_stages, b=[g, 1 - g], init={"g": (0.5, 0.5)}, reference="odetransformer2022"),
-    Scheme("in_resnet", [[0]], [[1]], [[1]], [[1 - lam]], reference="inresnet", init={"lam": (0.0, 0.1)}),
+    Scheme("in_resnet", [[0]], [[1]], [[1]], [[1 - lam]], reference="inresnet2020", init={"lam": (0.0, 0.1)}),
 ]
