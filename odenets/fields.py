@@ -86,10 +86,10 @@ class Layers(Field):
         self.statistics = nn.ModuleDict()
         for n, counts in enumerate(visits):
             modules = self.modules_of(n)
-            if len(modules) < len(counts):
+            if len(modules) != len(counts):
                 raise FieldError(
-                    f"layer {n}: got {len(modules)} module(s), expected {len(counts)}: the scheme evaluates "
-                    f"{len(counts)} functions a step, so each layer is a list of {len(counts)} modules"
+                    f"layer {n}: got {len(modules)} module(s), expected {len(counts)}, one for each function that the "
+                    "scheme evaluates a step (a list of modules for each layer, or the module alone)"
                 )
             for module, (block, count) in enumerate(zip(modules, counts, strict=False)):
                 for visit in range(1, count if any(True for _ in _statistics(block)) else 1):

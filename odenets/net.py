@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 
 import sympy
 import torch
@@ -64,8 +65,9 @@ class ODENet(nn.Module):
         if shortcut is not None and isinstance(self.field, TimeField):
             raise FieldError("shortcut: got a module with a TimeField, expected one only where blocks are layers")
         self.program = self.starting_program = compile_scheme(self.scheme, self.h)
+        given = None if start is None else as_scheme(start)  # a wrong name is an error though it may not be needed
         if self.scheme.starting_values:
-            starter = default_starter(self.scheme, self.field) if start is None else as_scheme(start)
+            starter = given or default_starter(self.scheme, self.field)
             self.starting_program = compile_scheme(starting_scheme(self.scheme, starter), self.h)
         if shortcut is not None:
             self.transition_program = transition(self.scheme, self.h)
@@ -230,7 +232,7 @@ def default_starter(scheme: Scheme, field: Field) -> Scheme:
 
 def reference_tensor(module: nn.Module) -> Tensor | None:
     """A floating-point parameter or buffer of the module, which tells its dtype and device."""
-    tensors = (*module.parameters(), *module.buffers())
+    tensors = chain(module.parameters(), module.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
 
 
