@@ -13,7 +13,7 @@ from odenets.bibliography import cite
 
 from .accuracy import error_constant, order
 from .intervals import imaginary_interval, real_interval
-from .multistep import effective_step, stage_shift
+from .multistep import effective_step, stage_shift, steps
 from .sector import a_alpha, l_stable, region_is_bounded
 from .stability import stability_polynomial
 from .text import polynomial_text, show, show_set
@@ -120,6 +120,7 @@ SCHEMES = (
     NAME,
     Column("kind", lambda s: f"{s.structure} {kind(s)}", "what its matrices make it"),
     Column("stages", lambda s: str(s.stages), "function evaluations a step"),
+    Column("steps", lambda s: str(steps(s)), "k of a k-step scheme"),
     Column("starting", lambda s: str(s.starting_values), "steps a one-step scheme must do first"),
     Column("order", _order, "p, from all rooted trees; in brackets that of the embedded weights"),
     Column("error constant", _error_constant, "C of the local error C z^(p+1) on u' = lambda u, z = h lambda"),

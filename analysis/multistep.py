@@ -45,6 +45,17 @@ def multistep_polynomials(scheme: Scheme | str, **values: Any) -> tuple[sympy.Po
     return tuple(sympy.Poly(sympy.cancel(part / lead, extension=True), zeta, extension=True) for part in (bottom, top))
 
 
+def steps(scheme: Scheme | str) -> int:
+    """K of a k-step scheme: the degree of rho and sigma; for others one more than their starting values.
+
+    Momentum ResNet counts 2, though it carries a velocity and needs no starting step.
+    """
+    found = resolve(scheme, {})
+    if stage_shift(found) is None:
+        return found.starting_values + 1
+    return max(int(poly.degree()) for poly in multistep_polynomials(found))
+
+
 def stage_shift(scheme: Scheme) -> int | None:
     """0 if the one stage is u_n, 1 if it is u_{n+1}, None for any other scheme."""
     if scheme.stages != 1:

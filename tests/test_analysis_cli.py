@@ -81,10 +81,10 @@ def test_schemes_lists_them_all(rows):
 @pytest.mark.parametrize(
     ("name", "cells"),
     [
-        ("rk4", "explicit Runge-Kutta;4;0;4;1/120;1;2.785293563;2*sqrt(2);0;no;yes;no;-;W. Kutta (1901)"),
-        ("leapfrog", "explicit linear multistep;1;1;2;1/3;1;0;1;0;no;yes;yes;1;B. Chang et al. (2018)"),
-        ("verlet", "explicit partitioned;3;0;2;-;1;0;2;0;no;yes;yes;1;L. Verlet (1967)"),
-        ("pece2", "explicit general linear;2;1;3;19/144;1;12/5;6/5;0;no;yes;no;-;F. R. Moulton (1926)"),
+        ("rk4", "explicit Runge-Kutta;4;1;0;4;1/120;1;2.785293563;2*sqrt(2);0;no;yes;no;-;W. Kutta (1901)"),
+        ("leapfrog", "explicit linear multistep;1;2;1;2;1/3;1;0;1;0;no;yes;yes;1;B. Chang et al. (2018)"),
+        ("verlet", "explicit partitioned;3;1;0;2;-;1;0;2;0;no;yes;yes;1;L. Verlet (1967)"),
+        ("pece2", "explicit general linear;2;2;1;3;19/144;1;12/5;6/5;0;no;yes;no;-;F. R. Moulton (1926)"),
     ],
 )
 def test_rows(rows, name, cells):
@@ -121,7 +121,7 @@ def test_schemes_with_values(capsys):
     found = lines(capsys, "schemes", "--set", "k=-1/2,1", "--markdown")
     assert any(row.startswith("| lm(k=-1/2) ") for row in found)
     table = [row for row in found if row.startswith("|")]
-    assert all(row.endswith(" |") and row.count("|") == 16 for row in table)
+    assert all(row.endswith(" |") and row.count("|") == 17 for row in table)
     assert "hold for linear f only" in found[-1]
 
 

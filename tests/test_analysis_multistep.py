@@ -4,6 +4,7 @@ import pytest
 import sympy
 
 from analysis import effective_step, error_constant, multistep_polynomials, order, zeta
+from analysis.multistep import steps
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
 
 k = sympy.Symbol("k", real=True)
@@ -69,3 +70,11 @@ def test_one_more_constant_among_the_carried_values_is_harmless():
     scheme = Scheme("idle", [[0]], [[1, 0]], [[1], [0]], [[1, 0], [0, 1]], functions=((0, 0),), strict=False)
     with pytest.raises(SchemeError, match="not determined by the solution"):
         effective_step(scheme)
+
+
+def test_number_of_steps():
+    # k of the k-step schemes (Hairer, Norsett & Wanner 1993, III.1); Adams-Moulton of order p has p - 1.
+    expected = {"euler": 1, "rk4": 1, "trapezoid": 1, "verlet": 1, "ab1": 1, "ab3": 3, "am2": 1, "am4": 3, "bdf1": 1}
+    expected |= {"bdf4": 4, "nystrom2": 2, "nystrom3": 3, "milne_simpson": 2, "leapfrog": 2, "lm": 2, "lm3": 3}
+    expected |= {"zerosnet": 3, "momentum": 2, "pece3": 3}
+    assert {name: steps(name) for name in expected} == expected
