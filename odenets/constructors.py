@@ -21,6 +21,7 @@ def runge_kutta(
     c: Sequence[Any] | None = None,
     *,
     embedded: Sequence[Any] | None = None,
+    fsal: bool = False,
     modules: Sequence[int] = (),
     digits: int | None = None,
     reference: str = "",
@@ -36,7 +37,9 @@ def runge_kutta(
         b: the s weights.
         c: the nodes, if at hand: they are checked against the row sums of A, never trusted (a
             published Gauss tableau with both nodes equal is of order 1 on u' = cos(t) u).
-        embedded: s weights of a second solution, for an error estimate.
+        embedded: weights of a second solution, for an error estimate; s, or s + 1 with ``fsal``.
+        fsal: first same as last: one stage more, at u_{n+1}, which is the next step's first. Only
+            the embedded weights use it, so no network evaluates it.
         modules: for each stage, which of a layer's modules it evaluates.
         digits: the entries are decimals, right to so many digits.
         reference: key of the bibliography, or free text.
@@ -53,9 +56,23 @@ def runge_kutta(
         raise SchemeError(f"{name}: got A of shape {matrix.shape} and {weights.cols} weights, expected s x s and s")
     if c is not None:
         _check_nodes(name, matrix, c)
-    ones = [[1]] * s
+    if fsal:
+        matrix = matrix.col_join(weights).row_join(sympy.zeros(s + 1, 1))
+        weights = weights.row_join(sympy.zeros(1, 1))
+    ones = [[1]] * matrix.rows
     options: dict[str, Any] = {"embedded": embedded, "modules": tuple(modules), "digits": digits}
     return Scheme(name, matrix, ones, weights, [[1]], reference=reference, init=init or {}, **options)
+
+
+def lower_triangular(*rows: Sequence[Any]) -> list[list[Any]]:
+    """The matrix A of an explicit tableau from the entries below its diagonal: rows of lengths 0, 1, 2, ...
+
+    Raises:
+        SchemeError: a row of another length.
+    """
+    if wrong := [i for i, row in enumerate(rows) if len(row) != i]:
+        raise SchemeError(f"got {len(rows[wrong[0]])} entries in row {wrong[0]} of A, expected {wrong[0]}")
+    return [[*row, *[0] * (len(rows) - i)] for i, row in enumerate(rows)]
 
 
 def _check_nodes(name: str, A: sympy.MatrixBase, c: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ import sympy
 
 import odenets
 from odenets import Scheme, SchemeError, UnknownSchemeError, multistep, runge_kutta, schemes
+from odenets.constructors import lower_triangular
 
 k = sympy.Symbol("k", real=True)
 
@@ -117,6 +118,9 @@ def test_unknown_scheme_lists_close_names():
         (lambda: runge_kutta("x", A=[[0]], b=[sympy.Float(1)]), "exact"),
         (lambda: runge_kutta("x", A=[[0]], b=[True]), "exact"),
         (lambda: runge_kutta("x", A=[], b=[]), "at least one row"),
+        (lambda: lower_triangular([], ["1/2", 0]), "got 2 entries in row 1 of A, expected 1"),
+        (lambda: runge_kutta("x", A=[[0]], b=[1], fsal=True, embedded=[1]), "got 1 embedded weights"),
+        (lambda: runge_kutta("x", A=[[0]], b=[1], modules=[1]), "counted from 0"),
         (lambda: multistep("x", a=[], b=[1]), "at least one"),
         (lambda: multistep("x", a=[1 - k, k], b=[1], init={"q": (0, 1)}), "free symbols"),
         (lambda: multistep("x", a=[1 - k, k], b=[1], init={"k": (1, 0)}), "low <= high"),

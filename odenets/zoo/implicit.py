@@ -19,7 +19,7 @@ r2 = sympy.sqrt(2)
 g2 = 1 - r2 / 2  # sdirk2 is L-stable with this diagonal
 g3 = half + sympy.sqrt(3) / 6  # the A-stable one of the two that give order 3
 w = r2 / 4  # trbdf2: the trapezoidal rule to t + (2 - sqrt 2) h, then BDF2
-d = 1 - r2 / 2
+d = g2  # half of 2 - sqrt 2
 
 SCHEMES = [
     runge_kutta("backward_euler", A=[[1]], b=[1], reference="curtiss1952"),
