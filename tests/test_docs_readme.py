@@ -1,0 +1,44 @@
+"""The README's Python runs, and prints what it says; its links lead somewhere."""
+
+import pathlib
+import re
+
+import pytest
+import torch
+
+from analysis.cli import main
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_python_of_the_readme_runs():
+    torch.manual_seed(0)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.S):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["y"].shape == (8, 16)
+    assert names["ssp3"].order == 3
+    zoo = names["odenets"].schemes["lm"]
+    assert all(getattr(names["lm"], block) == getattr(zoo, block) for block in "AUBV")
+    assert names["flow"].steps == 20
+
+
+def test_modified_equation_of_the_readme(capsys):
+    assert main(["modified", "lm", "--order", "4"]) == 0
+    printed = capsys.readouterr().out.strip().removeprefix("lm: ")
+    assert f"`{printed}`" in PAGES[0].read_text().replace("\n", " ").replace("` ", "`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_states_the_committed_results():
+    report = (ROOT / "benchmarks" / "results" / "cifar10" / "report.md").read_text()
+    rows = re.findall(r"\| *(\d+) \| *([\d.]+ ± [\d.]+) \(n=2\) \| *([\d.]+ ± [\d.]+) \(n=2\) \|", report)
+    assert len(rows) == 3
+    for depth, euler, lm in rows:
+        assert f"| {depth} | {euler} | {lm} |" in PAGES[0].read_text()
