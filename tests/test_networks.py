@@ -48,11 +48,15 @@ def images():
     return data.normalised(data.train_images[:16]), data.train_labels[:16]
 
 
+#: the paper's, halved where f has no BatchNorm to bear it
+LEARNING_RATE = {"Hamiltonian": 0.05}
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_loss_falls_by_half_within_30_steps(name, images):
     torch.manual_seed(0)
     model = NETWORKS[name]()
-    optimizer = torch.optim.SGD(odenets.parameter_groups(model, 1e-4), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(odenets.parameter_groups(model, 1e-4), lr=LEARNING_RATE.get(name, 0.1), momentum=0.9)
     losses = []
     for _ in range(30):
         loss = cross_entropy(model(images[0]), images[1])
@@ -60,7 +64,8 @@ def test_loss_falls_by_half_within_30_steps(name, images):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] / 2
+    # The last five, since the random networks draw their noise anew at each step.
+    assert sum(losses[-5:]) / 5 < losses[0] / 2
 
 
 def parameters(build):
