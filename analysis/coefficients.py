@@ -114,7 +114,9 @@ def _zero_stable_test(scheme: Scheme) -> Callable[..., bool]:
         stable = zero_stable_range(scheme)
         return lambda value: math.isfinite(value) and bool(stable.contains(sympy.Rational(value)))
     names = [str(symbol) for symbol in scheme.symbols]
-    return lambda *values: zero_stable(scheme, **dict(zip(names, values, strict=True)))
+    return lambda *values: (
+        all(map(math.isfinite, values)) and zero_stable(scheme, **dict(zip(names, values, strict=True)))
+    )
 
 
 def _layer(

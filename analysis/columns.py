@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from odenets import Scheme
+from odenets import Scheme, SchemeError
 from odenets.bibliography import cite
 
 from .accuracy import error_constant, order
@@ -92,7 +92,10 @@ def _zero_stable(scheme: Scheme) -> str:
 def _amplification(scheme: Scheme) -> str:
     if not scheme.reversible:
         return NONE
-    return _depends(scheme) if len(scheme.symbols) > 1 else show(scheme.amplification)
+    try:
+        return _depends(scheme) if len(scheme.symbols) > 1 else show(scheme.amplification)
+    except SchemeError:  # no formula for the eigenvalues
+        return _depends(scheme)
 
 
 def _source(scheme: Scheme) -> str:

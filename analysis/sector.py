@@ -100,7 +100,9 @@ def _a_stable(scheme: Scheme) -> bool:
     poles = _in_zeta(scheme)[0].all_coeffs()
     d = len(poles) - 1
     moved = sum(c * (1 + w) ** (d - j) * (1 - w) ** j for j, c in enumerate(poles))
-    return satisfies_root_condition(sympy.Poly(sympy.expand(moved), w, extension=True).all_coeffs())
+    transformed = sympy.Poly(sympy.expand(moved), w, extension=True)
+    # A degree that falls is a root at infinity, the pole z = -1.
+    return transformed.degree() == d and satisfies_root_condition(transformed.all_coeffs())
 
 
 def _critical_slopes(scheme: Scheme) -> list[Any]:

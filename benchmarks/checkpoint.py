@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ from .errors import CheckpointError
 from .files import write_atomic
 
 NAME = "checkpoint.pt"
+#: what reading a damaged archive raises, depending on the byte
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    OSError,
+)
 
 
 def save(path: Path, config: RunConfig, content: dict[str, Any]) -> None:
@@ -50,12 +62,14 @@ def read(path: Path, config: RunConfig, expected: frozenset[str]) -> dict[str, A
 
 def _load(path: Path) -> Any:
     """torch.load after a check of the archive's CRCs, which torch.load does not look at: it would train on."""
+    buffer = io.BytesIO(path.read_bytes())  # so that an OSError below is the archive's, not the disk's
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(buffer) as archive:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"bad CRC of {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
+        buffer.seek(0)
+        return torch.load(buffer, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} is damaged ({reason}); delete it to start the run again") from error

@@ -63,7 +63,7 @@ class RunConfig:
     def _check_ranges(self) -> None:
         checks = {
             "depth": (self.depth >= 1, "1 or more"),
-            "seed": (self.seed >= 0, "0 or more"),
+            "seed": (0 <= self.seed < 2**63, "0 or more and below 2^63"),
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "lr": (0 < self.lr < math.inf, "a finite number above 0"),

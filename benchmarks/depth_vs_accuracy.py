@@ -23,6 +23,7 @@ from . import grid, machine, report, result
 from .config import PRECISIONS, RunConfig
 from .data import SOURCES, load, source
 
+MANY = 2**31
 MODULE = "benchmarks.depth_vs_accuracy"
 USER_ERROR, FAILED_RUNS, INTERRUPTED = 2, 1, 130
 
@@ -78,8 +79,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unknown option {unknown[0]!r}" + (f", did you mean {close[0]}?" if close else ""))
     for name, low in (("threads", 1), ("checkpoint_every", 0)):
         value = getattr(options, name)
-        if value is not None and value < low:
-            parser.error(f"--{name.replace('_', '-')}: got {value}, expected {low} or more")
+        if value is not None and not low <= value < MANY:
+            parser.error(f"--{name.replace('_', '-')}: got {value}, expected {low} or more, below {MANY}")
     return options
 
 

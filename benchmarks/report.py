@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -69,14 +70,22 @@ def draw(results: Sequence[Result]) -> dict[str, Figure]:
         "depth_error": plots.depth_error(cells(results), title),
         "learning_curves": plots.learning_curves(results, title),
     }
-    records = {
-        f"{run.config.scheme}-{run.config.depth}, seed {run.config.seed}": run.values["learned_coefficients"]
-        for run in results
-        if run.values["learned_coefficients"]
-    }
-    if records:
-        figures["learned_coefficients"] = plot.learned_coefficients(records)
+    symbols = sorted({record["symbol"] for run in results for record in run.values["learned_coefficients"]})
+    for symbol in symbols:
+        kind = "learned_coefficients" if len(symbols) == 1 else f"learned_coefficients_{symbol}"
+        figures[kind] = plot.learned_coefficients(records_of(symbol, results), symbol=symbol)
     return figures
+
+
+def records_of(symbol: str, results: Sequence[Result]) -> dict[str, list[dict[str, Any]]]:
+    """The records of one coefficient, by run; runs without it are left out."""
+    found = {
+        f"{run.config.scheme}-{run.config.depth}, seed {run.config.seed}": [
+            record for record in run.values["learned_coefficients"] if record["symbol"] == symbol
+        ]
+        for run in results
+    }
+    return {label: records for label, records in found.items() if records}
 
 
 def provenance(results: Sequence[Result]) -> str:

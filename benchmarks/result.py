@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +20,15 @@ from .training import State
 NAME = "result.json"
 #: Of the layout of result.json; a reader of another number must refuse it.
 FORMAT = 1
+KINDS = {
+    "parameters": int,
+    "evaluations": int,
+    "learned_coefficients": list,
+    "versions": dict,
+    "hardware": dict,
+    "date": str,
+    "command": str,
+}
 EPOCH_FIELDS = ("epoch", "train_loss", "train_error", "test_error", "seconds")
 
 
@@ -89,19 +98,31 @@ def _check(values: dict[str, Any]) -> RunConfig:
     config = RunConfig.from_dict(values["config"])
     if values["config_hash"] != config.hash:
         raise ConfigError(f"its hash is {values['config_hash']!r}, its configuration has {config.hash!r}")
-    numbers = [[float(record[name]) for name in EPOCH_FIELDS] for record in values["epochs"]]
+    numbers = [[_finite(record[name], name) for name in EPOCH_FIELDS] for record in values["epochs"]]
     if [row[0] for row in numbers] != list(range(1, config.epochs + 1)):
         raise ResultError(f"it has {len(numbers)} epochs, its configuration {config.epochs}")
     expected = {"final_test_error": numbers[-1][3], "best_test_error": min(row[3] for row in numbers)}
     for name, value in expected.items():
         if values[name] != value:
             raise ResultError(f"its {name} is {values[name]!r}, its epochs say {value!r}")
-    for name in ("parameters", "evaluations", "seconds"):
-        if not math.isfinite(values[name]):
-            raise ResultError(f"its {name} is {values[name]!r}")
-    if missing := {"learned_coefficients", "versions", "hardware", "date", "command"} - set(values):
+    if missing := set(KINDS) - set(values):
         raise ResultError(f"it lacks {sorted(missing)}")
+    _finite(values["seconds"], "seconds")
+    for name, kind in KINDS.items():
+        if type(values[name]) is not kind or (kind is int and values[name] < 1):
+            raise ResultError(f"its {name} is {values[name]!r}, expected {kind.__name__}")
+    wanted = {field.name for field in fields(analysis.LearnedCoefficient)}
+    for record in values["learned_coefficients"]:
+        if not isinstance(record, dict) or set(record) != wanted:
+            raise ResultError(f"it has a learned coefficient {record!r}, expected {sorted(wanted)}")
     return config
+
+
+def _finite(value: Any, name: str) -> float:
+    """The number itself; ResultError for text, a truth value or an infinity."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ResultError(f"its {name} is {value!r}, expected a finite number")
+    return float(value)
 
 
 def read_all(out: Path) -> list[Result]:

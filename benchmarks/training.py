@@ -18,7 +18,7 @@ import odenets
 from . import augment, checkpoint
 from .config import RunConfig
 from .dataset import Dataset
-from .errors import DivergedError
+from .errors import CheckpointError, DivergedError
 
 #: Images a forward pass of the evaluation; it changes the speed only.
 EVALUATION_BATCH = 500
@@ -115,7 +115,14 @@ def train(
     path = directory / checkpoint.NAME
     state = fresh(config, data)
     if path.exists():
-        restore(state, checkpoint.read(path, config, CONTENT))
+        content = checkpoint.read(path, config, CONTENT)
+        try:
+            restore(state, content)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{path} does not fit this version's network ({str(error).splitlines()[0]}); delete it to start the "
+                "run again"
+            ) from error
     else:
         checkpoint.save(path, config, snapshot(state))
     while state.epoch < config.epochs:

@@ -12,6 +12,7 @@ from .exact import is_zero
 if TYPE_CHECKING:
     from .scheme import Scheme
 
+FEWEST_DIGITS = 12
 #: Range a learnable coefficient starts from, uniformly: the paper's for k_n (Lu et al. 2018).
 PAPER_INIT = (-0.1, 0.0)
 
@@ -26,8 +27,19 @@ def shapes(scheme: Scheme) -> None:
             f"{scheme.name}: got shapes {got}, expected {expected} for {s} stages (rows of A) "
             f"and {r} carried values (rows of V)"
         )
-    if scheme.embedded is not None and scheme.embedded.shape != (1, s):
-        raise SchemeError(f"{scheme.name}: got {scheme.embedded.cols} embedded weights, expected one per stage, {s}")
+    if scheme.embedded is not None and (scheme.embedded.shape != (1, s) or r != 1):
+        raise SchemeError(
+            f"{scheme.name}: got {scheme.embedded.cols} embedded weights and {r} carried values, expected "
+            f"one weight per stage, {s}, and the solution alone"
+        )
+    names = [str(symbol) for symbol in scheme.symbols]
+    if len(set(names)) < len(names):
+        raise SchemeError(f"{scheme.name}: got different symbols of one name in {names}, expected one symbol a name")
+    if scheme.digits is not None and scheme.digits < FEWEST_DIGITS:
+        raise SchemeError(
+            f"{scheme.name}: got entries right to {scheme.digits} digits, expected at least {FEWEST_DIGITS}; with "
+            "fewer an order condition that fails cannot be told from one that is rounded"
+        )
     modules = scheme.modules
     if len(modules) != s or set(modules) != set(range(max(modules) + 1)):
         raise SchemeError(
@@ -62,6 +74,9 @@ def consistency(scheme: Scheme) -> None:
     residuals = {"the carried values of u' = 0 (rows of V, applied to the solution)": series.preconsistency}
     for g in range(len(scheme.functions)):
         residuals[f"the step of u' = 1 (the weights of function {g + 1})"] = [series.residuals((g, ()))]
+    if scheme.embedded is not None:
+        own = series.field.from_sympy(1 - sum(scheme.embedded))
+        residuals["the step of u' = 1 (the embedded weights)"] = [[own]]
     for what, values in residuals.items():
         for value in (series.to_sympy(x) for row in values for x in row):
             if value.is_number and not is_zero(value) and abs(value) > scheme.tolerance:

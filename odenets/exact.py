@@ -16,12 +16,14 @@ Entries = Sequence[Sequence[Any]]
 def exact(value: Any, where: str = "coefficient") -> sympy.Expr:
     """``value`` as an exact sympy number or expression.
 
-    Takes int, Fraction, a string such as ``"1/4"``, or a sympy expression (free symbols are
-    learnable coefficients). A float is refused: 0.333 is not 1/3, and a scheme whose order is
-    derived from its entries would silently become one of order 0.
+    Takes int, Fraction, a string such as ``"1/4"``, or a sympy expression: an algebraic number, or
+    a rational function of free symbols, which are the learnable coefficients. A float is refused:
+    0.333 is not 1/3, and a scheme whose order is derived from its entries would silently become
+    one of order 0. So are pi, exp(k) and the like: conditions on them cannot be decided exactly.
+    An expression that is identically 0 becomes 0.
 
     Raises:
-        SchemeError: for a float, a NaN, an infinity, or anything that is not a number.
+        SchemeError: for a float, a NaN, an infinity, a complex number, or anything else.
     """
     if isinstance(value, bool) or not isinstance(value, (int, Fraction, str, sympy.Expr)):
         raise SchemeError(
@@ -32,9 +34,16 @@ def exact(value: Any, where: str = "coefficient") -> sympy.Expr:
         number = sympy.Rational(value) if isinstance(value, str) else sympy.sympify(value)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise SchemeError(f"{where}: got {value!r}, expected a finite fraction such as '1/3'") from error
-    if number.has(sympy.nan, sympy.oo, sympy.zoo, sympy.Float, sympy.I):
+    if number.has(sympy.nan, sympy.oo, sympy.zoo, sympy.Float, sympy.I) or number.is_real is False:
         raise SchemeError(f"{where}: got {value!r}, expected a finite, real, exact entry")
-    return number
+    if number.has(sympy.NumberSymbol, sympy.Function) or not number.is_rational_function(*number.free_symbols):
+        raise SchemeError(
+            f"{where}: got {value!r}, expected an algebraic number or a rational function of the learnable "
+            "coefficients; put such a function where the coefficient's value is computed"
+        )
+    if number.is_Rational:
+        return number
+    return sympy.cancel(number) if number.free_symbols else sympy.Integer(0) if number.equals(0) else number
 
 
 def exact_matrix(entries: Entries | sympy.MatrixBase, where: str) -> sympy.ImmutableDenseMatrix:
@@ -82,11 +91,20 @@ def spectral_radius(matrix: sympy.MatrixBase) -> sympy.Expr:
     """Largest modulus of an eigenvalue: exact where it belongs to a factor of degree 1 or 2, else to 20 digits.
 
     With free symbols, the largest of all as an expression in them.
+
+    Raises:
+        SchemeError: with free symbols, where the eigenvalues have no formula.
     """
     zeta = sympy.Symbol("zeta")
     poly = matrix.charpoly(zeta)
     if poly.as_expr().free_symbols - {zeta}:
-        return sympy.Max(*(sympy.Abs(root) for root in sympy.roots(poly)))
+        roots = sympy.roots(poly)
+        if sum(roots.values()) < poly.degree():
+            raise SchemeError(
+                f"got eigenvalues without a formula in {sorted(map(str, poly.free_symbols_in_domain))}, expected "
+                "numbers; put numbers in their place with substitute()"
+            )
+        return sympy.Max(*(sympy.Abs(root) for root in roots))
     moduli: list[sympy.Expr] = []
     for factor, _ in poly.factor_list()[1]:
         if factor.degree() <= 2:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,15 @@ class Field(nn.Module):
 
     def call(self, n: int, noise: Noise, what: Evaluate, x: Tensor) -> Tensor:
         """As :meth:`evaluate`, with the result's shape checked: f must map the state's space to itself."""
+        version = _version(x)
         value = self.evaluate(n, what, x, noise)
+        if _version(x) != version:
+            raise FieldError(
+                f"layer {n} wrote into its input, which the scheme still needs: an in-place operation such as "
+                "nn.ReLU(inplace=True) must not come first in a block; use inplace=False there"
+            )
+        if not isinstance(value, Tensor):
+            raise FieldError(f"layer {n}: got an output of type {type(value).__name__}, expected a tensor")
         if value.shape != x.shape:
             raise FieldError(
                 f"layer {n}: got an output of shape {tuple(value.shape)} for an input of shape {tuple(x.shape)}, "
@@ -50,6 +60,11 @@ class Field(nn.Module):
                 "(ODENet(..., shortcut=...))"
             )
         return value
+
+
+def _version(x: Tensor) -> int:
+    """How often a tensor has been written to, where torch counts it: not in inference mode, nor when tracing."""
+    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
 class Layers(Field):
@@ -75,6 +90,7 @@ class Layers(Field):
             raise FieldError("blocks: got an empty list, expected one nn.Module per layer")
         self.steps = len(self.layers)
         self.statistics = nn.ModuleDict()
+        self._prepared = False
 
     def modules_of(self, n: int) -> Sequence[nn.Module]:
         """The functions of layer n."""
@@ -83,7 +99,12 @@ class Layers(Field):
 
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
         """Check the number of modules per layer; add running statistics for later visits to each."""
-        self.statistics = nn.ModuleDict()
+        if self._prepared:
+            raise FieldError(
+                "blocks: got a field that belongs to a network already, and whose BatchNorm statistics that network "
+                "has trained; make a new field of the same modules, or a copy.deepcopy of it"
+            )
+        self._prepared = True
         for n, counts in enumerate(visits):
             modules = self.modules_of(n)
             if len(modules) != len(counts):
@@ -92,7 +113,7 @@ class Layers(Field):
                     "scheme evaluates a step (a list of modules for each layer, or the module alone)"
                 )
             for module, (block, count) in enumerate(zip(modules, counts, strict=False)):
-                for visit in range(1, count if any(True for _ in _statistics(block)) else 1):
+                for visit in range(1, count if _norms(block) else 1):
                     self.statistics[f"{n}_{module}_{visit}"] = StageStatistics(block)
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
@@ -104,29 +125,40 @@ class Layers(Field):
             return block(x)
         statistics = self.statistics[key]
         assert isinstance(statistics, StageStatistics)
-        return functional_call(block, statistics.named(), (x,))
+        return functional_call(block, statistics.named(), (x,), tie_weights=False)
 
 
 class StageStatistics(nn.Module):
-    """A second set of a block's BatchNorm statistics, for one stage. Buffers, so saved and moved along."""
+    """A second set of a block's BatchNorm statistics, for one visit.
+
+    Held by BatchNorms without weights, so that what looks for BatchNorms to reset or to convert
+    (``update_bn`` of stochastic weight averaging, SyncBatchNorm) finds them.
+    """
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        # A buffer's name must not have a dot; the block's own names do.
-        self._names = {name: name.replace(".", "__") for name, _ in _statistics(block)}
-        for name, value in _statistics(block):
-            self.register_buffer(self._names[name], value.clone())
+        self.norms = nn.ModuleDict()
+        for name, norm in _norms(block):
+            own = copy.deepcopy(norm)
+            own.register_parameter("weight", None)
+            own.register_parameter("bias", None)
+            # A module's name must have no dot and not be empty; the block's own names may.
+            self.norms[f"norm_{name.replace('.', '_')}"] = own
+        self._prefixes = [f"{name}." if name else "" for name, _ in _norms(block)]
 
     def named(self) -> dict[str, Tensor]:
         """The statistics under the names that the block's own have."""
-        return {name: getattr(self, own) for name, own in self._names.items()}
+        return {
+            prefix + name: value
+            for prefix, norm in zip(self._prefixes, self.norms.values(), strict=True)
+            for name, value in norm.named_buffers(recurse=False)
+        }
 
 
-def _statistics(block: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Names and values of the BatchNorm statistics of a block."""
-    for prefix, module in block.named_modules():
-        if isinstance(module, _BatchNorm):
-            yield from module.named_buffers(prefix, recurse=False)
+def _norms(block: nn.Module) -> list[tuple[str, _BatchNorm]]:
+    """Names and modules of the BatchNorms of a block that keep statistics."""
+    found = [(name, module) for name, module in block.named_modules() if isinstance(module, _BatchNorm)]
+    return [(name, norm) for name, norm in found if norm.running_mean is not None]
 
 
 class TimeField(Field):
@@ -148,7 +180,7 @@ class TimeField(Field):
             raise FieldError(f"TimeField: got f = {f!r}, expected a callable f(t, x)")
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise FieldError(f"TimeField: got steps = {steps!r}, expected an integer of at least 1")
-        self.t0, self.t1 = float(t0), float(t1)
+        self.t0, self.t1 = number(t0, "TimeField: t0"), number(t1, "TimeField: t1")
         self.h: float = (self.t1 - self.t0) / steps
         if not 0 < abs(self.h) < float("inf"):
             raise FieldError(f"TimeField: got t0 = {t0}, t1 = {t1}, expected two different finite times")
@@ -166,6 +198,10 @@ class TimeField(Field):
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """f(t0 + (n + node) h, x). The time is computed as a Python float, without summing h up."""
+        if what.node is None:
+            raise FieldError(
+                "TimeField: got a scheme with a node that depends on a learnable coefficient, expected fixed times"
+            )
         # At least float32: bf16 cannot tell t = 1.00 from 1.003.
         dtype = torch.promote_types(x.dtype, torch.float32)
         return self.f(x.new_full((), self.t0 + (n + what.node) * self.h, dtype=dtype), x)
@@ -173,6 +209,14 @@ class TimeField(Field):
     def extra_repr(self) -> str:
         """Interval and number of steps."""
         return f"t0={self.t0}, t1={self.t1}, steps={self.steps}"
+
+
+def number(value: Any, what: str) -> float:
+    """A Python float; FieldError for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise FieldError(f"{what}: got {value!r}, expected a number") from error
 
 
 def as_field(blocks: Field | Iterable[nn.Module | Sequence[nn.Module]]) -> Field:
@@ -184,6 +228,8 @@ def as_field(blocks: Field | Iterable[nn.Module | Sequence[nn.Module]]) -> Field
             f"blocks: got a single {type(blocks).__name__}, expected a list with one nn.Module per layer, "
             "or a TimeField for one function of time"
         )
+    if not isinstance(blocks, Iterable):
+        raise FieldError(f"blocks: got {blocks!r}, expected a list with one nn.Module per layer, or a TimeField")
     found = list(blocks)
     leaves = [m for block in found for m in (block if isinstance(block, (list, tuple)) else [block])]
     if wrong := [type(block).__name__ for block in leaves if not isinstance(block, nn.Module)]:

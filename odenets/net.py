@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .coefficients import Coefficients, check_shape
 from .errors import FieldError
-from .fields import Field, Noise, TimeField, as_field
+from .fields import Field, Noise, TimeField, as_field, number
 from .program import Evaluate, Program, can_start, compile_scheme, starting_scheme
 from .scheme import Scheme
 from .step import State, step
@@ -72,7 +72,8 @@ class ODENet(nn.Module):
         if shortcut is not None:
             self.transition_program = transition(self.scheme, self.h)
         self.field.prepare([self._visits(n) for n in range(self.steps)])
-        self.coefficients = self._make_coefficients(check_shape(coefficient_shape))
+        self._coefficient_shape = check_shape(coefficient_shape)
+        self.coefficients = self._make_coefficients()
 
     # -------------------------------------------------------------- structure
 
@@ -111,32 +112,35 @@ class ODENet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The solution after the last step; x is the state before the first."""
         self._check_input(x)
-        state, first = self._enter(x)
+        state, first, noise = self._enter(x)
+        self._check_coefficients(state[0])
         for n in range(first, self.steps):
-            function = partial(self.field.call, n, self.field.draw(n, state[0], self.h))
-            state = step(self.program_of(n), function, state, self.coefficients.at(n))
+            if n > first:
+                noise = self.field.draw(n, state[0], self.h)
+            state = step(self.program_of(n), partial(self.field.call, n, noise), state, self.coefficients.at(n))
         parts = state[: self.scheme.components]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
-    def _enter(self, x: Tensor) -> tuple[State, int]:
-        """Carried values before the first regular step, and that step's number."""
+    def _enter(self, x: Tensor) -> tuple[State, int, Noise]:
+        """Carried values before the first regular step, that step's number and what is random about it."""
         if self.shortcut is None:
-            return self._seed(0, x), 0
+            noise = self.field.draw(0, x, self.h)
+            return self._seed(0, x, noise), 0, noise
         u = self.shortcut(x)
-        before = self._seed(0, u) if self.scheme.starting_values else (u,)
-        # The one evaluation of this step is at x, not at the stage value P(x).
         noise = self.field.draw(0, u, self.h)
+        before = self._seed(0, u, noise) if self.scheme.starting_values else (u,)
+        # The one evaluation of this step is at x, not at the stage value P(x).
         state = step(self.transition_program, partial(self._transition, x, noise), before, {})
-        return (state if self.scheme.starting_values else self._seed(1, state[0])), 1
+        noise = self.field.draw(1, state[0], self.h) if self.steps > 1 else ()
+        return (state if self.scheme.starting_values else self._seed(1, state[0], noise)), 1, noise
 
-    def _seed(self, n: int, u: Tensor) -> State:
+    def _seed(self, n: int, u: Tensor, noise: Noise) -> State:
         """What the scheme carries into step n when the solution u is all there is."""
         parts = split(self.scheme, u)
         slope = None
         if n < self.steps and self.scheme.needs_slope:
             # A visit of its own, so that this evaluation does not count in the first stage's statistics.
             visit = self.program.visits[0]
-            noise = self.field.draw(n, u, self.h)
             slope = self.field.call(n, noise, Evaluate(slot=0, source=0, module=0, visit=visit, node=0.0), u)
         return tuple(
             seed(parts, multiples, slope, 1.0 if kept_without_h else self.h)
@@ -160,20 +164,29 @@ class ODENet(nn.Module):
         if own is not None and own.device != x.device:
             raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
 
+    def _check_coefficients(self, u: Tensor) -> None:
+        shape = self._coefficient_shape
+        fits = len(shape) <= u.dim() and all(a in (1, b) for a, b in zip(shape[::-1], u.shape[::-1], strict=False))
+        if not fits:
+            raise FieldError(
+                f"coefficient_shape: got {shape} for a state of shape {tuple(u.shape)}, expected one that broadcasts "
+                "to it, such as () for a scalar, (C, 1, 1) for images or (C,) for features"
+            )
+
     # ----------------------------------------------------------- construction
 
     def _step_size(self, h: float | None) -> float:
         own = self.field.step_size
         if own is None:
-            return 1.0 if h is None else float(h)
+            return 1.0 if h is None else number(h, "h")
         if h is not None:
             raise FieldError(f"h: got {h} with a TimeField, expected none; its step size is (t1 - t0) / steps")
         return own
 
-    def _make_coefficients(self, shape: tuple[int, ...]) -> Coefficients:
+    def _make_coefficients(self) -> Coefficients:
         layers = [n for n in range(self.steps) if self.program_of(n).symbols]
         like = reference_tensor(self)
-        return Coefficients(self.scheme.init, layers, shape, torch.empty(0) if like is None else like)
+        return Coefficients(self.scheme.init, layers, self._coefficient_shape, torch.empty(0) if like is None else like)
 
     def extra_repr(self) -> str:
         """Scheme, steps and step size."""

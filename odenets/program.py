@@ -19,13 +19,14 @@ class Evaluate:
     """One function evaluation: F at the stage value in ``source``, at time t_n + node * h, into ``slot``.
 
     ``module`` says which of the layer's modules F is, ``visit`` how often the step has evaluated it before.
+    ``node`` is None where it depends on a learnable coefficient, which layers do not mind.
     """
 
     slot: int
     source: int
     module: int
     visit: int
-    node: float
+    node: float | None
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,10 @@ class _Compiler:
         key = source, scheme.modules[stage]
         if key not in self.sources:
             node = scheme.nodes[stage]
-            if not node.is_number:
-                raise SchemeError(f"{scheme.name}: node {node} of stage {stage + 1} depends on a learnable coefficient")
             visit = sum(module == key[1] for _, module in self.sources)
             self.sources[key] = self.new_slot()
-            self.instructions.append(Evaluate(self.sources[key], source, key[1], visit, float(node)))
+            when = float(node) if node.is_number else None
+            self.instructions.append(Evaluate(self.sources[key], source, key[1], visit, when))
         self.functions[stage] = self.sources[key]
 
     def output(self, i: int) -> int:
@@ -151,6 +151,11 @@ def compile_scheme(scheme: Scheme, h: float) -> Program:
         )
     if h == 0 or not math.isfinite(h):
         raise SchemeError(f"{scheme.name}: got step size h = {h}, expected a finite number other than 0")
+    if any(not multiple.is_number for multiples in scheme.seeds for multiple in multiples):
+        raise SchemeError(
+            f"{scheme.name}: got carried values that start from {scheme.seeds} times (u_0, h f(u_0)), expected "
+            "numbers; carry the past solutions themselves instead of multiples by a learnable coefficient"
+        )
     compiler = _Compiler(scheme, sympy.Rational(h))
     for stage in _needed_stages(scheme):
         compiler.evaluate(stage)
@@ -184,6 +189,11 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
         raise SchemeError(
             f"start: got {starter.name!r}, expected an explicit one-step scheme without learnable coefficients, "
             "such as 'euler' or 'rk4'"
+        )
+    if len(scheme.functions) > 1:
+        raise SchemeError(
+            f"{scheme.name} needs {scheme.starting_values} starting steps of {len(scheme.functions)} functions, which "
+            "no starter here does; a scheme of several functions must carry its components alone"
         )
     s, r = starter.stages, scheme.carried
     modules = scheme.modules + starter.modules

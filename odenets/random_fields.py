@@ -3,6 +3,11 @@
 Each draws its noise once a step, so that a step of any scheme sees one realisation at all its
 stages, and composes with every scheme. LM with stochastic depth drops f and never the momentum
 (1 - k) u_n + k u_{n-1}, as in Lu et al. (2018), section 4. In evaluation the mean field is used.
+
+The equations named below are Ito's for schemes that evaluate f at u_n alone (euler, lm,
+Adams-Bashforth). A Runge-Kutta scheme of several stages sees one realisation of the noise at all
+of them, as an ordinary equation driven by it would, and has the Stratonovich equation as its limit
+(Wong & Zakai 1965): for noise b(X) dB a drift b'b/2 more.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Learned:
 
 
 def learned(expression: sympy.Expr) -> Learned:
-    """Compile an expression in free symbols; Python's arithmetic serves tensors and numbers alike."""
+    """Compile a rational function of free symbols; Python's arithmetic serves tensors and numbers alike."""
     symbols = sorted(expression.free_symbols, key=str)
     return Learned(expression, tuple(map(str, symbols)), sympy.lambdify(symbols, expression, modules="math"))
 

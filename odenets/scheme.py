@@ -104,7 +104,8 @@ class Scheme:
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:
         """The free symbols, sorted by name: the learnable coefficients."""
-        free = set().union(*(matrix.free_symbols for matrix in (self.A, self.U, self.B, self.V)))
+        weights = [] if self.embedded is None else [self.embedded]
+        free = set().union(*(matrix.free_symbols for matrix in (self.A, self.U, self.B, self.V, *weights)))
         return tuple(sorted(free, key=str))
 
     def substitute(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> Scheme:
@@ -127,6 +128,8 @@ class Scheme:
         numbers = {known[key]: rational(value, f"{self.name}: {key}") for key, value in wanted.items()}
         label = ", ".join(f"{key}={value}" for key, value in sorted(numbers.items(), key=lambda item: str(item[0])))
         blocks: dict[str, Any] = {block: getattr(self, block).subs(numbers) for block in "AUBV"}
+        if self.embedded is not None:
+            blocks["embedded"] = list(self.embedded.subs(numbers))
         init = tuple(item for item in self.init if item[0] not in wanted)
         return replace(self, name=f"{self.name}({label})", **blocks, init=init, strict=False)
 
@@ -202,16 +205,20 @@ class Scheme:
         """
         if len(self.functions) > 1 or not self.series.preconsistent:
             return None
-        constant = self.series.to_sympy(self.series.residuals(tall(self.order + 1))[0])
+        scale = self.series.error_scale
+        if scale == self.series.field.zero:
+            return None
+        constant = self.series.to_sympy(self.series.residuals(tall(self.order + 1))[0] / scale)
         return constant if self.digits is None else constant.n(self.digits)
 
     @cached_property
     def starting_values(self) -> int:
-        """Steps a one-step scheme must do before this one has its history (k - 1 for a k-step scheme).
+        """Steps a one-step scheme must do before this one has its history (k - 1 for an explicit k-step scheme).
 
         The power of the carried values' own block of V that vanishes: after so many steps nothing
-        is left of what they were seeded with. 0 where it never vanishes (a velocity): there the
-        seed is the starting value.
+        is left of what they were seeded with, provided that the stages that fill the history do
+        not read it themselves, as in linear multistep schemes. 0 where it never vanishes (a
+        velocity): there the seed, right to first order in h, is the starting value.
         """
         block = self.V[self.components :, self.components :]
         power = sympy.eye(block.rows)
@@ -268,7 +275,10 @@ class Scheme:
     def amplification(self) -> sympy.Expr:
         """Factor by which undoing a step multiplies rounding errors: the spectral radius of V^-1.
 
-        Max(1, 1/|k|) for LM; SchemeError where the scheme is not reversible.
+        Asymptotically, over many steps; where an eigenvalue of that size is defective (LM at
+        k = -1) the errors grow by a power of the number of steps besides. Max(1, 1/|k|) for LM.
+        SchemeError where the scheme is not reversible, or the eigenvalues have no formula in the
+        free symbols.
         """
         return spectral_radius(self.inverse[3])
 

@@ -52,6 +52,7 @@ class Series:
         blocks = [scheme.A, scheme.U, scheme.B, scheme.V, inverse, shifted]
         self.field, rows = _in_one_field(blocks)
         self._A, self._U, self._B, self._V, self._solve, self._shifted = rows
+        self.size = scheme.stages, r
         self._stages: dict[Tree, list[Any]] = {}
         self._carried: dict[Tree, list[Any]] = {}
         self._residuals: dict[Tree, list[Any]] = {}
@@ -135,6 +136,15 @@ class Series:
         """Whether u' = 0 is solved exactly, whatever the symbols are."""
         return all(value == self.field.zero for row in self.preconsistency for value in row)
 
+    @property
+    def error_scale(self) -> Any:
+        """Part of the solution in the carried value whose row the residual is left over in: 1 for its own row.
+
+        Another row is left over where the solution's own defines a carried value (the reversible
+        coupling); divided by this, the residual does not depend on that value's scale.
+        """
+        return self.constants[0][self._left[0]]
+
     def to_sympy(self, value: Any) -> sympy.Expr:
         """An element of the field as an expression."""
         return self.field.to_sympy(value)
@@ -168,14 +178,16 @@ def derive_order(series: Series, linear: bool, tolerance: sympy.Expr) -> int:
     """Largest p for which every tree with at most p vertices has residuals 0.
 
     ``linear``: for linear f only the tall trees count. ``tolerance``: 0, or what the rounding of
-    coefficients known as decimals leaves. A scheme with s stages has order at most 2 s (plus what
-    it carries), so the search ends.
+    coefficients known as decimals leaves. A scheme with s stages and r carried values has order at
+    most 2 s + r, so the search ends.
     """
+    limit = 2 * series.size[0] + series.size[1]
 
     def vanishes(value: Any) -> bool:
         if value == series.field.zero:
             return True
-        return bool(tolerance) and bool(abs(series.to_sympy(value)) < tolerance)
+        found = series.to_sympy(value)
+        return bool(tolerance) and found.is_number and bool(abs(found) < tolerance)
 
     def holds(order: int) -> bool:
         trees = (tall(order),) if linear else trees_of_order(order, series.maps)
@@ -184,6 +196,6 @@ def derive_order(series: Series, linear: bool, tolerance: sympy.Expr) -> int:
     if not series.preconsistent:
         return 0
     order = 0
-    while holds(order + 1):
+    while order < limit and holds(order + 1):
         order += 1
     return order

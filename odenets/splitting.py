@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import sympy
 
+from .checks import FEWEST_DIGITS
 from .errors import SchemeError
 from .exact import exact
 from .scheme import Scheme
@@ -76,15 +78,33 @@ def mccallum_foster(scheme: Scheme, coupling: Any = "999/1000") -> Scheme:
     """
     lam = exact(coupling, "coupling")
     if scheme.carried != 1 or scheme.V[0, 0] != 1:
-        raise SchemeError(f"{scheme.name} carries {scheme.carried} values, expected a one-step scheme, such as 'rk4'")
+        raise SchemeError(
+            f"{scheme.name}: got {scheme.carried} carried values, the first kept {scheme.V[0, 0]} times, expected a "
+            "scheme u+ = u + increment that carries the solution alone, such as 'rk4'"
+        )
     if not 0 < lam < 1:
         raise SchemeError(f"coupling: got {lam}, expected a number in (0, 1)")
     s = scheme.stages
-    zero, ones = sympy.zeros(s, s), sympy.ones(s, 1)
-    A = sympy.BlockMatrix([[scheme.A, zero], [ones * scheme.B, -scheme.A]]).as_explicit()
-    U = (ones * sympy.Matrix([[0, 1]])).col_join(ones * sympy.Matrix([[lam, 1 - lam]]))
+    A = sympy.BlockMatrix([[scheme.A, sympy.zeros(s, s)], [scheme.U * scheme.B, -scheme.A]]).as_explicit()
+    U = (scheme.U * sympy.Matrix([[0, 1]])).col_join(scheme.U * sympy.Matrix([[lam, 1 - lam]]))
     B = sympy.diag(scheme.B, scheme.B)
     V = sympy.Matrix([[lam, 1 - lam], [0, 1]])
-    return Scheme(
-        f"reversible_{scheme.name}", A, U, B, V, reference="mccallum2024", init=scheme.init, modules=scheme.modules * 2
-    )
+    digits = None if scheme.digits is None else _digits_left(scheme, lam)
+    options: dict[str, Any] = {"functions": scheme.functions, "digits": digits, "init": scheme.init}
+    name = f"reversible_{scheme.name}"
+    return Scheme(name, A, U, B, V, reference="mccallum2024", modules=scheme.modules * 2, **options)
+
+
+def _digits_left(scheme: Scheme, lam: Any) -> int:
+    """Digits to which conditions on the coupled scheme can be judged.
+
+    z is known to the rounding of the coefficients over 1 - lambda, and each order divides again.
+    """
+    lost = (scheme.order + 1) * math.ceil(-math.log10(1 - lam))
+    assert scheme.digits is not None
+    if scheme.digits - lost < FEWEST_DIGITS:
+        raise SchemeError(
+            f"{scheme.name}: got coefficients right to {scheme.digits} digits, expected {lost + FEWEST_DIGITS} for the "
+            f"coupling {lam}, which divides their rounding by {1 - lam} at each order; use an exact scheme"
+        )
+    return scheme.digits - lost

@@ -61,9 +61,12 @@ def _cast(coefficient: Tensor, x: Tensor) -> Tensor:
 
 def _add(acc: Tensor, x: Tensor, c: float | Tensor, owned: bool) -> Tensor:
     if isinstance(c, Tensor):
-        c = _cast(c, x)
-        return acc.addcmul_(x, c) if owned else torch.addcmul(acc, x, c)
-    return acc.add_(x, alpha=c) if owned else torch.add(acc, x, alpha=c)
+        # Never in place: under vmap over the coefficients the buffer may not be batched.
+        return torch.addcmul(acc, x, _cast(c, x))
+    # In place would keep a low-precision function's dtype where the state has a higher one.
+    if owned and acc.dtype == x.dtype:
+        return acc.add_(x, alpha=c)
+    return torch.add(acc, x, alpha=c)
 
 
 def _scale(x: Tensor, c: float | Tensor) -> Tensor:

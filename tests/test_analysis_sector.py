@@ -117,3 +117,10 @@ def test_several_roots_of_high_degree_are_refused_and_not_guessed():
     )
     with pytest.raises(SchemeError, match="mixed: got a stability polynomial of degree 3 in zeta and 2 in z"):
         a_alpha(scheme)
+
+
+def test_a_pole_at_minus_one_is_seen():
+    # R = 1 / ((1 + z)(1 - 2 z)): its pole in the left half-plane moves to infinity in the transformed polynomial.
+    pole = runge_kutta("pole", [[-1, 0], [-1, 2]], [-1, 2])
+    assert not l_stable(pole)
+    assert a_alpha(pole) == 0

@@ -76,6 +76,7 @@ def test_runs_of_one_grid_share_their_recipe_and_no_others():
         ("depth", True, "depth: got True, expected a value of type int"),
         ("depth", "20", "depth: got '20', expected a value of type int"),
         ("seed", -1, "seed: got -1, expected 0 or more"),
+        ("seed", 2**64, "expected 0 or more and below"),
         ("lr", 0, "lr: got 0.0, expected a finite number above 0"),
         ("lr", float("nan"), "lr: got nan, expected a finite number above 0"),
         ("lr", float("inf"), "lr: got inf, expected a finite number above 0"),

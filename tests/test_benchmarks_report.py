@@ -135,6 +135,19 @@ def test_without_learned_coefficients_there_is_no_figure_of_them(tmp_path):
     assert set(report.draw(result.read_all(tmp_path))) == {"depth_error", "learning_curves"}
 
 
+def test_each_learned_coefficient_has_its_figure(tmp_path):
+    put(tmp_path, values(scheme="lm"))
+    other = values(scheme="in_resnet")
+    other["learned_coefficients"] = [
+        record | {"symbol": "lam"} for record in values(scheme="lm")["learned_coefficients"]
+    ]
+    put(tmp_path, other)
+    figures = report.draw(result.read_all(tmp_path))
+    assert {"learned_coefficients_k", "learned_coefficients_lam"} <= set(figures)
+    labels = [text.get_text() for text in figures["learned_coefficients_lam"].axes[0].get_legend().get_texts()]
+    assert labels == ["in_resnet-8, seed 0"]
+
+
 def damaged(**changes):
     return values() | changes
 
@@ -153,7 +166,16 @@ def damaged(**changes):
         (damaged(epochs=values()["epochs"][:2]), "it has 2 epochs, its configuration 3"),
         (damaged(final_test_error=4.0), "its final_test_error is 4.0, its epochs say 5.0"),
         (damaged(best_test_error=5.0), "its best_test_error is 5.0, its epochs say 4.0"),
-        (damaged(parameters=None), "TypeError"),
+        (damaged(parameters=None), "its parameters is None, expected int"),
+        (damaged(parameters=-1), "its parameters is -1, expected int"),
+        (damaged(evaluations=True), "its evaluations is True, expected int"),
+        (damaged(command=["a"]), "its command is .*, expected str"),
+        (damaged(hardware="x"), "its hardware is 'x', expected dict"),
+        (damaged(learned_coefficients=5), "its learned_coefficients is 5, expected list"),
+        (damaged(learned_coefficients=[{}]), "it has a learned coefficient"),
+        (damaged(learned_coefficients=["x"]), "it has a learned coefficient"),
+        (damaged(seconds="6"), "its seconds is '6', expected a finite number"),
+        (json.dumps(values()).replace("0.5", "1e999", 1), "its train_loss is inf, expected a finite number"),
         ({k: v for k, v in values().items() if k != "hardware"}, r"it lacks \['hardware'\]"),
     ],
 )

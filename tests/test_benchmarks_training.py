@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import math
 
@@ -191,6 +192,24 @@ def written(tmp_path):
 
 def read(path):
     return checkpoint.read(path, config(depth=8), training.CONTENT)
+
+
+def test_damage_to_the_directory_of_the_archive_is_one_error(written):
+    whole = written.read_bytes()
+    start = whole.find(b"PK\x01\x02")
+    for offset in range(start, len(whole), 3):
+        written.write_bytes(whole[:offset] + bytes([whole[offset] ^ 8]) + whole[offset + 1 :])
+        # Any other exception, such as zlib.error, ends the test.
+        with contextlib.suppress(CheckpointError):
+            read(written)
+
+
+def test_a_checkpoint_of_another_network_is_one_error(tmp_path):
+    content = training.snapshot(training.fresh(config(depth=8), toy()))
+    content["model"].popitem()
+    checkpoint.save(tmp_path / checkpoint.NAME, config(depth=8), content)
+    with pytest.raises(CheckpointError, match="does not fit this version's network"):
+        training.train(config(depth=8), toy(), tmp_path)
 
 
 def test_a_flipped_bit_anywhere_is_found_or_harmless(written):

@@ -250,6 +250,60 @@ def test_evaluation_sees_what_training_saw(name):
     torch.testing.assert_close(net.eval()(x), trained, rtol=1e-3, atol=1e-3)
 
 
+def test_a_batchnorm_used_twice_in_a_block_keeps_its_statistics():
+    norm = nn.BatchNorm1d(5)
+    net = ODENet([nn.Sequential(norm, nn.Linear(5, 5), norm)], "rk4")
+    own = norm.running_mean
+    for _ in range(3):
+        net(torch.randn(8, 5))
+    assert norm.running_mean is own
+    counts = {int(value) for key, value in net.state_dict().items() if "num_batches_tracked" in key}
+    assert counts == {6}
+
+
+def test_update_bn_reaches_the_statistics_of_all_stages():
+    torch.manual_seed(0)
+    net = ODENet([nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Tanh()) for _ in range(2)], "rk4")
+    x = torch.randn(4000, 5)
+    for _ in range(50):
+        net.train()(x)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(2)
+    torch.optim.swa_utils.update_bn([x] * 5, net)
+    torch.testing.assert_close(net.eval()(x), net.train()(x), rtol=1e-2, atol=1e-2)
+
+
+def test_a_field_belongs_to_one_network():
+    field = ODENet(residuals(2), "rk4").field
+    with pytest.raises(FieldError, match="belongs to a network already"):
+        ODENet(field, "euler")
+    ODENet(copy.deepcopy(residuals(2)), "euler")
+
+
+@pytest.mark.parametrize("h", [1.0, 0.1])
+@pytest.mark.parametrize("name", EXPLICIT)
+def test_a_low_precision_function_does_not_lower_the_state(name, h):
+    class Half(nn.Module):
+        def forward(self, x):
+            return (0.1 * x).bfloat16()
+
+    functions = max(schemes[name].modules) + 1
+    net = ODENet([[Half() for _ in range(functions)]] * 3, name, h=h)
+    assert net(torch.ones(2, 4)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("h", [1.0, 0.1])
+@pytest.mark.parametrize("name", [name for name in EXPLICIT if schemes[name].symbols])
+def test_vmap_over_the_coefficients(name, h):
+    net = ODENet(residuals(4), name, h=h)
+    x = torch.randn(2, 5, dtype=torch.float64)
+    ks = {f"coefficients.{key}": torch.rand(3, dtype=torch.float64) for key, _ in net.coefficients.named_parameters()}
+    found = torch.func.vmap(lambda values: torch.func.functional_call(net, values, (x,)))(ks)
+    expected = [torch.func.functional_call(net, {key: v[i] for key, v in ks.items()}, (x,)) for i in range(3)]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
 def test_evaluations_and_text():
     assert ODENet(residuals(5), "rk4").evaluations == 20
     assert ODENet(residuals(5), "ab3").evaluations == 5
@@ -275,6 +329,27 @@ def test_starters():
 # ------------------------------------------------------------------------------------- bad input
 
 
+K = sympy.Symbol("k", real=True)
+# LM that carries k u_{n-1} instead of u_{n-1}; Adams-Bashforth 2 for u' = f + g; a node that is learned.
+SCALED_LM = odenets.Scheme("scaled", [[0]], [[1, 0]], [[1], [0]], [[1 - K, 1], [K, 0]])
+ADDITIVE_AB2 = odenets.Scheme(
+    "additive",
+    [[0, 0], [0, 0]],
+    [[1, 0, 0], [1, 0, 0]],
+    [["3/2", "3/2"], [1, 0], [0, 1]],
+    [[1, "-1/2", "-1/2"], [0] * 3, [0] * 3],
+    modules=(0, 1),
+    functions=((0, 0), (0, 0)),
+)
+MOVING_NODE = odenets.runge_kutta("moving", [[0, 0], [K, 0]], [1 - 1 / (2 * K), 1 / (2 * K)], init={"k": (0.5, 0.5)})
+
+
+def test_a_learned_node_runs_in_layers():
+    (f,) = residuals(1)
+    x = torch.randn(2, 5, dtype=torch.float64)
+    torch.testing.assert_close(ODENet([f], MOVING_NODE)(x), x + f(x + 0.5 * f(x)))
+
+
 class Widens(nn.Module):
     def forward(self, x):
         return torch.cat([x, x], -1)
@@ -288,6 +363,28 @@ class Widens(nn.Module):
         (lambda: ODENet([torch.tanh], "euler"), FieldError, "expected nn.Modules"),
         (lambda: ODENet(residuals(2), "eulr"), odenets.UnknownSchemeError, "did you mean 'euler'"),
         (lambda: ODENet(residuals(2), "euler", h=0), SchemeError, "step size"),
+        (lambda: ODENet(3, "euler"), FieldError, "got 3"),
+        (lambda: ODENet(residuals(2), "euler", h="x"), FieldError, "expected a number"),
+        (lambda: TimeField(torch.add, "a", 1, 4), FieldError, "expected a number"),
+        (lambda: ODENet([nn.LSTM(3, 3)], "euler")(torch.ones(2, 3)), FieldError, "got an output of type tuple"),
+        (
+            lambda: ODENet([nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 5))], "euler")(torch.ones(2, 5) * 1),
+            FieldError,
+            "wrote into its input",
+        ),
+        (
+            lambda: ODENet([nn.Linear(8, 8)] * 3, "lm", coefficient_shape=(5, 1, 1))(torch.ones(2, 8)),
+            FieldError,
+            "expected one that broadcasts",
+        ),
+        (
+            lambda: ODENet([nn.Linear(8, 8)] * 3, "lm", coefficient_shape=(3,))(torch.ones(2, 8)),
+            FieldError,
+            "expected one that broadcasts",
+        ),
+        (lambda: ODENet(residuals(2), SCALED_LM), SchemeError, "start from"),
+        (lambda: ODENet([residuals(2)] * 3, ADDITIVE_AB2), SchemeError, "starting steps of 2 functions"),
+        (lambda: ODENet(TimeField(torch.add, 0, 1, 4), MOVING_NODE)(torch.ones(1)), FieldError, "fixed times"),
         (lambda: ODENet(residuals(2), "mpoly2"), FieldError, r"got 1 module\(s\), expected 2"),
         (lambda: ODENet([residuals(2)], "euler"), FieldError, r"got 2 module\(s\), expected 1"),
         (lambda: ODENet(residuals(2), "rk4", start="eulr"), odenets.UnknownSchemeError, "did you mean 'euler'"),

@@ -147,6 +147,29 @@ def test_weakly_approximates_its_stochastic_differential_equation(name):
     assert observed == pytest.approx(1.0, abs=0.15)
 
 
+def test_several_stages_see_the_stratonovich_equation():
+    # One realisation at both stages of heun: the drift of dX = a X dt + b X dB gains b^2/2 (Wong & Zakai 1965).
+    torch.manual_seed(0)
+    steps, survival = 64, 0.5
+    layers = StochasticDepth([Linear(RATE)] * steps, [survival] * steps, per_sample=True)
+    x = ODENet(layers, "heun", h=1 / steps).train()(torch.ones(SAMPLES, 1, dtype=torch.float64))
+    stratonovich = math.exp(RATE + 0.5 * RATE**2 * (1 - survival) / survival)
+    sampling = 5 * x.std().item() / math.sqrt(SAMPLES)
+    assert abs(x.mean().item() - stratonovich) < 1.1 / steps + sampling
+    assert abs(x.mean().item() - math.exp(RATE)) > 5 * (1.1 / steps + sampling)
+
+
+def test_an_initial_velocity_sees_the_noise_of_its_step():
+    torch.manual_seed(3)
+    (f,) = residuals(1)
+    net = ODENet(StochasticDepth([f], [0.5]), "alf").train()
+    x = torch.randn(2, 5, dtype=torch.float64)
+    found, ((m,),) = coins(net, x, 1)
+    v = m * f(x)
+    half = x + v / 2
+    torch.testing.assert_close(found, half + (v + 2 * (m * f(half) - v)) / 2)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

@@ -8,7 +8,7 @@ import pytest
 import sympy
 
 import odenets
-from odenets import Scheme, SchemeError, UnknownSchemeError, multistep, runge_kutta, schemes
+from odenets import Scheme, SchemeError, UnknownSchemeError, families, multistep, runge_kutta, schemes
 from odenets.constructors import lower_triangular
 
 k = sympy.Symbol("k", real=True)
@@ -70,6 +70,37 @@ def test_equal_entries_make_equal_hashable_schemes():
     assert pickle.loads(pickle.dumps(again)) == again == copy.deepcopy(again)
 
 
+def test_entries_that_are_identically_zero_are_zero():
+    disguised = [(k + 1) ** 2 - k**2 - 2 * k - 1, sympy.sqrt(3 + 2 * sympy.sqrt(2)) - 1 - sympy.sqrt(2)]
+    for zero in disguised:
+        scheme = runge_kutta("heun", A=[[zero, 0], [1, zero]], b=["1/2", "1/2"], reference="heun1900")
+        assert scheme.explicit
+        assert scheme == schemes["heun"]
+
+
+def test_embedded_weights_are_substituted():
+    pair = runge_kutta("pair", A=[[0, 0], [1, 0]], b=["1/2", "1/2"], embedded=[1 - k, k])
+    assert pair.symbols == (k,)
+    assert pair.substitute(k="1/4").embedded == sympy.ImmutableDenseMatrix([["3/4", "1/4"]])
+    assert pair.substitute(k="1/2").embedded_order == 2
+
+
+def test_error_constant_does_not_depend_on_the_scale_of_what_is_carried():
+    coupled = odenets.mccallum_foster(schemes["euler"], "1/2")
+    scale = sympy.diag(1, 2)
+    scaled = Scheme("scaled", coupled.A, coupled.U * scale.inv(), scale * coupled.B, scale * coupled.V * scale.inv())
+    assert scaled.error_constant == coupled.error_constant
+
+
+def test_coupling_of_decimal_and_polynet_schemes():
+    assert odenets.mccallum_foster(schemes["tsit5"]).order == 5
+    poly = odenets.mccallum_foster(schemes["poly2"])
+    assert poly.reversible
+    assert poly.linear_only
+    with pytest.raises(SchemeError, match="divides their rounding"):
+        odenets.mccallum_foster(schemes["ssprk54"])
+
+
 def test_a_scheme_cannot_be_changed():
     with pytest.raises(AttributeError):
         schemes["euler"].name = "other"
@@ -118,6 +149,14 @@ def test_unknown_scheme_lists_close_names():
         (lambda: runge_kutta("x", A=[[0]], b=[sympy.Float(1)]), "exact"),
         (lambda: runge_kutta("x", A=[[0]], b=[True]), "exact"),
         (lambda: runge_kutta("x", A=[], b=[]), "at least one row"),
+        (lambda: runge_kutta("x", A=[[0, 0], [1, 0]], b=[sympy.exp(k), 1 - sympy.exp(k)]), "rational function"),
+        (lambda: multistep("x", a=[1 - 1 / sympy.pi, 1 / sympy.pi], b=[1 + 1 / sympy.pi]), "algebraic number"),
+        (lambda: runge_kutta("x", A=[[0, 0], [sympy.cbrt(-8), 0]], b=["1/2", "1/2"]), "real"),
+        (lambda: multistep("x", a=[1 - k, sympy.Symbol("k")], b=[1]), "symbols of one name"),
+        (lambda: runge_kutta("x", A=[[0, 0], [1, 0]], b=["1/2", "1/2"], embedded=[1, 1]), "embedded weights"),
+        (lambda: Scheme("x", [[0]], [[1, 0]], [[1], [0]], [[0, 1], [1, 0]], embedded=[1]), "the solution alone"),
+        (lambda: runge_kutta("x", A=[[0, 0], ["0.67", 0]], b=["0.25", "0.75"], digits=2), "at least 12"),
+        (lambda: families.lm(6).amplification, "without a formula"),
         (lambda: lower_triangular([], ["1/2", 0]), "got 2 entries in row 1 of A, expected 1"),
         (lambda: runge_kutta("x", A=[[0]], b=[1], fsal=True, embedded=[1]), "got 1 embedded weights"),
         (lambda: runge_kutta("x", A=[[0]], b=[1], modules=[1]), "counted from 0"),

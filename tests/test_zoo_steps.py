@@ -101,7 +101,7 @@ def test_the_coupling_keeps_the_order_and_can_be_undone():
 
 @pytest.mark.parametrize(
     ("base", "coupling", "message"),
-    [("rk4", 1, "coupling: got 1"), ("rk4", 0, "coupling: got 0"), ("ab2", "1/2", "expected a one-step scheme")],
+    [("rk4", 1, "coupling: got 1"), ("rk4", 0, "coupling: got 0"), ("ab2", "1/2", "carries the solution alone")],
 )
 def test_couplings_that_are_refused(base, coupling, message):
     with pytest.raises(SchemeError, match=message):
