@@ -68,14 +68,17 @@ def learned_coefficients(model: nn.Module) -> list[LearnedCoefficient]:
             f"learned coefficients: got a {type(model).__name__} without any ODENet, expected at least one; "
             "build the model with odenets.ODENet or odenets.models"
         )
-    layers = [(stage, net, net.coefficients_at(n)) for stage, net in enumerate(nets) for n in range(net.steps)]
-    values = iter(_to_host([tensor for _, _, found in layers for tensor in found.values()]))
-    meaning = {net.scheme: _Meaning(net.scheme) for net in nets if net.scheme.symbols}
+    layers = [(stage, net, n, net.coefficients_at(n)) for stage, net in enumerate(nets) for n in range(net.steps)]
+    values = iter(_to_host([tensor for *_, found in layers for tensor in found.values()]))
+    meaning: dict[Scheme, _Meaning] = {}
     records: list[LearnedCoefficient] = []
-    for layer, (stage, net, found) in enumerate(layers):
+    for layer, (stage, net, n, found) in enumerate(layers):
         if found:
+            scheme = net.program_of(n).scheme  # a starting step's may have fewer coefficients
+            if scheme not in meaning:
+                meaning[scheme] = _Meaning(scheme)
             named = {symbol: next(values) for symbol in found}
-            records += _layer(stage, layer, net.h, meaning[net.scheme], named)
+            records += _layer(stage, layer, net.h, meaning[scheme], named)
     return records
 
 

@@ -1,6 +1,6 @@
 """odenets: residual networks as numerical schemes for differential equations."""
 
-from . import models
+from . import families, models, rk_families
 from .coefficients import parameter_groups
 from .constructors import multistep, runge_kutta
 from .errors import FieldError, OdenetsError, SchemeError, UnknownSchemeError
@@ -24,10 +24,12 @@ __all__ = [
     "UnknownSchemeError",
     "as_scheme",
     "count_evaluations",
+    "families",
     "mccallum_foster",
     "models",
     "multistep",
     "parameter_groups",
+    "rk_families",
     "runge_kutta",
     "schemes",
     "survival_schedule",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,17 +16,21 @@ class Coefficients(nn.Module):
 
     Args:
         init: (symbol, low, high) per symbol: Parameters start uniformly in [low, high].
-        layers: for each symbol's use, the layer numbers that have one.
+        layers: layer number -> the symbols its step uses.
         shape: of each Parameter: () for a scalar, (C, 1, 1) for one per channel.
         like: a tensor whose dtype and device they take.
     """
 
     def __init__(
-        self, init: Sequence[tuple[str, float, float]], layers: Sequence[int], shape: tuple[int, ...], like: Tensor
+        self,
+        init: Sequence[tuple[str, float, float]],
+        layers: Mapping[int, Sequence[str]],
+        shape: tuple[int, ...],
+        like: Tensor,
     ) -> None:
         super().__init__()
         self._init = tuple(init)
-        self._names = {n: {symbol: f"{symbol}_{n}" for symbol, _, _ in init} for n in layers}
+        self._names = {n: {symbol: f"{symbol}_{n}" for symbol in symbols} for n, symbols in layers.items() if symbols}
         for names in self._names.values():
             for name in names.values():
                 value = torch.empty(shape, dtype=like.dtype, device=like.device)
@@ -35,9 +39,10 @@ class Coefficients(nn.Module):
 
     def reset(self) -> None:
         """Draw all of them anew, layer by layer."""
+        ranges = {symbol: (low, high) for symbol, low, high in self._init}
         for names in self._names.values():
-            for symbol, low, high in self._init:
-                nn.init.uniform_(getattr(self, names[symbol]), low, high)
+            for symbol, name in names.items():
+                nn.init.uniform_(getattr(self, name), *ranges[symbol])
 
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""

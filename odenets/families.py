@@ -72,6 +72,21 @@ def lm(steps: int) -> Scheme:
     return multistep(name, a=[1 - sum(ks), *ks], b=[1], reference="lu2018")
 
 
+def all_history_lm(layers: int) -> tuple[Scheme, list[Scheme]]:
+    """The all-history LM: layer n weighs all the n states before it, each by a trained coefficient.
+
+    Returns (scheme, starting steps): lm of as many steps as layers, and for each layer before the
+    last the same with the coefficients of states that are not there yet set to 0.
+
+        scheme, start = all_history_lm(len(blocks));   net = ODENet(blocks, scheme, start=start)
+
+    Source: Lu et al. (2018), the variant in the authors' code.
+    """
+    scheme = lm(layers)
+    names = [str(symbol) for symbol in sorted(scheme.symbols, key=lambda s: int(str(s)[1:] or 1))]
+    return scheme, [scheme.substitute({name: 0 for name in names[n:]}) for n in range(layers - 1)]
+
+
 def zerosnet(c: Any) -> Scheme:
     """The three-step schemes of order 2 with one evaluation: a = [3c, 1 - 4c, c], b = [2 - 2c].
 

@@ -30,7 +30,8 @@ class ODENet(nn.Module):
         h: step size; 1, a residual network's, by default. A TimeField brings its own.
         start: the one-step scheme of the starting steps of a multistep scheme. Default: euler for
             layers (the plain residual step of Lu et al. 2018), for a TimeField the first one-step
-            scheme of the zoo of at least the scheme's order.
+            scheme of the zoo of at least the scheme's order. Or a list of schemes, one for each
+            starting step, that carry what the scheme does (see :func:`odenets.families.all_history_lm`).
         shortcut: a module P for a first block that changes the shape: u_1 = P(u_0) + h f_0(u_0),
             and the history is seeded with P(u_0), as at the stage transitions of Lu et al. 2018.
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
@@ -53,7 +54,7 @@ class ODENet(nn.Module):
         scheme: Scheme | str,
         *,
         h: float | None = None,
-        start: Scheme | str | None = None,
+        start: Scheme | str | Sequence[Scheme] | None = None,
         shortcut: nn.Module | None = None,
         coefficient_shape: tuple[int, ...] = (),
     ) -> None:
@@ -64,11 +65,9 @@ class ODENet(nn.Module):
         self.shortcut = shortcut
         if shortcut is not None and isinstance(self.field, TimeField):
             raise FieldError("shortcut: got a module with a TimeField, expected one only where blocks are layers")
-        self.program = self.starting_program = compile_scheme(self.scheme, self.h)
-        given = None if start is None else as_scheme(start)  # a wrong name is an error though it may not be needed
-        if self.scheme.starting_values:
-            starter = given or default_starter(self.scheme, self.field)
-            self.starting_program = compile_scheme(starting_scheme(self.scheme, starter), self.h)
+        self.program = compile_scheme(self.scheme, self.h)
+        starting = starting_steps(self.scheme, self.field, start)
+        self.starting_programs = [compile_scheme(one, self.h) for one in starting]
         if shortcut is not None:
             self.transition_program = transition(self.scheme, self.h)
         self.field.prepare([self._visits(n) for n in range(self.steps)])
@@ -91,7 +90,7 @@ class ODENet(nn.Module):
         """The program that step n runs: the scheme's own, or that of a starting or transition step."""
         if n == 0 and self.shortcut is not None:
             return self.transition_program
-        return self.starting_program if n < self.scheme.starting_values else self.program
+        return self.starting_programs[n] if n < len(self.starting_programs) else self.program
 
     def _visits(self, n: int) -> tuple[int, ...]:
         """Evaluations of each module of layer n, that of the initial slope included."""
@@ -184,7 +183,7 @@ class ODENet(nn.Module):
         return own
 
     def _make_coefficients(self) -> Coefficients:
-        layers = [n for n in range(self.steps) if self.program_of(n).symbols]
+        layers = {n: self.program_of(n).symbols for n in range(self.steps)}
         like = reference_tensor(self)
         return Coefficients(self.scheme.init, layers, self._coefficient_shape, torch.empty(0) if like is None else like)
 
@@ -227,6 +226,27 @@ def transition(scheme: Scheme, h: float) -> Program:
             "a layer that changes the shape can be evaluated once only"
         )
     return program
+
+
+def starting_steps(scheme: Scheme, field: Field, start: Scheme | str | Sequence[Scheme] | None) -> list[Scheme]:
+    """The scheme of each starting step.
+
+    Raises:
+        SchemeError: an unknown or unfit starter.
+        FieldError: a list that is not one scheme a step, or whose schemes carry something else.
+    """
+    if isinstance(start, Sequence) and not isinstance(start, str):
+        same = [one.V[1:, :] == scheme.V[1:, :] and one.B[1:, :] == scheme.B[1:, :] for one in start]
+        if len(start) != scheme.starting_values or not all(same):
+            raise FieldError(
+                f"start: got {len(start)} schemes, of which {sum(same)} carry what {scheme.name} does, expected "
+                f"{scheme.starting_values}, one for each starting step, with its rows of B and V but for the first"
+            )
+        return list(start)
+    given = None if start is None else as_scheme(start)  # a wrong name is an error though it may not be needed
+    if not scheme.starting_values:
+        return []
+    return [starting_scheme(scheme, given or default_starter(scheme, field))] * scheme.starting_values
 
 
 def default_starter(scheme: Scheme, field: Field) -> Scheme:

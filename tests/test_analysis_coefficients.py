@@ -10,7 +10,7 @@ from torch import nn
 
 import odenets
 from analysis import learned_coefficients
-from odenets import FieldError, ODENet
+from odenets import FieldError, ODENet, families
 
 k, c = sympy.symbols("k c", real=True)
 
@@ -99,3 +99,17 @@ def test_a_diverged_coefficient_is_not_zero_stable():
     assert record.zero_stable is False
     assert record.as_dict()["value"] is None
     assert record.as_dict()["effective_step"] is None
+
+
+def test_all_history_lm_has_more_coefficients_each_layer():
+    scheme, start = families.all_history_lm(4)
+    net = ODENet([torch.nn.Linear(3, 3) for _ in range(4)], scheme, start=start)
+    for p in net.coefficients.parameters():
+        torch.nn.init.constant_(p, 0.25)
+    records = learned_coefficients(net)
+    assert [(r.layer, r.symbol) for r in records] == [
+        (1, "k1"), (2, "k1"), (2, "k2"), (3, "k1"), (3, "k2"), (3, "k3"),
+    ]  # fmt: skip
+    # (1 + k1 + 2 k2 + 3 k3) u' = f, and rho = (zeta - 1) times a polynomial with roots in the disc
+    assert [r.effective_step for r in records] == pytest.approx([1 / 1.25, *[1 / 1.75] * 2, *[1 / 2.5] * 3])
+    assert all(r.zero_stable for r in records)

@@ -16,7 +16,7 @@ from loops_runge_kutta import LOOPS as RUNGE_KUTTA
 from torch import nn
 
 import odenets
-from odenets import FieldError, ODENet, SchemeError, TimeField, multistep, schemes
+from odenets import FieldError, ODENet, SchemeError, TimeField, families, multistep, schemes
 from odenets.net import default_starter
 from odenets.program import Evaluate
 
@@ -250,6 +250,25 @@ def test_evaluation_sees_what_training_saw(name):
     torch.testing.assert_close(net.eval()(x), trained, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("layers", [2, 3, 6])
+def test_all_history_lm(layers):
+    fs = residuals(layers)
+    scheme, start = families.all_history_lm(layers)
+    net = ODENet(fs, scheme, start=start)
+    names = [name for name, _ in net.coefficients.named_parameters()]
+    assert len(names) == layers * (layers - 1) // 2  # layer n has n of them
+    x = torch.randn(2, 5, dtype=torch.float64)
+    past = [x]
+    for n, f in enumerate(fs):
+        own = net.coefficients_at(n)
+        ks = [own["k" if layers == 2 else f"k{j}"] for j in range(1, n + 1)]
+        older = sum(k * u for k, u in zip(ks, past[-2::-1], strict=True))
+        past.append((1 - sum(ks)) * past[-1] + older + f(past[-1]))
+    torch.testing.assert_close(net(x), past[-1])
+    net(x).sum().backward()
+    assert all(p.grad is not None for p in net.coefficients.parameters())
+
+
 def test_a_batchnorm_used_twice_in_a_block_keeps_its_statistics():
     norm = nn.BatchNorm1d(5)
     net = ODENet([nn.Sequential(norm, nn.Linear(5, 5), norm)], "rk4")
@@ -363,6 +382,8 @@ class Widens(nn.Module):
         (lambda: ODENet([torch.tanh], "euler"), FieldError, "expected nn.Modules"),
         (lambda: ODENet(residuals(2), "eulr"), odenets.UnknownSchemeError, "did you mean 'euler'"),
         (lambda: ODENet(residuals(2), "euler", h=0), SchemeError, "step size"),
+        (lambda: ODENet(residuals(4), "lm3", start=[schemes["euler"]] * 2), FieldError, "of which 0 carry"),
+        (lambda: ODENet(residuals(4), "lm", start=[]), FieldError, "got 0 schemes"),
         (lambda: ODENet(3, "euler"), FieldError, "got 3"),
         (lambda: ODENet(residuals(2), "euler", h="x"), FieldError, "expected a number"),
         (lambda: TimeField(torch.add, "a", 1, 4), FieldError, "expected a number"),
