@@ -12,6 +12,7 @@ import odenets
 from odenets import FieldError, SchemeError
 from odenets.models import (
     Antisymmetric,
+    GatedRK2,
     Symmetric,
     cifar_resnet,
     cifar_resnext,
@@ -131,6 +132,20 @@ def test_antisymmetric_field():
     torch.nn.init.zeros_(f.linear.bias)
     jacobian = torch.func.jacrev(f)(torch.zeros(6, dtype=torch.float64))
     torch.testing.assert_close(jacobian + jacobian.T, -0.1 * torch.eye(6, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((4, 7, 5), -1), ((4, 5, 3, 3), 1)])
+def test_gate_of_the_ode_transformer_by_hand(shape, dim):
+    torch.manual_seed(0)
+    block = GatedRK2(torch.nn.Tanh(), 5, dim).double()
+    u = torch.randn(shape, dtype=torch.float64)
+    found = odenets.ODENet([block], "euler")(u)
+    first = torch.tanh(u)
+    second = torch.tanh(u + first)
+    w, b = block.gate.weight[0], block.gate.bias
+    last = [x if dim == -1 else x.permute(0, 2, 3, 1) for x in (first, second)]
+    g = torch.sigmoid(last[0] @ w[:5] + last[1] @ w[5:] + b).unsqueeze(dim)
+    torch.testing.assert_close(found, u + g * first + (1 - g) * second)
 
 
 def test_stochastic_depth_follows_the_schedule_over_the_whole_network():

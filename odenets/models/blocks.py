@@ -93,6 +93,33 @@ class Antisymmetric(nn.Module):
         return torch.tanh(functional.linear(y, weight, self.linear.bias) - 0.5 * self.gamma * y)
 
 
+class GatedRK2(nn.Module):
+    """The block of the ODE Transformer: g F1 + (1 - g) F2, F1 = f(u), F2 = f(u + F1), g = sigmoid(W [F1, F2] + b).
+
+    The gate depends on the input, so this is a residual function, to be run under "euler"; with g one
+    learned number per layer it is the scheme "gated_rk2".
+
+    Args:
+        function: f, mapping the state's shape to itself.
+        features: size of the dimension that the gate looks along.
+        dim: that dimension: -1 for sequences of features, 1 for images.
+
+    Source: Li et al. (2022), ODE Transformer.
+    """
+
+    def __init__(self, function: nn.Module, features: int, dim: int = -1) -> None:
+        super().__init__()
+        self.function, self.dim = function, dim
+        self.gate = nn.Linear(2 * features, 1)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """The gated mean of both slopes; one gate for each place, shared by the features."""
+        first = self.function(u)
+        second = self.function(u + first)
+        both = torch.cat([first, second], self.dim).movedim(self.dim, -1)
+        return torch.lerp(second, first, torch.sigmoid(self.gate(both)).movedim(-1, self.dim))
+
+
 def initialise(model: nn.Module) -> None:
     """Convolutions N(0, sqrt(2 / (k^2 C_out))), linear as torch does; learnable coefficients last."""
     for module in model.modules():
