@@ -46,7 +46,7 @@ def multistep_polynomials(scheme: Scheme | str, **values: Any) -> tuple[sympy.Po
 
 
 def steps(scheme: Scheme | str) -> int:
-    """K of a k-step scheme: the degree of rho and sigma; for others one more than their starting values.
+    """The k of a k-step scheme: the degree of rho and sigma; for others one more than their starting values.
 
     Momentum ResNet counts 2, though it carries a velocity and needs no starting step.
     """

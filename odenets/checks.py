@@ -71,14 +71,16 @@ def ranges(scheme: Scheme) -> tuple[tuple[str, float, float], ...]:
 def consistency(scheme: Scheme) -> None:
     """Raise SchemeError where the coefficients are inconsistent whatever the symbols are."""
     series = scheme.series
-    residuals = {"the carried values of u' = 0 (rows of V, applied to the solution)": series.preconsistency}
+    kept = [x for row in series.preconsistency for x in row]
+    found = {"the carried values of u' = 0 (rows of V, applied to the solution)": kept}
     for g in range(len(scheme.functions)):
-        residuals[f"the step of u' = 1 (the weights of function {g + 1})"] = [series.residuals((g, ()))]
+        found[f"the step of u' = 1 (the weights of function {g + 1})"] = series.residuals((g, ()))
+    residuals = {what: [series.to_sympy(x) for x in values] for what, values in found.items()}
     if scheme.embedded is not None:
-        own = series.field.from_sympy(1 - sum(scheme.embedded))
-        residuals["the step of u' = 1 (the embedded weights)"] = [[own]]
+        # In sympy: the field of the scheme need not hold these weights.
+        residuals["the step of u' = 1 (the embedded weights)"] = [1 - sum(scheme.embedded)]
     for what, values in residuals.items():
-        for value in (series.to_sympy(x) for row in values for x in row):
+        for value in values:
             if value.is_number and not is_zero(value) and abs(value) > scheme.tolerance:
                 raise SchemeError(
                     f"{scheme.name} is inconsistent: {what} misses the exact value by {value}, expected 0; "

@@ -58,10 +58,8 @@ def exact_matrix(entries: Entries | sympy.MatrixBase, where: str) -> sympy.Immut
     )
 
 
-def is_zero(value: Any) -> bool:
+def is_zero(value: sympy.Expr) -> bool:
     """Whether an exact number or expression is identically zero."""
-    if not isinstance(value, sympy.Expr):
-        return bool(value == 0)
     if value.is_Rational:
         return bool(value == 0)
     return bool(sympy.simplify(sympy.cancel(value)) == 0)

@@ -137,20 +137,19 @@ class StageStatistics(nn.Module):
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        self.norms = nn.ModuleDict()
-        for name, norm in _norms(block):
+        self.norms = nn.ModuleList()
+        for _, norm in _norms(block):
             own = copy.deepcopy(norm)
             own.register_parameter("weight", None)
             own.register_parameter("bias", None)
-            # A module's name must have no dot and not be empty; the block's own names may.
-            self.norms[f"norm_{name.replace('.', '_')}"] = own
+            self.norms.append(own)
         self._prefixes = [f"{name}." if name else "" for name, _ in _norms(block)]
 
     def named(self) -> dict[str, Tensor]:
         """The statistics under the names that the block's own have."""
         return {
             prefix + name: value
-            for prefix, norm in zip(self._prefixes, self.norms.values(), strict=True)
+            for prefix, norm in zip(self._prefixes, self.norms, strict=True)
             for name, value in norm.named_buffers(recurse=False)
         }
 

@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 
 from .errors import SchemeError
-from .rows import Learned, Op, Row, cost, operations, reuse
+from .rows import Learned, Op, Row, operations, reuse
 from .scheme import Scheme
 
 
@@ -63,11 +63,6 @@ class Program:
         return sum(self.visits)
 
     @property
-    def operations(self) -> int:
-        """Tensor operations a step, the functions' own not counted."""
-        return sum(cost(item.ops) for item in self.instructions if isinstance(item, Combine))
-
-    @property
     def symbols(self) -> tuple[str, ...]:
         """Names of the learnable coefficients the step uses."""
         ops = [op for item in self.instructions if isinstance(item, Combine) for op in item.ops]
@@ -104,7 +99,7 @@ class _Compiler:
         return slot
 
     def row(self, weights: list[Any], carried: list[Any], scale: sympy.Expr) -> Row:
-        """H sum w_j F_j + sum v_j y_j, divided by ``scale``; zero coefficients are left out."""
+        """The row h sum w_j F_j + sum v_j y_j, divided by ``scale``; zero coefficients are left out."""
         row = {self.functions[j]: self.h * w / scale for j, w in enumerate(weights) if w != 0}
         row |= {j: v * (self.h if self.slopes[j] else 1) / scale for j, v in enumerate(carried) if v != 0}
         return row

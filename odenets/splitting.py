@@ -61,7 +61,7 @@ def symmetric_composition(parts: Sequence[tuple[int, Any]], factors: Sequence[An
 
 
 def mccallum_foster(scheme: Scheme, coupling: Any = "999/1000") -> Scheme:
-    """Any one-step scheme made reversible, at twice its evaluations:
+    """A one-step scheme u+ = u + Psi_h(u) made reversible, at twice its evaluations:
 
         y+ = lambda y + (1 - lambda) z + Psi_h(z),   z+ = z - Psi_{-h}(y+),   z_0 = y_0,
 
@@ -72,7 +72,8 @@ def mccallum_foster(scheme: Scheme, coupling: Any = "999/1000") -> Scheme:
         coupling: lambda, exact, in (0, 1); at 1 nothing would tie z to y.
 
     Raises:
-        SchemeError: a scheme that carries more, or a coupling outside (0, 1).
+        SchemeError: a scheme that carries more, a coupling outside (0, 1), or decimals known to too
+            few digits for it.
 
     Source: McCallum & Foster (2024), Efficient, Accurate and Stable Gradients for Neural ODEs.
     """

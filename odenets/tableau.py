@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def render(scheme: Scheme) -> str:
-    """C | A over b for a one-step scheme; [A U; B V] with the nodes in front otherwise."""
+    """The tableau c | A over b for a one-step scheme; [A U; B V] with the nodes in front otherwise."""
     left = [[str(c)] for c in scheme.nodes] + [[""]] * scheme.carried
     upper = [[str(x) for x in row] for row in scheme.A.tolist()]
     lower = [[str(x) for x in row] for row in scheme.B.tolist()]
