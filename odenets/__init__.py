@@ -3,19 +3,24 @@
 from . import families, models, rk_families
 from .coefficients import parameter_groups
 from .constructors import multistep, runge_kutta
-from .errors import FieldError, OdenetsError, SchemeError, UnknownSchemeError
-from .fields import TimeField
+from .errors import FieldError, OdenetsError, ReversalError, SchemeError, UnknownSchemeError
+from .gradients import Checkpoint, Direct, Reversible
 from .net import ODENet, count_evaluations
 from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_schedule
 from .scheme import Scheme
 from .splitting import mccallum_foster
+from .time_field import TimeField
 from .zoo import as_scheme, schemes
 
 __all__ = [
     "AdditiveNoise",
+    "Checkpoint",
+    "Direct",
     "FieldError",
     "ODENet",
     "OdenetsError",
+    "ReversalError",
+    "Reversible",
     "Scheme",
     "SchemeError",
     "ShakeShake",

@@ -15,3 +15,7 @@ class UnknownSchemeError(OdenetsError, LookupError):
 
 class FieldError(OdenetsError):
     """A residual function, an input or an option does not fit the network it was given to."""
+
+
+class ReversalError(OdenetsError):
+    """Undoing the steps of a network missed its stored states by more than the tolerance on the gradient allows."""

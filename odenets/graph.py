@@ -32,3 +32,11 @@ def strongly_connected(A: sympy.MatrixBase) -> list[set[int]]:
         if group not in groups:
             groups.append(group)
     return groups
+
+
+def evaluation_groups(A: sympy.MatrixBase) -> tuple[tuple[int, ...], ...]:
+    """Stages in an order in which each needs earlier ones only; those of a cycle together, in theirs."""
+    groups = [tuple(sorted(group)) for group in strongly_connected(A)]
+    at = {stage: g for g, group in enumerate(groups) for stage in group}
+    needs = {g: {at[j] for i in group for j in range(A.cols) if A[i, j] != 0} - {g} for g, group in enumerate(groups)}
+    return tuple(groups[g] for g in TopologicalSorter(needs).static_order())

@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from .coefficients import Coefficients, check_shape
-from .errors import FieldError
-from .fields import Field, Noise, TimeField, as_field, number
-from .program import Evaluate, Program, can_start, compile_scheme, starting_scheme
+from .errors import FieldError, SchemeError
+from .fields import Field, as_field
+from .gradients import Direct, Options, Stored, as_gradient
+from .passes import Pass
+from .program import Evaluate, Program, compile_scheme
 from .scheme import Scheme
+from .starting import starting_steps, transition
 from .step import State, step
-from .zoo import as_scheme, schemes
+from .time_field import TimeField, number
+from .zoo import as_scheme
 
 
 class ODENet(nn.Module):
@@ -34,6 +38,10 @@ class ODENet(nn.Module):
             starting step, that carry what the scheme does (see :func:`odenets.families.all_history_lm`).
         shortcut: a module P for a first block that changes the shape: u_1 = P(u_0) + h f_0(u_0),
             and the history is seeded with P(u_0), as at the stage transitions of Lu et al. 2018.
+        gradient: how gradients are had: "direct" (autograd's record of everything), "checkpoint" (steps
+            run again from about sqrt(N) stored states), "reversible" (steps undone by the inverse
+            scheme), or an object with options: :class:`odenets.Checkpoint`,
+            :class:`odenets.Reversible`. All are the gradient of this discrete network.
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
             (C, 1, 1) one per channel and layer.
 
@@ -56,6 +64,7 @@ class ODENet(nn.Module):
         h: float | None = None,
         start: Scheme | str | Sequence[Scheme] | None = None,
         shortcut: nn.Module | None = None,
+        gradient: str | Options = "direct",
         coefficient_shape: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
@@ -65,6 +74,8 @@ class ODENet(nn.Module):
         self.shortcut = shortcut
         if shortcut is not None and isinstance(self.field, TimeField):
             raise FieldError("shortcut: got a module with a TimeField, expected one only where blocks are layers")
+        if not self.scheme.explicit:
+            raise SchemeError(f"{self.scheme.name} is {self.scheme.structure}: its stages have to be solved for")
         self.program = compile_scheme(self.scheme, self.h)
         starting = starting_steps(self.scheme, self.field, start)
         self.starting_programs = [compile_scheme(one, self.h) for one in starting]
@@ -73,6 +84,8 @@ class ODENet(nn.Module):
         self.field.prepare([self._visits(n) for n in range(self.steps)])
         self._coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
+        self.gradient = as_gradient(gradient)
+        self._runner, self._plain = self.gradient.attach(self), Direct().attach(self)
 
     # -------------------------------------------------------------- structure
 
@@ -106,48 +119,53 @@ class ODENet(nn.Module):
         """Draw the learnable coefficients anew from the scheme's initial ranges."""
         self.coefficients.reset()
 
+    @property
+    def stored(self) -> Stored | None:
+        """What the last pass with gradients stored, and what it costs; None for gradient="direct"."""
+        return self._runner.stored
+
     # ---------------------------------------------------------------- forward
 
     def forward(self, x: Tensor) -> Tensor:
         """The solution after the last step; x is the state before the first."""
         self._check_input(x)
-        state, first, noise = self._enter(x)
+        u = x if self.shortcut is None else self.shortcut(x)
+        # All noise before the first step, in every mode: the same seed then gives the same network.
+        noises = [self.field.draw(n, u, self.h) for n in range(self.steps)]
+        run = Pass(self, noises, x.device)
+        state, first = self._enter(x, u, run)
         self._check_coefficients(state[0])
-        for n in range(first, self.steps):
-            if n > first:
-                noise = self.field.draw(n, state[0], self.h)
-            state = step(self.program_of(n), partial(self.field.call, n, noise), state, self.coefficients.at(n))
+        runner = self._runner if torch.is_grad_enabled() else self._plain
+        state = runner.integrate(run, first, state)
         parts = state[: self.scheme.components]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
-    def _enter(self, x: Tensor) -> tuple[State, int, Noise]:
-        """Carried values before the first regular step, that step's number and what is random about it."""
+    def _enter(self, x: Tensor, u: Tensor, run: Pass) -> tuple[State, int]:
+        """Carried values before the first regular step, and that step's number."""
         if self.shortcut is None:
-            noise = self.field.draw(0, x, self.h)
-            return self._seed(0, x, noise), 0, noise
-        u = self.shortcut(x)
-        noise = self.field.draw(0, u, self.h)
-        before = self._seed(0, u, noise) if self.scheme.starting_values else (u,)
+            return self._seed(0, u, run), 0
+        before = self._seed(0, u, run) if self.scheme.starting_values else (u,)
         # The one evaluation of this step is at x, not at the stage value P(x).
-        state = step(self.transition_program, partial(self._transition, x, noise), before, {})
-        noise = self.field.draw(1, state[0], self.h) if self.steps > 1 else ()
-        return (state if self.scheme.starting_values else self._seed(1, state[0], noise)), 1, noise
+        state = step(self.transition_program, partial(self._transition, x, run), before, {})
+        return (state if self.scheme.starting_values else self._seed(1, state[0], run)), 1
 
-    def _seed(self, n: int, u: Tensor, noise: Noise) -> State:
+    def _seed(self, n: int, u: Tensor, run: Pass) -> State:
         """What the scheme carries into step n when the solution u is all there is."""
         parts = split(self.scheme, u)
         slope = None
         if n < self.steps and self.scheme.needs_slope:
             # A visit of its own, so that this evaluation does not count in the first stage's statistics.
-            visit = self.program.visits[0]
-            slope = self.field.call(n, noise, Evaluate(slot=0, source=0, module=0, visit=visit, node=0.0), u)
+            visit, index = self.program.visits[0], len(self.program.evaluated)
+            what = Evaluate(slot=0, source=0, module=0, visit=visit, node=0.0, index=index)
+            # In the state's dtype, or a bfloat16 slope would be all that undoing the first step could find.
+            slope = run.seed(n, what, u).to(u.dtype)
         return tuple(
             seed(parts, multiples, slope, 1.0 if kept_without_h else self.h)
             for multiples, kept_without_h in zip(self.scheme.seeds, self.program.slopes, strict=True)
         )
 
-    def _transition(self, x: Tensor, noise: Noise, what: Evaluate, u: Tensor) -> Tensor:
-        value = self.field.evaluate(0, what, x, noise)
+    def _transition(self, x: Tensor, run: Pass, what: Evaluate, u: Tensor) -> Tensor:
+        value = self.field.evaluate(0, what, x, run.noises[0])
         if value.shape != u.shape:
             raise FieldError(
                 f"layer 0: got shapes {tuple(value.shape)} from the block and {tuple(u.shape)} from its shortcut, "
@@ -189,7 +207,8 @@ class ODENet(nn.Module):
 
     def extra_repr(self) -> str:
         """Scheme, steps and step size."""
-        return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}"
+        mode = "" if self.gradient == Direct() else f", gradient={self.gradient}"
+        return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}{mode}"
 
 
 def split(scheme: Scheme, u: Tensor) -> State:
@@ -210,57 +229,6 @@ def seed(parts: State, multiples: Sequence[sympy.Expr], slope: Tensor | None, h:
     if slope is not None and multiples[-1] != 0:
         terms.append(slope * (float(multiples[-1]) * h))
     return sum(terms[1:], start=terms[0]) if terms else torch.zeros_like(parts[0])
-
-
-def transition(scheme: Scheme, h: float) -> Program:
-    """The plain residual step P(u) + h f(u) of a layer that changes the shape.
-
-    It is the first starting step of a scheme that has any; otherwise what the scheme carries is
-    seeded after it, and the step carries the solution alone.
-    """
-    euler = schemes["euler"]
-    program = compile_scheme(starting_scheme(scheme, euler) if scheme.starting_values else euler, h)
-    if program.evaluations != 1:
-        raise FieldError(
-            f"shortcut: {scheme.name} needs {program.evaluations} evaluations to fill its history, expected 1; "
-            "a layer that changes the shape can be evaluated once only"
-        )
-    return program
-
-
-def starting_steps(scheme: Scheme, field: Field, start: Scheme | str | Sequence[Scheme] | None) -> list[Scheme]:
-    """The scheme of each starting step.
-
-    Raises:
-        SchemeError: an unknown or unfit starter.
-        FieldError: a list that is not one scheme a step, or whose schemes carry something else.
-    """
-    if isinstance(start, Sequence) and not isinstance(start, str):
-        same = [one.V[1:, :] == scheme.V[1:, :] and one.B[1:, :] == scheme.B[1:, :] for one in start]
-        if len(start) != scheme.starting_values or not all(same):
-            raise FieldError(
-                f"start: got {len(start)} schemes, of which {sum(same)} carry what {scheme.name} does, expected "
-                f"{scheme.starting_values}, one for each starting step, with its rows of B and V but for the first"
-            )
-        return list(start)
-    given = None if start is None else as_scheme(start)  # a wrong name is an error though it may not be needed
-    if not scheme.starting_values:
-        return []
-    return [starting_scheme(scheme, given or default_starter(scheme, field))] * scheme.starting_values
-
-
-def default_starter(scheme: Scheme, field: Field) -> Scheme:
-    """Euler for layers; for a function of time the first one-step scheme of at least order p.
-
-    Order p - 1 would do for the order of convergence (Hairer, Norsett & Wanner 1993, III.4), but its
-    error is then of the size of the scheme's own, and a weakly stable scheme carries it along.
-    """
-    if not isinstance(field, TimeField):
-        return schemes["euler"]
-    found = next((s for s in schemes.values() if can_start(s) and s.order >= scheme.order), None)
-    if found is None:
-        raise FieldError(f"{scheme.name}: no one-step scheme of order {scheme.order} to start with; give start=")
-    return found
 
 
 def reference_tensor(module: nn.Module) -> Tensor | None:

@@ -45,6 +45,10 @@ class RandomLayers(Field):
         """As :meth:`Layers.prepare`."""
         self.layers.prepare(visits)
 
+    def uses(self, n: int, what: Evaluate) -> list[tuple[str, nn.Module]]:
+        """As :meth:`Layers.uses`."""
+        return [(f"layers.{path}", module) for path, module in self.layers.uses(n, what)]
+
 
 class StochasticDepth(RandomLayers):
     """Drop f_n with probability 1 - p_n, and divide what is kept by p_n.

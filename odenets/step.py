@@ -7,15 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .program import Combine, Evaluate, Program
+from .program import Combine, Evaluate, Program, Solve
 from .rows import Learned, Op
 
 State = tuple[Tensor, ...]
 #: f(evaluation, y): what an Evaluate instruction names, at stage value y
 Function = Callable[[Evaluate, Tensor], Tensor]
+#: solver(group, constants): values F_i of the functions that a Solve instruction names
+Solver = Callable[[Solve, State], State]
 
 
-def step(program: Program, function: Function, state: State, learned: Mapping[str, Tensor]) -> State:
+def step(
+    program: Program,
+    function: Function,
+    state: State,
+    learned: Mapping[str, Tensor],
+    solver: Solver | None = None,
+) -> State:
     """Advance the carried values by one step.
 
     Args:
@@ -23,19 +31,24 @@ def step(program: Program, function: Function, state: State, learned: Mapping[st
         function: the residual function of this step; returns a tensor of its argument's shape.
         state: the r carried values, the solution first, slopes and velocities without their factor h.
         learned: value of each free symbol, of a shape that broadcasts with the state.
+        solver: what finds the stages of an implicit scheme.
 
     Neither ``state`` nor what ``function`` returns is written to.
     """
     slots = dict(enumerate(state))
     for instruction in program.instructions:
         if isinstance(instruction, Combine):
-            slots[instruction.slot] = _combine(instruction.ops, slots, len(state), learned)
-        else:
+            slots[instruction.slot] = combine(instruction.ops, slots, len(state), learned)
+        elif isinstance(instruction, Evaluate):
             slots[instruction.slot] = function(instruction, slots[instruction.source])
+        else:
+            assert solver is not None  # ODENet gives one to every implicit scheme
+            found = solver(instruction, tuple(slots[item.source] for item in instruction.evaluations))
+            slots.update({item.slot: value for item, value in zip(instruction.evaluations, found, strict=True)})
     return tuple(slots[i] for i in program.outputs)
 
 
-def _combine(ops: Sequence[Op], slots: Mapping[int, Tensor], carried: int, learned: Mapping[str, Tensor]) -> Tensor:
+def combine(ops: Sequence[Op], slots: Mapping[int, Tensor], carried: int, learned: Mapping[str, Tensor]) -> Tensor:
     """Run one row. The buffer is written in place once it is a fresh one that a function has gone into."""
     acc, owned = slots[ops[0][1]], False
     for kind, slot, *rest in ops:

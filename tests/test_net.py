@@ -17,8 +17,8 @@ from torch import nn
 
 import odenets
 from odenets import FieldError, ODENet, SchemeError, TimeField, families, multistep, schemes
-from odenets.net import default_starter
 from odenets.program import Evaluate
+from odenets.starting import default_starter
 
 LAYERS = 6
 EXPLICIT = explicit_schemes()
@@ -388,11 +388,6 @@ class Widens(nn.Module):
         (lambda: ODENet(residuals(2), "euler", h="x"), FieldError, "expected a number"),
         (lambda: TimeField(torch.add, "a", 1, 4), FieldError, "expected a number"),
         (lambda: ODENet([nn.LSTM(3, 3)], "euler")(torch.ones(2, 3)), FieldError, "got an output of type tuple"),
-        (
-            lambda: ODENet([nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 5))], "euler")(torch.ones(2, 5) * 1),
-            FieldError,
-            "wrote into its input",
-        ),
         (
             lambda: ODENet([nn.Linear(8, 8)] * 3, "lm", coefficient_shape=(5, 1, 1))(torch.ones(2, 8)),
             FieldError,

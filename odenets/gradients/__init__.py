@@ -1,0 +1,26 @@
+"""Ways to the gradient of the discrete network, and the continuous adjoint."""
+
+from __future__ import annotations
+
+from ..errors import FieldError
+from .checkpoint import Checkpoint
+from .direct import Direct
+from .options import Options, Runner, Stored
+from .reversible import Reversible
+
+__all__ = ["Checkpoint", "Direct", "Options", "Reversible", "Runner", "Stored", "as_gradient"]
+
+NAMES: dict[str, type[Options]] = {"direct": Direct, "checkpoint": Checkpoint, "reversible": Reversible}
+
+
+def as_gradient(gradient: str | Options) -> Options:
+    """The options themselves, or those of a name.
+
+    Raises:
+        FieldError: an unknown name, or something else.
+    """
+    if isinstance(gradient, Options):
+        return gradient
+    if isinstance(gradient, str) and gradient in NAMES:
+        return NAMES[gradient]()
+    raise FieldError(f"gradient: got {gradient!r}, expected one of {', '.join(NAMES)}, or an object with options")

@@ -1,0 +1,90 @@
+"""Gradients from steps that are run again from stored states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import FieldError
+from ..passes import Pass, Stretch
+from ..step import State
+from .options import Options, Runner, Stored
+from .schedule import Schedule, schedule_of, stretches
+from .segment import run_segment
+from .sweep import Recompute
+
+if TYPE_CHECKING:
+    from ..net import ODENet
+
+
+@dataclass(frozen=True)
+class Checkpoint(Options):
+    """Store some states, and run the steps between them again in the backward pass. For every scheme and field.
+
+    Args:
+        states: None stores the square root of the number of steps, and runs each stretch between
+            them once more with autograd's record: one forward pass more, activations of sqrt(N)
+            steps (Chen et al. 2016). A number stores so many states at any one time, the first
+            included, and one step's activations, and runs as few steps again as that allows
+            (Griewank & Walther 2000).
+    """
+
+    states: int | None = None
+
+    def __post_init__(self) -> None:
+        wrong = isinstance(self.states, bool) or not isinstance(self.states, (int, type(None)))
+        if wrong or (self.states is not None and self.states < 1):
+            raise FieldError(f"Checkpoint: got states = {self.states!r}, expected an integer of at least 1, or None")
+
+    def attach(self, net: ODENet) -> Runner:
+        """Any network will do."""
+        first = 0 if net.shortcut is None else 1
+        return _Run(tuple(legs(first, net.steps, self.states)))
+
+    def __str__(self) -> str:
+        return "checkpoint" if self.states is None else f"checkpoint({self.states})"
+
+
+#: first and last step of a stretch, and how to come back through it
+Leg = tuple[int, int, Schedule]
+
+
+def legs(first: int, last: int, states: int | None) -> Iterator[Leg]:
+    """The stretches of the steps ``first`` to ``last`` - 1 between stored states."""
+    steps = last - first
+    if not steps:
+        return
+    size = math.ceil(math.sqrt(steps))
+    if states is None:
+        lengths = [min(size, steps - start) for start in range(0, steps, size)]
+    else:
+        lengths = list(stretches(steps, states))
+    for i, length in enumerate(lengths):
+        schedule = None if states is None else schedule_of(length, len(lengths) - i)
+        yield first, first + length, schedule
+        first += length
+
+
+class _Run(Runner):
+    def __init__(self, legs: Sequence[Leg]) -> None:
+        self.legs = tuple(legs)
+
+    @property
+    def stored(self) -> Stored | None:
+        """Checkpoints and steps run again."""
+        steps = sum(stop - start for start, stop, _ in self.legs)
+        again = sum(stop - start + runs(schedule) for start, stop, schedule in self.legs)
+        return Stored(steps, max(len(self.legs) - 1, 0), again, 0)
+
+    def integrate(self, run: Pass, first: int, state: State) -> State:
+        """One node of the graph for each stretch between two stored states."""
+        for start, stop, schedule in self.legs:
+            state = run_segment(Recompute(Stretch(run, start, stop), schedule), state)
+        return state
+
+
+def runs(schedule: Schedule) -> int:
+    """Steps that a schedule runs without recording them."""
+    return 0 if schedule is None else schedule[0] + runs(schedule[1]) + runs(schedule[2])

@@ -1,0 +1,196 @@
+"""Gradients from states that are computed again by the inverse scheme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import ReversalError, SchemeError
+from ..passes import Pass, Stretch
+from ..replay import Masks, capture, replaying
+from ..reverse import Reverse, compile_reverse
+from ..step import State
+from .anchors import Leg, inverse_matrix, learn_growth, place_anchors
+from .monitor import Monitor, check
+from .options import Options, Runner, Stored, positive
+from .segment import run_segment
+from .sweep import Recompute, Undo
+
+if TYPE_CHECKING:
+    from ..net import ODENet
+
+#: relative error of the gradient that is tolerated, by the dtype of the state
+TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+#: A gradient's relative error is taken as up to so many times that of the states; beyond, the run raises.
+SENSITIVITY = 10.0
+#: Anchors are placed for an error so many times smaller than the one that raises.
+MARGIN = 3.0
+REHEARSALS = 8
+
+
+@dataclass(frozen=True)
+class Reversible(Options):
+    """Store a few states, and undo the steps between them in the backward pass (Gomez et al. 2017).
+
+    Args:
+        tolerance: relative error of the gradient that is tolerated. Default: 1e-10 in float64, 1e-4 in
+            float32, 2e-2 in float16, 1e-1 in bfloat16.
+
+    The stored states are called anchors. They are as many as the tolerance needs: the amplification
+    of rounding errors by the inverse step, with k_n as trained, says where (1/|k_n| a step for LM),
+    corrected by what the first forward pass and later backward passes measure. A step that cannot be
+    undone, or not to that tolerance, is run again instead. At each anchor the backward pass measures
+    by how much it is missed, and raises ReversalError where the gradient would be wrong.
+
+    The scheme must be reversible; a one-step scheme is made so by :func:`odenets.mccallum_foster`.
+    """
+
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.tolerance is not None:
+            positive(self.tolerance, "Reversible: tolerance")
+
+    def attach(self, net: ODENet) -> Runner:
+        """Refuse a scheme that is not reversible."""
+        scheme = net.scheme
+        if not scheme.reversible:
+            one_step = scheme.carried == 1 and scheme.V[0, 0] == 1 and scheme.explicit
+            instead = f"mccallum_foster(schemes[{scheme.name!r}]), which is, or " if one_step else ""
+            raise SchemeError(
+                f"gradient='reversible': got {scheme.name}, whose step cannot be undone explicitly, expected a "
+                f"reversible scheme; take {instead}gradient='checkpoint'"
+            )
+        return _Run(self, net)
+
+    def limit(self, dtype: torch.dtype) -> float:
+        """Largest relative error of a state that is accepted."""
+        return (self.tolerance or TOLERANCES[dtype]) / SENSITIVITY
+
+    def __str__(self) -> str:
+        return "reversible" if self.tolerance is None else f"reversible(tolerance={self.tolerance:g})"
+
+
+#: dtype of the state, autocast, training: errors grow differently in each
+_Mode = tuple[torch.dtype, bool, bool]
+_Measured = dict[tuple[int, int], float]
+
+
+class _Run(Runner):
+    def __init__(self, options: Reversible, net: ODENet) -> None:
+        self.options, self.reverse = options, compile_reverse(net.scheme, net.h)
+        self.growth: dict[_Mode, list[float]] = {}
+        self.legs: dict[_Mode, tuple[Leg, ...]] = {}
+        self.measured: dict[_Mode, _Measured] = {}
+        inverses, ones = inverse_matrices(net), [1.0] * net.steps
+        # For torch.compile, which cannot read coefficients: used until a pass has been run eagerly.
+        self.legs_at_first = {d: place_anchors(inverses, ones, *self._limits(d)) for d in TOLERANCES}
+        self.last: _Mode | None = None
+
+    def _limits(self, dtype: torch.dtype) -> tuple[float, float]:
+        """Unit roundoff, and the error that anchors are placed for."""
+        return torch.finfo(dtype).eps / 2, self.options.limit(dtype) / MARGIN
+
+    @property
+    def stored(self) -> Stored | None:
+        """Anchors of the last pass."""
+        if self.last is None:
+            return None
+        legs, measured = self.legs[self.last], self.measured[self.last]
+        undone = sum(leg.stop - leg.start for leg in legs if leg.undone)
+        steps = legs[-1].stop - legs[0].start if legs else 0
+        return Stored(steps, max(len(legs) - 1, 0), steps - undone, undone, max(measured.values(), default=None))
+
+    def integrate(self, run: Pass, first: int, state: State) -> State:
+        """One node of the graph for each leg between two anchors."""
+        dtype = state[0].dtype
+        mode = dtype, torch.is_autocast_enabled(state[0].device.type), run.net.training
+        if torch.compiler.is_compiling():
+            legs, record = self.legs.get(mode, self.legs_at_first[dtype]), None
+        else:
+            legs = self._plan(mode, run, first, state)
+            record = self.measured[mode]
+        scales, limit, learned = carried_scales(run), self.options.limit(dtype), bool(run.net.scheme.symbols)
+        for leg in legs:
+            if leg.stop <= first:
+                continue
+            stretch = Stretch(run, leg.start, leg.stop)
+            monitor = Monitor(leg.start, leg.stop, limit, scales, learned, record)
+            state = run_segment(Undo(stretch, self.reverse, monitor) if leg.undone else Recompute(stretch), state)
+        return state
+
+    def _plan(self, mode: _Mode, run: Pass, first: int, state: State) -> tuple[Leg, ...]:
+        """The legs for the coefficients as they are now and all that has been measured."""
+        new, inverses = mode not in self.growth, inverse_matrices(run.net)
+        inverses[:first] = [None] * first
+        growth = self.growth.get(mode, [1.0] * run.net.steps)
+        if not new:
+            growth = learn_growth(growth, self.legs[mode], self.measured[mode])
+        limits = self._limits(mode[0])
+        legs = place_anchors(inverses, growth, *limits)
+        for _ in range(REHEARSALS if new else 0):
+            measured = rehearse(run, self.reverse, [leg for leg in legs if leg.stop > first], state)
+            growth = learn_growth(growth, legs, measured)
+            if (again := place_anchors(inverses, growth, *limits)) == legs:
+                break
+            legs = again
+        self.growth[mode], self.legs[mode], self.measured[mode], self.last = growth, legs, {}, mode
+        return legs
+
+
+def rehearse(run: Pass, reverse: Reverse, legs: Sequence[Leg], state: State) -> _Measured:
+    """Relative error that undoing each leg leaves: the steps are run and undone once, and nothing else changes."""
+    found: _Measured = {}
+    scales, learned = carried_scales(run), bool(run.net.scheme.symbols)
+    device = state[0].device
+    with torch.no_grad(), replaying(capture(device), device):
+        for leg in legs:
+            stretch = Stretch(run, leg.start, leg.stop, masks=Masks())
+            before = state
+            with stretch.precision():
+                for n in range(leg.start, leg.stop):
+                    state = stretch.advance(n, state, stretch.tensors, again=True)
+                if leg.undone:
+                    back = state
+                    for n in reversed(range(leg.start, leg.stop)):
+                        back = stretch.retreat(n, reverse.inverse, back, stretch.tensors)
+                    # What is beyond the limit is beyond it: that is what is to be found out.
+                    with suppress(ReversalError):
+                        check(Monitor(leg.start, leg.stop, math.inf, scales, learned, found), before, back)
+    return found
+
+
+def carried_scales(run: Pass) -> tuple[float, ...]:
+    """Factor of each carried value in the state's units: h for those kept without it."""
+    program = run.net.program
+    return tuple(program.h if slope else 1.0 for slope in program.slopes)
+
+
+def inverse_matrices(net: ODENet) -> list[np.ndarray | None]:
+    """V^-1 of each step, with its coefficients as they are; None where it cannot be undone or they cannot be read."""
+    values = coefficient_values(net)
+    schemes = [net.program_of(n).scheme for n in range(net.steps)]
+    return [None if own is None else inverse_matrix(s, own) for s, own in zip(schemes, values, strict=True)]
+
+
+def coefficient_values(net: ODENet) -> list[Mapping[str, list[float]] | None]:
+    """For each step its coefficients as numbers, read from the device in one piece; None under vmap over them."""
+    tensors = [(n, symbol, value) for n in range(net.steps) for symbol, value in net.coefficients_at(n).items()]
+    found: list[dict[str, list[float]] | None] = [{} for _ in range(net.steps)]
+    if not tensors:
+        return list(found)
+    try:
+        flat = torch.cat([value.detach().reshape(-1) for *_, value in tensors]).tolist()
+    except RuntimeError:  # batched: there is no one number
+        return [{} if not net.coefficients_at(n) else None for n in range(net.steps)]
+    for n, symbol, value in tensors:
+        own = found[n]
+        assert own is not None
+        own[symbol], flat = flat[: value.numel()], flat[value.numel() :]
+    return list(found)

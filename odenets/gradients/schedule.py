@@ -1,0 +1,82 @@
+"""Optimal checkpointing: which states to store when only so many may be held.
+
+To go back through l steps with s stored states (the first included), run to step m and store it,
+go back through the l - m steps after it with s - 1, then through the m before it with s:
+
+    t(l, s) = min_m  m + t(l - m, s - 1) + t(m, s),    t(1, s) = 0,    t(l, 1) = l (l - 1) / 2
+
+steps are run again. Source: Griewank & Walther (2000), Algorithm 799: revolve.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Optional
+
+import numpy as np
+
+
+@lru_cache(maxsize=64)
+def _table(steps: int, slots: int) -> tuple[np.ndarray, np.ndarray]:
+    """t(l, slots) and the m of its minimum, for l = 0 ... steps."""
+    lengths = np.arange(steps + 1)
+    if slots == 1:
+        return lengths * (lengths - 1) // 2, lengths - 1
+    fewer, _ = _table(steps, slots - 1)
+    cost, split = np.zeros(steps + 1, dtype=np.int64), np.ones(steps + 1, dtype=np.int64)
+    for length in range(2, steps + 1):
+        m = np.arange(1, length)
+        totals = m + fewer[length - m] + cost[m]
+        best = int(totals.argmin())
+        cost[length], split[length] = totals[best], m[best]
+    return cost, split
+
+
+#: None: record all steps at once; else (m, right, left): run m steps, come back to there by ``right``, then by ``left``
+Schedule = Optional[tuple[int, "Schedule", "Schedule"]]  # noqa: UP045 - a string in X | Y does not evaluate
+
+
+def schedule_of(steps: int, slots: int, taped: int = 1) -> Schedule:
+    """The optimal schedule; ``taped`` steps at a time are recorded by autograd, 1 takes the least memory."""
+    if steps <= taped:
+        return None
+    m = best_split(steps, slots)
+    return m, schedule_of(steps - m, max(slots - 1, 1), taped), schedule_of(m, slots, taped)
+
+
+def best_split(steps: int, slots: int) -> int:
+    """Where to store the next state when so many steps are ahead and so many states may be held."""
+    # More slots than steps change nothing; a power of two of steps shares the table between calls.
+    return int(_table(_rounded(steps), min(slots, steps))[1][steps])
+
+
+def recomputed(steps: int, slots: int) -> int:
+    """t(steps, slots): steps that are run again on the way back."""
+    return int(_table(_rounded(steps), min(slots, steps))[0][steps])
+
+
+def _rounded(steps: int) -> int:
+    return 1 << max(steps - 1, 1).bit_length()
+
+
+@lru_cache(maxsize=64)
+def stretches(steps: int, slots: int) -> tuple[int, ...]:
+    """Lengths of the stretches between the states that the forward pass stores.
+
+    The forward pass is free. On the way back stretch i, the last one first, has ``slots - i``
+    states to itself: those of later stretches are gone. So the sum of t(l_i, slots - i) is minimised.
+    """
+    slots = min(slots, steps)
+    tables = [_table(_rounded(steps), slots - i)[0] for i in range(slots)]
+    cost, split = tables[-1][: steps + 1], []
+    for table in reversed(tables[:-1]):
+        totals = [table[1:length] + cost[length - 1 : 0 : -1] for length in range(2, steps + 1)]
+        split.append([1, 1, *(int(total.argmin()) + 1 for total in totals)])
+        cost = np.array([0, 0, *(int(total.min()) for total in totals)])
+    lengths, left = [], steps
+    for best in reversed(split):
+        if left <= 1:
+            break
+        lengths.append(best[left])
+        left -= lengths[-1]
+    return (*lengths, left)

@@ -1,0 +1,118 @@
+"""A few steps as one node of autograd's graph, which stores states instead of activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import FieldError
+from ..passes import Stretch
+from ..step import State
+from .sweep import Sweep
+from .way_back import WayBack
+
+
+class Segment(torch.autograd.Function):
+    """(w, tensors) -> (w+, running statistics).
+
+    In ``setup_context`` style, with vector-Jacobian products by torch.func.vjp: autograd.grad in a
+    backward gives second derivatives that are silently wrong, and neither torch.compile nor vmap
+    takes it.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(sweep: Sweep, carried: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the steps, with nothing recorded."""
+        stretch, state = sweep.stretch, inputs[:carried]
+        tensors = stretch.copies(inputs[carried:])
+        for n in range(stretch.start, stretch.stop):
+            state = stretch.advance(n, state, tensors)
+        # autograd takes an output that is an input, or another output, for a view of it
+        own: list[Tensor] = []
+        for value in state:
+            own.append(value.clone() if any(value is other for other in (*inputs, *own)) else value)
+        return (*own, *(tensors[place] for place in stretch.running))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep the state before, the state after where the steps are to be undone, and the tensors."""
+        sweep, carried, *tensors = inputs
+        statistics = output[carried:]
+        ctx.sweep, ctx.carried = sweep, carried
+        ctx.mark_non_differentiable(*statistics)
+        # The statistics written to are copies, never the buffers themselves, which change before the backward pass.
+        kept = list(tensors)
+        for place, value in zip(sweep.stretch.running, statistics, strict=True):
+            kept[carried + place] = value
+        ctx.save_for_backward(*kept, *(output[:carried] if sweep.needs_end else ()))
+        ctx.save_for_forward(*kept)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        """The steps taken back one by one, or once more."""
+        sweep, carried, saved = ctx.sweep, ctx.carried, ctx.saved_tensors
+        inputs = len(saved) - (carried if sweep.needs_end else 0)
+        state, tensors, end = saved[:carried], saved[carried:inputs], saved[inputs:]
+        needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
+        way = WayBack(sweep.stretch, tensors, needed)
+        with sweep.stretch.precision():
+            bars = sweep.walk(way, state, end, grads[:carried])
+        bars = tuple(bar.to(w.dtype) for bar, w in zip(bars, state, strict=True))
+        return (None, None, *bars, *(way.gradients.get(place) for place in range(len(tensors))))
+
+
+class ForwardModeSegment(Segment):
+    """With a Jacobian-vector product besides; a class of its own, since torch.compile refuses one that has it."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> tuple[Any, ...]:
+        """The steps run again, with tangents."""
+        sweep, carried = ctx.sweep, ctx.carried
+        stretch, saved = sweep.stretch, ctx.saved_tensors[: len(tangents) - 2]
+        moving = [i for i, tangent in enumerate(tangents[2:]) if tangent is not None and saved[i].is_floating_point()]
+
+        def run(*values: Tensor) -> State:
+            inputs = list(saved)
+            for i, value in zip(moving, values, strict=True):
+                inputs[i] = value
+            return Segment.forward(sweep, carried, *inputs)[:carried]
+
+        _, out, *_ = torch.func.jvp(run, tuple(saved[i] for i in moving), tuple(tangents[2 + i] for i in moving))
+        return (*out, *[None] * len(stretch.running))
+
+
+def run_segment(sweep: Sweep, state: State) -> State:
+    """The state after the steps of a sweep's stretch, whose gradient the sweep takes."""
+    stretch, carried = sweep.stretch, len(state)
+    versions = _versions(stretch)
+    kind = Segment if torch.compiler.is_compiling() else ForwardModeSegment
+    with stretch.precision():
+        found = kind.apply(sweep, carried, *_distinct(state), *stretch.tensors)
+    if _versions(stretch) != versions:
+        raise FieldError(
+            f"layers {stretch.start} to {stretch.stop - 1}: one of them writes into a buffer in its forward pass (as "
+            "spectral_norm does in training), expected BatchNorm's statistics alone to change there, for running the "
+            "layer again would give something else; use gradient='direct'"
+        )
+    with torch.no_grad():
+        for place, value in zip(stretch.running, found[carried:], strict=True):
+            stretch.tensors[place].copy_(value)
+    return found[:carried]
+
+
+def _versions(stretch: Stretch) -> list[int]:
+    if torch.compiler.is_compiling():
+        return []
+    return [stretch.tensors[place]._version for place in stretch.constants if not stretch.tensors[place].is_inference()]
+
+
+def _distinct(state: State) -> State:
+    """The state with views in the place of tensors that stand there twice, which torch.compile does not take."""
+    found: list[Tensor] = []
+    for value in state:
+        found.append(value.view_as(value) if any(value is other for other in found) else value)
+    return tuple(found)

@@ -1,0 +1,195 @@
+"""One forward pass: its steps, taken plainly or as pure functions of every tensor they use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+
+from .errors import FieldError
+from .fields import Field, Noise
+from .program import Evaluate, Program
+from .replay import Masks
+from .step import State, step
+
+if TYPE_CHECKING:
+    from .net import ODENet
+
+
+class Pass:
+    """One forward pass of a network: what its steps need besides the state.
+
+    Args:
+        net: the network.
+        noises: what its field has drawn for each step.
+        device: where it runs.
+    """
+
+    def __init__(self, net: ODENet, noises: Sequence[Noise], device: torch.device) -> None:
+        self.net, self.noises, self.device = net, noises, device
+        self.masks = None if torch.compiler.is_compiling() else Masks()
+
+    def function(self, n: int, program: Program) -> Callable[[Evaluate, Tensor], Tensor]:
+        """The residual function of step n."""
+        plain = partial(self.net.field, n, self.noises[n])
+        if max(program.visits) == 1:
+            return plain
+        if self.masks is None:
+            refuse_random(self.net.field, n, program)
+            return plain
+        return partial(self.masks.call, n, plain)
+
+    def seed(self, n: int, what: Evaluate, u: Tensor) -> Tensor:
+        """The initial slope f(u) of step n."""
+        plain = partial(self.net.field, n, self.noises[n])
+        return plain(what, u) if self.masks is None else self.masks.call(n, plain, what, u)
+
+    def step(self, n: int, state: State) -> State:
+        """Step n, recorded by autograd as it is."""
+        program = self.net.program_of(n)
+        return step(program, self.function(n, program), state, self.net.coefficients_at(n))
+
+    def steps(self, first: int, state: State) -> State:
+        """All steps from ``first`` on."""
+        for n in range(first, self.net.steps):
+            state = self.step(n, state)
+        return state
+
+
+class Stretch:
+    """Steps start ... stop - 1 of a pass as pure functions of the state and ``tensors``.
+
+    ``tensors`` are all parameters, buffers, learnable coefficients and noise that the steps use, each
+    once, however many layers share it. ``running`` are the places in it of the BatchNorm statistics
+    that a step updates: whoever runs the steps puts copies there, and writes them back (or not,
+    when the steps are run again). ``constants`` are the places of other buffers. Dropout masks are
+    those of the first run.
+    """
+
+    def __init__(self, owner: Pass, start: int, stop: int, masks: Masks | None = None) -> None:
+        self.owner, self.start, self.stop = owner, start, stop
+        self.masks, self.field = masks or owner.masks, owner.net.field
+        self.programs: dict[int, Program] = {}
+        self.tensors: list[Tensor] = []
+        self.running: dict[int, None] = {}
+        self.constants: dict[int, None] = {}
+        self.autocast = _autocast(owner.device.type)
+        self._places: dict[Tensor, int] = {}
+        self._names: dict[tuple[int, int], dict[str, int]] = {}
+        self._noise: dict[int, tuple[int, ...]] = {}
+        self._learned: dict[int, dict[str, int]] = {}
+        for n in range(start, stop):
+            self._gather(n)
+
+    # -------------------------------------------------------------- the layout
+
+    def _place(self, tensor: Tensor) -> int:
+        if tensor not in self._places:
+            self._places[tensor] = len(self.tensors)
+            self.tensors.append(tensor)
+        return self._places[tensor]
+
+    def _gather(self, n: int) -> None:
+        net = self.owner.net
+        program = self.programs[n] = net.program_of(n)
+        if self.masks is None:
+            refuse_random(self.field, n, program)
+        for what in program.evaluated:
+            names = self._names[n, what.index] = {}
+            for path, module in self.field.uses(n, what):
+                self._gather_module(path, module, names)
+        self._noise[n] = tuple(self._place(tensor) for tensor in self.owner.noises[n])
+        self._learned[n] = {symbol: self._place(value) for symbol, value in net.coefficients_at(n).items()}
+
+    def _gather_module(self, path: str, module: nn.Module, names: dict[str, int]) -> None:
+        for inner, owner in module.named_modules(prefix=path, remove_duplicate=False):
+            updated = isinstance(owner, _NormBase) and owner.training and owner.track_running_stats
+            for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
+                if tensor is None:
+                    continue
+                place = names[f"{inner}.{key}" if inner else key] = self._place(tensor)
+                if key in owner._buffers:
+                    (self.running if updated else self.constants)[place] = None
+
+    def places(self, n: int, what: Evaluate | None = None) -> set[int]:
+        """Places of what an evaluation, or a whole step, may be differentiated by; noise is none of it."""
+        wanted = self.programs[n].evaluated if what is None else (what,)
+        found = {place for item in wanted for place in self._names[n, item.index].values()}
+        coefficients = set(self._learned[n].values()) if what is None else set()
+        return found.difference(self.running, self.constants) | coefficients
+
+    def place_of(self, n: int, symbol: str) -> int:
+        """Place of a learnable coefficient of step n."""
+        return self._learned[n][symbol]
+
+    # --------------------------------------------------------------- the steps
+
+    def precision(self) -> AbstractContextManager[None]:
+        """Autocast as it was in the forward pass; its cache is off, for it would hand out weights without a graph."""
+        return nullcontext() if self.autocast is None else torch.autocast(**self.autocast, cache_enabled=False)
+
+    def evaluate(self, n: int, tensors: Sequence[Tensor], what: Evaluate, x: Tensor, again: bool = False) -> Tensor:
+        """The function of step n at x; ``again`` leaves running statistics alone."""
+        values = {name: tensors[place] for name, place in self._names[n, what.index].items()}
+        if again:
+            for name, place in self._names[n, what.index].items():
+                if place in self.running:
+                    values[name] = tensors[place].clone()
+        noise = tuple(tensors[place] for place in self._noise[n])
+
+        def function(what: Evaluate, x: Tensor) -> Tensor:
+            return functional_call(self.field, values, (n, noise, what, x), tie_weights=False)
+
+        return function(what, x) if self.masks is None else self.masks.call(n, function, what, x)
+
+    def learned(self, n: int, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The learnable coefficients of step n."""
+        return {symbol: tensors[place] for symbol, place in self._learned[n].items()}
+
+    def advance(self, n: int, state: State, tensors: Sequence[Tensor], again: bool = False) -> State:
+        """Step n."""
+        function = partial(self.evaluate, n, tensors, again=again)
+        return step(self.programs[n], function, state, self.learned(n, tensors))
+
+    def retreat(self, n: int, inverse: Program, state: State, tensors: Sequence[Tensor]) -> State:
+        """Step n undone."""
+        return step(inverse, partial(self.evaluate, n, tensors, again=True), state, self.learned(n, tensors))
+
+    def copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """``tensors`` with copies of the running statistics, to be written to."""
+        return [tensor.clone() if place in self.running else tensor for place, tensor in enumerate(tensors)]
+
+
+def _autocast(device: str) -> dict[str, Any] | None:
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return None
+    return {"device_type": device, "dtype": torch.get_autocast_dtype(device)}
+
+
+def refuse_random(field: Field, n: int, program: Program) -> None:
+    """Where masks cannot be drawn again: FieldError for a layer that is known to draw any."""
+    for what in program.evaluated:
+        for path, module in field.uses(n, what):
+            for name, inner in module.named_modules(prefix=path):
+                if draws(inner):
+                    raise FieldError(
+                        f"{name}: got a {type(inner).__name__} that draws random numbers under torch.compile, which "
+                        "cannot draw the same ones again for another stage or in recomputation; expected none there: "
+                        "run it eagerly, or use a scheme of one evaluation a step with gradient='direct'"
+                    )
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether a module is known to draw random numbers now: dropout in training, by class or by its rate."""
+    if not module.training:
+        return False
+    rates = [getattr(module, name, 0.0) for name in ("p", "dropout", "drop_prob", "attention_dropout")]
+    named = isinstance(module, nn.RReLU) or "drop" in type(module).__name__.lower()
+    rated = any(isinstance(rate, float) and rate > 0 for rate in rates[1:])
+    return rated or (named and (not isinstance(rates[0], float) or rates[0] > 0))

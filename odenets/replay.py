@@ -1,0 +1,73 @@
+"""Random numbers drawn inside the blocks: the same at every stage of a step, and again when a step is recomputed."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .program import Evaluate
+
+#: states of the generators that blocks on a device draw from: the CPU's and the device's own
+States = tuple[Tensor, ...]
+
+
+def capture(device: torch.device) -> States:
+    """States of torch's default generators. Python's and numpy's are not among them."""
+    states = [torch.default_generator.get_state()]
+    if device.type not in {"cpu", "meta"}:
+        states.append(torch.get_device_module(device).get_rng_state(device))
+    return tuple(states)
+
+
+def restore(states: States, device: torch.device) -> None:
+    """Put the generators back to a captured state."""
+    torch.default_generator.set_state(states[0])
+    if len(states) > 1:
+        torch.get_device_module(device).set_rng_state(states[1], device)
+
+
+def contents(states: States) -> list[bytes]:
+    """The states as bytes. Generator states are CPU tensors; torch.equal would be an operation of the network's."""
+    return [ctypes.string_at(state.data_ptr(), state.numel()) for state in states]
+
+
+@contextmanager
+def replaying(states: States, device: torch.device) -> Iterator[None]:
+    """Draw inside the block what was drawn after ``states``; outside nothing has been drawn."""
+    now = capture(device)
+    restore(states, device)
+    try:
+        yield
+    finally:
+        restore(now, device)
+
+
+class Masks:
+    """What the modules of one forward pass draw (dropout masks), by the state of the generators before.
+
+    The first evaluation of a module in a step draws as it would in a plain loop. Later stages of the
+    step, and recomputations, draw the same again. Storing masks instead was rejected: it takes
+    memory that grows with depth, where a state takes 5 kB on the CPU, 16 bytes on CUDA, and nothing
+    where nothing is drawn.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[int, int], States | None] = {}
+
+    def call(self, n: int, function: Callable[[Evaluate, Tensor], Tensor], what: Evaluate, x: Tensor) -> Tensor:
+        """The function of step n at x, with the numbers of its first evaluation."""
+        key = n, what.module
+        if key not in self._before:
+            before = capture(x.device)
+            value = function(what, x)
+            self._before[key] = before if contents(before) != contents(capture(x.device)) else None
+            return value
+        states = self._before[key]
+        if states is None:
+            return function(what, x)
+        with replaying(states, x.device):
+            return function(what, x)

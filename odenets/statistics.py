@@ -1,0 +1,40 @@
+"""BatchNorm statistics of the stages of a step."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class StageStatistics(nn.Module):
+    """A second set of a block's BatchNorm statistics, for one visit.
+
+    Held by BatchNorms without weights, so that what looks for BatchNorms to reset or to convert
+    (``update_bn`` of stochastic weight averaging, SyncBatchNorm) finds them.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList()
+        for _, norm in norms(block):
+            own = copy.deepcopy(norm)
+            own.register_parameter("weight", None)
+            own.register_parameter("bias", None)
+            self.norms.append(own)
+        self._prefixes = [f"{name}." if name else "" for name, _ in norms(block)]
+
+    def named(self) -> dict[str, Tensor]:
+        """The statistics under the names that the block's own have."""
+        return {
+            prefix + name: value
+            for prefix, norm in zip(self._prefixes, self.norms, strict=True)
+            for name, value in norm.named_buffers(recurse=False)
+        }
+
+
+def norms(block: nn.Module) -> list[tuple[str, _BatchNorm]]:
+    """Names and modules of the BatchNorms of a block that keep statistics."""
+    found = [(name, module) for name, module in block.named_modules() if isinstance(module, _BatchNorm)]
+    return [(name, norm) for name, norm in found if norm.running_mean is not None]
