@@ -1,0 +1,146 @@
+"""The linear equations of the implicit function theorem, differentiable to any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import SolverError
+from .gmres import GMRES
+
+Function = Callable[..., Tensor]
+
+
+def jacobian(function: Function, z: Tensor, tensors: Sequence[Tensor], transposed: bool) -> Callable[[Tensor], Tensor]:
+    """The map v -> G_z v, or G_z^T v, at (z, tensors); G is evaluated once, here.
+
+    By reverse mode alone (G_z is the transpose of G_z^T), so that it also holds for a G with
+    operations that have no forward-mode derivative.
+    """
+
+    def pulled(u: Tensor) -> Tensor:
+        return torch.func.vjp(lambda y: function(y, *tensors), z)[1](u)[0]
+
+    pull = torch.func.vjp(lambda y: function(y, *tensors), z)[1] if transposed else None
+    push = None if pull else torch.func.vjp(pulled, torch.zeros_like(z))[1]
+    chosen = pull or push
+    assert chosen is not None
+    return lambda v: chosen(v)[0]
+
+
+def pull_back(
+    function: Function, tensors: Sequence[Tensor], needed: Sequence[bool], cotangent: Tensor
+) -> list[Tensor | None]:
+    """The vector-Jacobian product of ``function(*tensors)``, for the tensors whose gradient is needed."""
+    chosen = [i for i, need in enumerate(needed) if need]
+    if not chosen:
+        return [None] * len(tensors)
+
+    def partial(*some: Tensor) -> Tensor:
+        values = dict(zip(chosen, some, strict=True))
+        return function(*(values.get(i, t) for i, t in enumerate(tensors)))
+
+    pull = torch.func.vjp(partial, *(tensors[i] for i in chosen))[1]
+    bars = dict(zip(chosen, pull(cotangent), strict=True))
+    return [bars.get(i) for i in range(len(tensors))]
+
+
+def push_forward(function: Function, tensors: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> Tensor:
+    """The Jacobian-vector product of ``function(*tensors)``; a tangent None is 0. By reverse mode alone."""
+    needed = [t is not None for t in tangents]
+    like = torch.zeros_like(function(*tensors))
+
+    def pulled(u: Tensor) -> tuple[Tensor, ...]:
+        return tuple(bar for bar in pull_back(function, tensors, needed, u) if bar is not None)
+
+    if not any(needed):
+        return like
+    return torch.func.vjp(pulled, like)[1](tuple(t for t in tangents if t is not None))[0]
+
+
+def over_batch(function: Function, size: int, samples: int, dims: Sequence[int | None], randomness: str) -> Function:
+    """The function on (size * samples, D) that vmap of ``function`` over its tensors is: more samples, no more."""
+
+    def batched(z: Tensor, *tensors: Tensor) -> Tensor:
+        mapped = torch.func.vmap(function, in_dims=(0, *dims), randomness=randomness)
+        return mapped(z.reshape(size, samples, -1), *tensors).reshape(z.shape)
+
+    return batched
+
+
+def stack(x: Tensor, dim: int | None, size: int) -> Tensor:
+    """(S, D) or its vmap, to (size * S, D)."""
+    x = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
+    return x.reshape(size * x.shape[1], x.shape[2])
+
+
+def solve_linear(function: Function, transposed: bool, options: GMRES, rhs: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """Solve (I - G_z) x = rhs, or (I - G_z^T) x = rhs, differentiably; values are z and G's tensors.
+
+    Raises:
+        ConvergenceError: for some sample GMRES did not converge.
+    """
+    return _Linear.apply(function, transposed, options, rhs, *values)
+
+
+class _Linear(torch.autograd.Function):
+    """x with (I - G_z) x = rhs, or (I - G_z^T) x = rhs, G_z at (z, tensors).
+
+    Backward and jvp solve an equation of the same form, by this very function: derivatives of any
+    order are those of x, not of the iteration that found it.
+    """
+
+    @staticmethod
+    def forward(
+        function: Function, transposed: bool, options: GMRES, rhs: Tensor, z: Tensor, *tensors: Tensor
+    ) -> Tensor:
+        apply = jacobian(function, z, tensors, transposed)
+        try:
+            x, report = options.iterate(lambda v: v - apply(v), rhs)
+        except RuntimeError as error:
+            if "Batching rule" not in str(error):
+                raise
+            raise SolverError(
+                "the adjoint of fixed_point was batched by is_grads_batched or vectorize=True of torch.autograd, whose "
+                "vmap cannot iterate until data say stop: use torch.func.jacrev, or torch.func.vmap over torch.func.vjp"
+            ) from error
+        if not bool(report.converged.all()):
+            raise options.failure(report, f"GMRES for the {'adjoint' if transposed else 'tangent'} of the fixed point")
+        return x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.function, ctx.transposed, ctx.options, _, *saved = inputs
+        ctx.save_for_backward(output, *saved)
+        ctx.save_for_forward(output, *saved)
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
+        x, *saved = ctx.saved_tensors
+        adjoint = _Linear.apply(ctx.function, not ctx.transposed, ctx.options, bar, *saved)
+        bars = pull_back(_Linear._product(ctx, x), saved, ctx.needs_input_grad[4:], adjoint)
+        return None, None, None, adjoint, *bars
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        x, *saved = ctx.saved_tensors
+        rhs = push_forward(_Linear._product(ctx, x), saved, tangents[4:])
+        rhs = rhs if tangents[3] is None else rhs + tangents[3]
+        return _Linear.apply(ctx.function, ctx.transposed, ctx.options, rhs, *saved)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, int]:
+        function, transposed, options, rhs, z, *tensors = args
+        size = info.batch_size
+        rhs, z = stack(rhs, in_dims[3], size), stack(z, in_dims[4], size)
+        batched = over_batch(function, size, len(z) // size, in_dims[5:], info.randomness)
+        x = _Linear.apply(batched, transposed, options, rhs, z, *tensors)
+        return x.reshape(size, -1, x.shape[1]), 0
+
+    @staticmethod
+    def _product(ctx: Any, x: Tensor) -> Function:
+        """(z, tensors) -> G_z x, or G_z^T x."""
+        return lambda z, *tensors: jacobian(ctx.function, z, tensors, ctx.transposed)(x)

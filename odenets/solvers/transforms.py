@@ -1,0 +1,63 @@
+"""Which transformations of torch are at work, and those that would fail, or be wrong in silence: refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from ..errors import SolverError
+
+
+def active() -> list[str]:
+    """Names of the torch.func transformations around this call, outermost first: "Grad", "Jvp", "Vmap"."""
+    return [interpreter.key().name for interpreter in torch._C._functorch.get_interpreter_stack() or []]
+
+
+def check_transforms(forward_mode: bool) -> None:
+    """Refuse tracing and the nestings of forward mode that torch has no means for.
+
+    Args:
+        forward_mode: the solver itself uses torch.func.jvp.
+    """
+    if torch.compiler.is_compiling():
+        raise SolverError(
+            "fixed_point was called while a graph was traced: how often it iterates depends on data, which a graph "
+            "cannot hold. Call it eagerly (torch.compiler.disable), and compile the function it is given instead"
+        )
+    names = active()
+    if names.count("Jvp") > 1:
+        # torch runs the jvp of a Function with forward mode off: the outer tangent would be 0.
+        raise SolverError(
+            "fixed_point was called under a jvp of a jvp, whose outer derivative torch would take as 0. Take the "
+            "second derivative forward over reverse (torch.func.hessian) or reverse over forward"
+        )
+    if forward_mode and not names and forward_ad._current_level >= 0:
+        raise SolverError(
+            "NewtonKrylov was called within torch.autograd.forward_ad.dual_level, which cannot be nested with its own "
+            "forward-mode products. Use torch.func.jvp or torch.func.jacfwd instead, or Anderson"
+        )
+
+
+def check_captured(function: Callable[..., Tensor], z: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Under torch.func, refuse a function that differs with what is not among its tensors: it would get no gradient.
+
+    Costs an evaluation; without torch.func the first one of the solver shows the same.
+    """
+    names = active()
+    if not names or names[-1] == "Vmap":
+        return
+    value = function(z.detach(), *(t.detach() for t in tensors))
+    forward = names[-1] == "Jvp" and forward_ad.unpack_dual(value).tangent is not None
+    if forward or value.requires_grad:
+        raise captured()
+
+
+def captured() -> SolverError:
+    """The error for a function that depends on a differentiated tensor by closure."""
+    return SolverError(
+        "G(z) depends on a tensor that requires a gradient and is not among the tensors, so it would get none: "
+        "pass it in tensors (parameters of a module by torch.func.functional_call), or detach it"
+    )
