@@ -3,20 +3,35 @@
 from . import families, models, rk_families
 from .coefficients import parameter_groups
 from .constructors import multistep, runge_kutta
-from .errors import FieldError, OdenetsError, ReversalError, SchemeError, UnknownSchemeError
+from .errors import (
+    ConvergenceError,
+    ConvergenceWarning,
+    FieldError,
+    OdenetsError,
+    ReversalError,
+    SchemeError,
+    SolverError,
+    UnknownSchemeError,
+)
 from .gradients import Checkpoint, Direct, Reversible
 from .net import ODENet, count_evaluations
 from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_schedule
 from .scheme import Scheme
+from .solvers import GMRES, Anderson, NewtonKrylov
 from .splitting import mccallum_foster
 from .time_field import TimeField
 from .zoo import as_scheme, schemes
 
 __all__ = [
+    "GMRES",
     "AdditiveNoise",
+    "Anderson",
     "Checkpoint",
+    "ConvergenceError",
+    "ConvergenceWarning",
     "Direct",
     "FieldError",
+    "NewtonKrylov",
     "ODENet",
     "OdenetsError",
     "ReversalError",
@@ -24,6 +39,7 @@ __all__ = [
     "Scheme",
     "SchemeError",
     "ShakeShake",
+    "SolverError",
     "StochasticDepth",
     "TimeField",
     "UnknownSchemeError",

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from .coefficients import Coefficients, check_shape
-from .errors import FieldError, SchemeError
+from .errors import FieldError
 from .fields import Field, as_field
 from .gradients import Direct, Options, Stored, as_gradient
 from .passes import Pass
 from .program import Evaluate, Program, compile_scheme
 from .scheme import Scheme
+from .solvers import NewtonKrylov, Report, Solver
 from .starting import starting_steps, transition
 from .step import State, step
 from .time_field import TimeField, number
@@ -24,7 +25,7 @@ from .zoo import as_scheme
 
 
 class ODENet(nn.Module):
-    """Residual blocks, or a function of time, advanced by any explicit scheme.
+    """Residual blocks, or a function of time, advanced by any scheme.
 
     Args:
         blocks: one nn.Module per layer, each mapping the state's shape to itself (the residual
@@ -42,6 +43,8 @@ class ODENet(nn.Module):
             run again from about sqrt(N) stored states), "reversible" (steps undone by the inverse
             scheme), or an object with options: :class:`odenets.Checkpoint`,
             :class:`odenets.Reversible`. All are the gradient of this discrete network.
+        solver: for an implicit scheme, what finds its stages: :class:`odenets.NewtonKrylov`, the default, or
+            :class:`odenets.Anderson`; both matrix-free, with the gradient by the implicit function theorem.
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
             (C, 1, 1) one per channel and layer.
 
@@ -52,8 +55,10 @@ class ODENet(nn.Module):
     :func:`odenets.parameter_groups`.
 
     Raises:
-        SchemeError: an unknown or implicit scheme, h that is zero or not finite.
+        SchemeError: an unknown scheme, h that is zero or not finite, a gradient that the scheme has no way to.
         FieldError: blocks, input or options that do not fit; a block that changes the shape.
+        ConvergenceError: stages of an implicit scheme that were not found.
+        ReversalError: in the backward pass, steps that could not be undone exactly enough.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class ODENet(nn.Module):
         start: Scheme | str | Sequence[Scheme] | None = None,
         shortcut: nn.Module | None = None,
         gradient: str | Options = "direct",
+        solver: Solver | None = None,
         coefficient_shape: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
@@ -74,8 +80,7 @@ class ODENet(nn.Module):
         self.shortcut = shortcut
         if shortcut is not None and isinstance(self.field, TimeField):
             raise FieldError("shortcut: got a module with a TimeField, expected one only where blocks are layers")
-        if not self.scheme.explicit:
-            raise SchemeError(f"{self.scheme.name} is {self.scheme.structure}: its stages have to be solved for")
+        self.solver = self._stage_solver(solver)
         self.program = compile_scheme(self.scheme, self.h)
         starting = starting_steps(self.scheme, self.field, start)
         self.starting_programs = [compile_scheme(one, self.h) for one in starting]
@@ -85,6 +90,8 @@ class ODENet(nn.Module):
         self._coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
         self.gradient = as_gradient(gradient)
+        #: (step, what the solver reports) for each solve of the last pass; implicit schemes only
+        self.reports: list[tuple[int, Report]] = []
         self._runner, self._plain = self.gradient.attach(self), Direct().attach(self)
 
     # -------------------------------------------------------------- structure
@@ -137,6 +144,7 @@ class ODENet(nn.Module):
         self._check_coefficients(state[0])
         runner = self._runner if torch.is_grad_enabled() else self._plain
         state = runner.integrate(run, first, state)
+        self.reports = run.reports
         parts = state[: self.scheme.components]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
@@ -199,6 +207,13 @@ class ODENet(nn.Module):
         if h is not None:
             raise FieldError(f"h: got {h} with a TimeField, expected none; its step size is (t1 - t0) / steps")
         return own
+
+    def _stage_solver(self, solver: Solver | None) -> Solver:
+        if solver is not None and self.scheme.explicit:
+            raise FieldError(f"solver: got {solver} with {self.scheme.name}, which is explicit, expected none")
+        if not isinstance(solver, (Solver, type(None))):
+            raise FieldError(f"solver: got {solver!r}, expected NewtonKrylov(...) or Anderson(...)")
+        return solver or NewtonKrylov()
 
     def _make_coefficients(self) -> Coefficients:
         layers = {n: self.program_of(n).symbols for n in range(self.steps)}

@@ -14,8 +14,10 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from .errors import FieldError
 from .fields import Field, Noise
-from .program import Evaluate, Program
+from .program import Evaluate, Program, Solve
 from .replay import Masks
+from .solvers import Report
+from .stages import solve_stages, weighted
 from .step import State, step
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Pass:
     def __init__(self, net: ODENet, noises: Sequence[Noise], device: torch.device) -> None:
         self.net, self.noises, self.device = net, noises, device
         self.masks = None if torch.compiler.is_compiling() else Masks()
+        self.reports: list[tuple[int, Report]] = []
 
     def function(self, n: int, program: Program) -> Callable[[Evaluate, Tensor], Tensor]:
         """The residual function of step n."""
@@ -53,7 +56,14 @@ class Pass:
     def step(self, n: int, state: State) -> State:
         """Step n, recorded by autograd as it is."""
         program = self.net.program_of(n)
-        return step(program, self.function(n, program), state, self.net.coefficients_at(n))
+        if program.explicit:
+            return step(program, self.function(n, program), state, self.net.coefficients_at(n))
+        # The implicit function theorem wants the step as a function of the tensors it uses.
+        stretch = Stretch(self, n, n + 1)
+        tensors = stretch.copies(stretch.tensors)
+        state = stretch.advance(n, state, tensors)
+        stretch.write_back([tensors[place] for place in stretch.running])
+        return state
 
     def steps(self, first: int, state: State) -> State:
         """All steps from ``first`` on."""
@@ -155,7 +165,33 @@ class Stretch:
     def advance(self, n: int, state: State, tensors: Sequence[Tensor], again: bool = False) -> State:
         """Step n."""
         function = partial(self.evaluate, n, tensors, again=again)
-        return step(self.programs[n], function, state, self.learned(n, tensors))
+        return step(
+            self.programs[n], function, state, self.learned(n, tensors), partial(self._solve, n, tensors, again)
+        )
+
+    def _solve(self, n: int, tensors: Sequence[Tensor], again: bool, what: Solve, constants: State) -> State:
+        """Values of the functions whose stages depend on each other; what the solver reports goes to the pass."""
+
+        def function(tensors: Sequence[Tensor], item: Evaluate, x: Tensor) -> Tensor:
+            return self.evaluate(n, tensors, item, x, again=True)
+
+        places = sorted(set().union(*(self.places(n, item) for item in what.evaluations)))
+        values, report = solve_stages(what, constants, function, tensors, places=places, solver=self.owner.net.solver)
+        if again:
+            return values
+        self.owner.reports.append((n, report))
+        for item, c, row in zip(what.evaluations, constants, what.weights, strict=True):
+            # Iterations leave running statistics alone; one more evaluation, at the solution, updates them.
+            if self.running.keys() & set(self._names[n, item.index].values()):
+                with torch.no_grad():
+                    self.evaluate(n, tensors, item, c + weighted(row, values))
+        return values
+
+    def write_back(self, statistics: Sequence[Tensor]) -> None:
+        """Give the modules the running statistics that the steps have left in the copies."""
+        with torch.no_grad():
+            for place, value in zip(self.running, statistics, strict=True):
+                self.tensors[place].copy_(value)
 
     def retreat(self, n: int, inverse: Program, state: State, tensors: Sequence[Tensor]) -> State:
         """Step n undone."""

@@ -11,6 +11,7 @@ import sympy
 
 from .errors import SchemeError
 from .evaluations import Evaluations, evaluations_of
+from .exact import is_zero
 from .rows import Learned, Op, Row, operations, reuse
 from .scheme import Blocks, Scheme
 
@@ -36,11 +37,13 @@ class Evaluate:
 class Solve:
     """Evaluations F_i = F(Y_i) whose stage values depend on each other: Y_i = c_i + sum_j weights[i][j] F_j.
 
-    ``evaluations[i].source`` is the slot of the constant c_i, ``evaluations[i].slot`` that of F_i.
+    ``evaluations[i].source`` is the slot of the constant c_i, ``evaluations[i].slot`` that of F_i;
+    ``inverse`` is the inverse of the matrix of weights.
     """
 
     evaluations: tuple[Evaluate, ...]
     weights: tuple[tuple[float, ...], ...]
+    inverse: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,16 @@ class Compiler:
         if block.is_zero_matrix:
             self.instructions += items
         else:
-            self.instructions.append(Solve(items, tuple(tuple(map(float, row)) for row in block.tolist())))
+            self.instructions.append(Solve(items, _floats(block), _floats(self._inverse(block))))
         self.functions |= {item.index: item.slot for item in items}
+
+    def _inverse(self, block: sympy.MatrixBase) -> sympy.MatrixBase:
+        if is_zero(block.det()):
+            raise SchemeError(
+                f"{self.evaluations.scheme.name}: got stages that depend on each other by a singular matrix, "
+                f"{block.tolist()}, expected one with an inverse"
+            )
+        return block.inv()
 
     def _evaluation(self, i: int, source: int) -> Evaluate:
         of = self.evaluations
@@ -153,6 +164,10 @@ class Compiler:
         terms = {i: sum(x != 0 for x in [*self.B.row(i), *self.V.row(i)]) for i in every}
         slots = {i: self.combine(self.row(self.B.row(i), self.V.row(i))) for i in sorted(every, key=terms.__getitem__)}
         return tuple(slots[i] for i in every)
+
+
+def _floats(matrix: sympy.MatrixBase) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(float, row)) for row in matrix.tolist())
 
 
 def instructions(

@@ -16,14 +16,8 @@ from .zoo import as_scheme, schemes
 
 
 def can_start(scheme: Scheme) -> bool:
-    """Whether a scheme can do starting steps: explicit, one-step, one function, nothing to learn, any f."""
-    return (
-        scheme.carried == 1
-        and scheme.explicit
-        and not scheme.symbols
-        and not any(scheme.modules)
-        and not scheme.linear_only
-    )
+    """Whether a scheme can do starting steps: one-step, one function, nothing to learn, any f."""
+    return scheme.carried == 1 and not scheme.symbols and not any(scheme.modules) and not scheme.linear_only
 
 
 @lru_cache(maxsize=256)
@@ -32,11 +26,12 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
 
     First row of B and V from the starter, the others as they are, so what the scheme carries is
     filled as in any of its steps. LM's starting step is u+ = u + h f(u), carrying u: the plain
-    residual step of the paper.
+    residual step of the paper. An implicit stage at the end of the step, whose slope Adams-Moulton
+    schemes carry, is taken where the starter ends, so that it need not be solved for.
     """
     if not can_start(starter):
         raise SchemeError(
-            f"start: got {starter.name!r}, expected an explicit one-step scheme without learnable coefficients, "
+            f"start: got {starter.name!r}, expected a one-step scheme without learnable coefficients, "
             "such as 'euler' or 'rk4'"
         )
     if len(scheme.functions) > 1:
@@ -46,8 +41,12 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
         )
     s, r = starter.stages, scheme.carried
     modules = scheme.modules + starter.modules
-    A = sympy.diag(scheme.A, starter.A)
-    U = scheme.U.col_join(sympy.Matrix(s, r, lambda i, j: int(j == 0)))
+    A = sympy.Matrix(sympy.diag(scheme.A, starter.A))
+    U = sympy.Matrix(scheme.U.col_join(sympy.Matrix(s, r, lambda i, j: int(j == 0))))
+    for stage in range(scheme.stages):
+        if scheme.A.row(stage) == scheme.B.row(0) and scheme.U.row(stage) == scheme.V.row(0):
+            A[stage, :] = sympy.Matrix([[0] * scheme.stages + list(starter.B)])
+            U[stage, :] = sympy.Matrix([[1] + [0] * (r - 1)])
     B = sympy.zeros(r, scheme.stages + s)
     B[1:, : scheme.stages] = scheme.B[1:, :]
     B[0, scheme.stages :] = starter.B
@@ -98,12 +97,13 @@ def starting_steps(scheme: Scheme, field: Field, start: Scheme | str | Sequence[
 def default_starter(scheme: Scheme, field: Field) -> Scheme:
     """Euler for layers; for a function of time the first one-step scheme of at least order p.
 
+    Implicit ones for an implicit scheme, since an explicit one would blow up where it is needed.
     Order p - 1 would do for the order of convergence (Hairer, Norsett & Wanner 1993, III.4), but its
     error is then of the size of the scheme's own, and a weakly stable scheme carries it along.
     """
-    if not isinstance(field, TimeField):
-        return schemes["euler"]
-    found = next((s for s in schemes.values() if can_start(s) and s.order >= scheme.order), None)
+    order = scheme.order if isinstance(field, TimeField) else 1
+    fitting = (s for s in schemes.values() if can_start(s) and s.explicit == scheme.explicit)
+    found = next((s for s in fitting if s.order >= order), None)
     if found is None:
         raise FieldError(f"{scheme.name}: no one-step scheme of order {scheme.order} to start with; give start=")
     return found

@@ -60,12 +60,12 @@ class Reversible(Options):
     def attach(self, net: ODENet) -> Runner:
         """Refuse a scheme that is not reversible."""
         scheme = net.scheme
-        if not scheme.reversible:
+        if not (scheme.reversible and scheme.explicit):
             one_step = scheme.carried == 1 and scheme.V[0, 0] == 1 and scheme.explicit
             instead = f"mccallum_foster(schemes[{scheme.name!r}]), which is, or " if one_step else ""
             raise SchemeError(
-                f"gradient='reversible': got {scheme.name}, whose step cannot be undone explicitly, expected a "
-                f"reversible scheme; take {instead}gradient='checkpoint'"
+                f"gradient='reversible': got {scheme.name}, whose step cannot be done and undone explicitly, "
+                f"expected a reversible explicit scheme; take {instead}gradient='checkpoint'"
             )
         return _Run(self, net)
 

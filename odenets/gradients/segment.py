@@ -98,9 +98,7 @@ def run_segment(sweep: Sweep, state: State) -> State:
             "spectral_norm does in training), expected BatchNorm's statistics alone to change there, for running the "
             "layer again would give something else; use gradient='direct'"
         )
-    with torch.no_grad():
-        for place, value in zip(stretch.running, found[carried:], strict=True):
-            stretch.tensors[place].copy_(value)
+    stretch.write_back(found[carried:])
     return found[:carried]
 
 
