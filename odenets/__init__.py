@@ -13,7 +13,7 @@ from .errors import (
     SolverError,
     UnknownSchemeError,
 )
-from .gradients import Checkpoint, Direct, Reversible
+from .gradients import Adjoint, Checkpoint, Direct, Reversible
 from .net import ODENet, count_evaluations
 from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_schedule
 from .scheme import Scheme
@@ -25,6 +25,7 @@ from .zoo import as_scheme, schemes
 __all__ = [
     "GMRES",
     "AdditiveNoise",
+    "Adjoint",
     "Anderson",
     "Checkpoint",
     "ConvergenceError",

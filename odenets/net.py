@@ -42,7 +42,8 @@ class ODENet(nn.Module):
         gradient: how gradients are had: "direct" (autograd's record of everything), "checkpoint" (steps
             run again from about sqrt(N) stored states), "reversible" (steps undone by the inverse
             scheme), or an object with options: :class:`odenets.Checkpoint`,
-            :class:`odenets.Reversible`. All are the gradient of this discrete network.
+            :class:`odenets.Reversible`. All are the gradient of this discrete network. "adjoint",
+            :class:`odenets.Adjoint`, is not: for a TimeField, that of the differential equation.
         solver: for an implicit scheme, what finds its stages: :class:`odenets.NewtonKrylov`, the default, or
             :class:`odenets.Anderson`; both matrix-free, with the gradient by the implicit function theorem.
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from ..errors import FieldError
 from .checkpoint import Checkpoint
+from .continuous import Adjoint
 from .direct import Direct
 from .options import Options, Runner, Stored
 from .reversible import Reversible
 
-__all__ = ["Checkpoint", "Direct", "Options", "Reversible", "Runner", "Stored", "as_gradient"]
+__all__ = ["Adjoint", "Checkpoint", "Direct", "Options", "Reversible", "Runner", "Stored", "as_gradient"]
 
-NAMES: dict[str, type[Options]] = {"direct": Direct, "checkpoint": Checkpoint, "reversible": Reversible}
+NAMES: dict[str, type[Options]] = {
+    "direct": Direct,
+    "checkpoint": Checkpoint,
+    "reversible": Reversible,
+    "adjoint": Adjoint,
+}
 
 
 def as_gradient(gradient: str | Options) -> Options:

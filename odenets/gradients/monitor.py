@@ -45,8 +45,8 @@ class Monitor:
             f"steps {self.start} to {self.stop - 1}, undone, missed their stored state by {defect} of its size, "
             f"expected at most {self.limit:.2g}: the gradient would be wrong. The next forward pass places its anchors "
             "by what has been measured; or give a larger tolerance, Reversible(tolerance=...), or take "
-            "gradient='checkpoint'. Blocks that are not the same function when called again (states of their own, random numbers that are "
-            "not torch's) and states that are not finite have this effect too"
+            "gradient='checkpoint'. Blocks that are not the same function when called again (states of their own, "
+            "random numbers that are not torch's) and states that are not finite have this effect too"
         )
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ..errors import FieldError
 from ..passes import Stretch
+from ..replay import Masks, capture, replaying
+from ..solvers.transforms import active
 from ..step import State
 from .sweep import Sweep
 from .way_back import WayBack
@@ -86,8 +88,14 @@ class ForwardModeSegment(Segment):
 
 
 def run_segment(sweep: Sweep, state: State) -> State:
-    """The state after the steps of a sweep's stretch, whose gradient the sweep takes."""
+    """The state after the steps of a sweep's stretch, whose gradient the sweep takes.
+
+    Raises:
+        FieldError: a layer that uses a tensor that requires a gradient and is no parameter, or that
+            writes into a buffer that is none of BatchNorm's.
+    """
     stretch, carried = sweep.stretch, len(state)
+    check_captured(stretch, state)
     versions = _versions(stretch)
     kind = Segment if torch.compiler.is_compiling() else ForwardModeSegment
     with stretch.precision():
@@ -100,6 +108,29 @@ def run_segment(sweep: Sweep, state: State) -> State:
         )
     stretch.write_back(found[carried:])
     return found[:carried]
+
+
+def check_captured(stretch: Stretch, state: State) -> None:
+    """At a step's first run, see that it depends on no differentiated tensor but those it is known to use.
+
+    One that a function holds by closure would get no gradient, silently. Costs an evaluation, once;
+    not under torch.func, whose own tensors are not to be told apart, nor when tracing.
+    """
+    known = stretch.field.checked
+    new = [n for n in range(stretch.start, stretch.stop) if (n, stretch.field.training) not in known]
+    if not new or torch.compiler.is_compiling() or active():
+        return
+    plain, tensors = tuple(w.detach() for w in state), [tensor.detach() for tensor in stretch.tensors]
+    masks, stretch.masks = stretch.masks, Masks()
+    with torch.enable_grad(), stretch.precision(), replaying(capture(plain[0].device), plain[0].device):
+        for n in new:
+            if any(w.requires_grad for w in stretch.advance(n, plain, tensors, again=True)):
+                raise FieldError(
+                    f"layer {n} depends on a tensor that requires a gradient and is not a parameter of its module, so "
+                    "it would get none: make it a parameter (f an nn.Module), detach it, or use gradient='direct'"
+                )
+            known.add((n, stretch.field.training))
+    stretch.masks = masks
 
 
 def _versions(stretch: Stretch) -> list[int]:
