@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,11 @@ class Stretch:
             return self.evaluate(n, tensors, item, x, again=True)
 
         places = sorted(set().union(*(self.places(n, item) for item in what.evaluations)))
-        values, report = solve_stages(what, constants, function, tensors, places=places, solver=self.owner.net.solver)
+        solver = self.owner.net.solver
+        if any(self.running.keys() & set(self._names[n, item.index].values()) for item in what.evaluations):
+            # BatchNorm in training couples the samples, which a Krylov space for each does not see.
+            solver = replace(solver, per_sample=False)
+        values, report = solve_stages(what, constants, function, tensors, places=places, solver=solver)
         if again:
             return values
         self.owner.reports.append((n, report))

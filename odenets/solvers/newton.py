@@ -17,6 +17,8 @@ from .values import check_count, check_real
 Function = Callable[[Tensor], Tensor]
 #: sufficient decrease of the line search (Armijo 1966)
 ARMIJO = 1e-4
+#: Newton goes on without a line search while each correction is at most so much of the one before.
+CONTRACTION = 0.9
 #: the largest forcing term that is chosen
 COARSEST = 0.1
 
@@ -27,7 +29,9 @@ class NewtonKrylov(Solver):
 
     Each iteration solves (I - G_z) d = -R by restarted GMRES to a relative residual eta, in the
     variables scaled by 1 / (atol + rtol \|z\|) in which convergence is measured (Brown & Hindmarsh
-    1989), and goes from z to z + t d, t = 1, 1/2, 1/4, ... per sample until
+    1989), and goes from z to z + d while the corrections d become shorter. R need not: where a stiff
+    problem is curved, a step that all but solves it may raise R a thousandfold (Deuflhard 2011, 3.3).
+    A sample whose d does not become shorter starts again, from z to z + t d with t = 1, 1/2, 1/4, ... until
     \|\|R(z + t d)\|\| <= (1 - 1e-4 t (1 - eta)) \|\|R(z)\|\|. Products with G_z are by torch.func.jvp: G must
     consist of operations with forward-mode derivatives.
 
@@ -93,6 +97,8 @@ class _Samples(NamedTuple):
     converged: Tensor
     failed: Tensor
     finite: Tensor
+    damped: Tensor  # whether the line search is on
+    last: Tensor  # norm of the correction before
 
 
 class _Step(NamedTuple):
@@ -115,7 +121,9 @@ class _Run:
     def start(self, z: Tensor) -> _Samples:
         g = self._evaluate(z)
         size, finite = Norm(self.options, z)(z - g), finite_rows(g)
-        return _Samples(z, g, size, finite & (size <= 1), ~finite, finite)
+        plain, first = torch.zeros_like(finite), torch.full_like(size, torch.inf)
+        self.origin = _Samples(z, g, size, finite & (size <= 1), ~finite, finite, plain, first)
+        return self.origin
 
     def advance(self, now: _Samples, active: Tensor, before: Tensor) -> _Samples:
         """One Newton iteration of the active samples; ``before`` is their error norm one iteration ago."""
@@ -123,16 +131,33 @@ class _Run:
         step = self._correction(now, active, self._forcing(now, before))
         error = torch.maximum(step.norm(step.d), step.left * now.size)
         exact = step.good & (error <= 1)
-        search = step.good & (step.left < 1) & ~exact
-        moved, stuck = self._search(now._replace(z=rows(exact, now.z + step.d, now.z)), search, step)
-        found = search & ~stuck
+        able = step.good & (step.left < 1) & ~exact
+        moved = now._replace(z=rows(exact, now.z + step.d, now.z))
+        moved, again = self._full_step(moved, able & ~now.damped, active & ~exact & ~now.damped, step)
+        moved, stuck = self._search(moved, able & now.damped, step)
+        found = able & ~again & ~stuck
         size = torch.where(found, Norm(self.options, moved.z)(moved.z - moved.g), torch.where(exact, error, now.size))
         return moved._replace(
-            size=size,
+            size=torch.where(again, self.origin.size, size),
             converged=now.converged | exact | (found & (size <= 1)),
-            failed=now.failed | (active & ~exact & ~found),
-            finite=now.finite & (step.good | ~active),
+            failed=now.failed | (active & ~exact & ~found & ~again),
+            finite=now.finite & (step.good | again | ~active),
+            last=step.norm(step.d),
         )
+
+    def _full_step(self, now: _Samples, able: Tensor, free: Tensor, step: _Step) -> tuple[_Samples, Tensor]:
+        """Go to z + d with the samples in ``able``; the second value says which of the ``free`` ones start anew, damped."""
+        if not bool(free.any()):
+            return now, free
+        shorter = able & (step.norm(step.d) <= CONTRACTION * now.last)
+        trial = rows(shorter, now.z + step.d, now.z)
+        value = self._evaluate(trial)
+        taken = shorter & finite_rows(value)
+        # At the very first correction there is nothing to start anew from, unless a shorter step might do.
+        again = free & ~taken & (able | ~now.last.isinf())
+        z, g = rows(taken, trial, now.z), rows(taken, value, now.g)
+        z, g = rows(again, self.origin.z, z), rows(again, self.origin.g, g)
+        return now._replace(z=z, g=g, damped=now.damped | again), again
 
     def _forcing(self, now: _Samples, before: Tensor) -> Tensor:
         """Relative residual (S,) asked of GMRES."""
