@@ -15,13 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import permutations
 from typing import Any
 
 import sympy
 
 Row = Mapping[int, sympy.Expr]
+#: Floats this close may stand for equal exact numbers.
+ROUNDING = 1e-9
 Op = tuple[Any, ...]
+
+
+@lru_cache(maxsize=4096)
+def nearest(expression: sympy.Expr) -> float:
+    """The float nearest to an exact number."""
+    return float(expression)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def learned(expression: sympy.Expr) -> Learned:
 
 def coefficient(expression: sympy.Expr) -> float | Learned:
     """An exact coefficient as the float nearest to it, or as a learned one."""
-    return float(expression) if expression.is_number else learned(expression)
+    return nearest(expression) if expression.is_number else learned(expression)
 
 
 def operations(row: Row) -> tuple[Op, ...]:
@@ -87,12 +96,22 @@ def _convex_pair(row: Row, symbolic: bool) -> tuple[int, int] | None:
 
     Where there is a choice, the second one is a bare symbol, whose value needs no arithmetic.
     """
-    pairs = [
-        (x, y)
-        for x, y in permutations(sorted(row), 2)
-        if bool(row[x].free_symbols) == symbolic and sympy.expand(row[x] + row[y] - 1) == 0
-    ]
+    slots = [slot for slot in sorted(row) if bool(row[slot].free_symbols) == symbolic]
+    if not symbolic:
+        # Exact arithmetic in a field of surds takes a thousand times longer: only where floats say yes.
+        near = {slot: nearest(row[slot]) for slot in slots}
+        slots = [x for x in slots if any(x != y and abs(near[x] + near[y] - 1) < ROUNDING for y in slots)]
+    pairs = [(x, y) for x, y in permutations(slots, 2) if sympy.expand(row[x] + row[y] - 1) == 0]
     return min(pairs, key=lambda pair: not row[pair[1]].is_Symbol, default=None)
+
+
+def _fewest_terms(row: Row, other: Row, shared: int) -> int:
+    """How many slots are left, by floats, of the row less the multiple of another that cancels one; 0 with symbols."""
+    if any(x.free_symbols for x in (*row.values(), *other.values())):
+        return 0
+    a, b = ({slot: nearest(x) for slot, x in one.items()} for one in (row, other))
+    ratio = a[shared] / b[shared]
+    return sum(abs(a.get(s, 0.0) - ratio * b.get(s, 0.0)) > ROUNDING for s in {*a, *b})
 
 
 def reuse(row: Row, computed: Mapping[int, Row]) -> Row:
@@ -104,6 +123,8 @@ def reuse(row: Row, computed: Mapping[int, Row]) -> Row:
     best, best_cost = row, cost(operations(row))
     for slot, other in computed.items():
         for shared in set(row) & set(other):
+            if _fewest_terms(row, other, shared) > best_cost:
+                continue
             ratio = sympy.cancel(row[shared] / other[shared])
             if not ratio.is_number or abs(ratio) > 1:
                 continue

@@ -21,7 +21,7 @@ class Monitor:
         start, stop: its steps.
         limit: largest relative defect allowed.
         scales: factor of each carried value in the state's units: h for slopes, 1 for solutions.
-        learned: whether the scheme has learnable coefficients.
+        learned: whether carried values are combined by learnable coefficients (V holds symbols).
         record: ``record[start, stop]`` is set to what has been measured; None while torch.compile traces.
     """
 
@@ -57,7 +57,7 @@ SMALLEST_DIFFERENCE = 1e-3
 def relative_defect(found: State, expected: State, scales: Sequence[float], learned: bool) -> Tensor:
     """|found - expected| / |expected| in the 2-norm over all carried values, each in the state's units.
 
-    With learnable coefficients the error is taken relative to the differences u_n - u_{n-j}, which
+    With learnable coefficients in V the error is taken relative to the differences u_n - u_{n-j}, which
     are smaller: the gradient of k_n is made of them.
     """
     missed = [(a.detach() - b.detach()) * scale for a, b, scale in zip(found, expected, scales, strict=True)]

@@ -116,7 +116,7 @@ class _Run(Runner):
         else:
             legs = self._plan(mode, run, first, state)
             record = self.measured[mode]
-        scales, limit, learned = carried_scales(run), self.options.limit(dtype), bool(run.net.scheme.symbols)
+        scales, limit, learned = carried_scales(run), self.options.limit(dtype), bool(run.net.scheme.V.free_symbols)
         for leg in legs:
             if leg.stop <= first:
                 continue
@@ -147,7 +147,7 @@ class _Run(Runner):
 def rehearse(run: Pass, reverse: Reverse, legs: Sequence[Leg], state: State) -> _Measured:
     """Relative error that undoing each leg leaves: the steps are run and undone once, and nothing else changes."""
     found: _Measured = {}
-    scales, learned = carried_scales(run), bool(run.net.scheme.symbols)
+    scales, learned = carried_scales(run), bool(run.net.scheme.V.free_symbols)
     device = state[0].device
     with torch.no_grad(), replaying(capture(device), device):
         for leg in legs:

@@ -146,7 +146,7 @@ class _Run:
         )
 
     def _full_step(self, now: _Samples, able: Tensor, free: Tensor, step: _Step) -> tuple[_Samples, Tensor]:
-        """Go to z + d with the samples in ``able``; the second value says which of the ``free`` ones start anew, damped."""
+        """Go to z + d with the samples in ``able``; the second value says which of the ``free`` start anew, damped."""
         if not bool(free.any()):
             return now, free
         shorter = able & (step.norm(step.d) <= CONTRACTION * now.last)
