@@ -14,7 +14,7 @@ from .errors import (
     UnknownSchemeError,
 )
 from .gradients import Adjoint, Checkpoint, Direct, Reversible
-from .net import ODENet, count_evaluations
+from .net import ODENet, count_evaluations, set_gradient
 from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_schedule
 from .scheme import Scheme
 from .solvers import GMRES, Anderson, NewtonKrylov
@@ -54,5 +54,6 @@ __all__ = [
     "rk_families",
     "runge_kutta",
     "schemes",
+    "set_gradient",
     "survival_schedule",
 ]

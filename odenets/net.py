@@ -90,10 +90,10 @@ class ODENet(nn.Module):
         self.field.prepare([self._visits(n) for n in range(self.steps)])
         self._coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
-        self.gradient = as_gradient(gradient)
+        self._plain = Direct().attach(self)
+        self.gradient = gradient
         #: (step, what the solver reports) for each solve of the last pass; implicit schemes only
         self.reports: list[tuple[int, Report]] = []
-        self._runner, self._plain = self.gradient.attach(self), Direct().attach(self)
 
     # -------------------------------------------------------------- structure
 
@@ -126,6 +126,17 @@ class ODENet(nn.Module):
     def reset_coefficients(self) -> None:
         """Draw the learnable coefficients anew from the scheme's initial ranges."""
         self.coefficients.reset()
+
+    @property
+    def gradient(self) -> Options:
+        """How gradients are had; may be set at any time, to a name or an object with options."""
+        return self._gradient
+
+    @gradient.setter
+    def gradient(self, gradient: str | Options) -> None:
+        options = as_gradient(gradient)
+        self._runner = options.attach(self)
+        self._gradient = options
 
     @property
     def stored(self) -> Stored | None:
@@ -251,6 +262,23 @@ def reference_tensor(module: nn.Module) -> Tensor | None:
     """A floating-point parameter or buffer of the module, which tells its dtype and device."""
     tensors = chain(module.parameters(), module.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+
+
+def set_gradient(model: nn.Module, gradient: str | Options) -> int:
+    """Set the ``gradient`` of every ODENet in ``model``, as of ``cifar_resnet(56, "leapfrog")``; returns how many.
+
+    Raises:
+        FieldError: there is none. SchemeError, FieldError: one has no such gradient; none is changed then.
+    """
+    nets = [module for module in model.modules() if isinstance(module, ODENet)]
+    if not nets:
+        raise FieldError(f"set_gradient: got {type(model).__name__} without an ODENet, expected at least one in it")
+    options = as_gradient(gradient)
+    for net in nets:
+        options.attach(net)
+    for net in nets:
+        net.gradient = options
+    return len(nets)
 
 
 def count_evaluations(model: nn.Module) -> int:

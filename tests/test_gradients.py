@@ -11,6 +11,7 @@ from torch import nn
 
 from odenets import (
     Checkpoint,
+    Direct,
     FieldError,
     ODENet,
     ReversalError,
@@ -19,7 +20,9 @@ from odenets import (
     TimeField,
     mccallum_foster,
     schemes,
+    set_gradient,
 )
+from odenets.models import cifar_resnet
 from odenets.zoo import as_scheme
 
 EXPLICIT = explicit_schemes()
@@ -260,3 +263,22 @@ def test_the_report_is_readable():
     assert text.startswith("8 steps, 1 states stored between them; in the backward pass 7 steps undone, 1 run again")
     assert "gradient=reversible" in repr(net)
     assert "gradient=checkpoint(3)" in repr(ODENet(blocks_for("rk4", 2), "rk4", gradient=Checkpoint(states=3)))
+
+
+def test_set_in_a_whole_network_or_not_at_all():
+    model = cifar_resnet(14, "leapfrog")
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    model.eval()
+    expected = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
+    assert set_gradient(model, "reversible") == 3
+    found = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
+    assert {str(net.gradient) for net in model.modules() if isinstance(net, ODENet)} == {"reversible"}
+    # ReLU: a mask that flips shows
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).norm() < 1e-3 * b.norm()
+    mixed = nn.ModuleList([ODENet(blocks_for("leapfrog", 2), "leapfrog"), ODENet(blocks_for("rk4", 2), "rk4")])
+    with pytest.raises(SchemeError, match="rk4"):
+        set_gradient(mixed, "reversible")
+    assert [net.gradient for net in mixed] == [Direct(), Direct()]
+    with pytest.raises(FieldError, match="without an ODENet"):
+        set_gradient(nn.Linear(2, 2), "checkpoint")
