@@ -19,7 +19,7 @@ def capture(device: torch.device) -> States:
     """States of torch's default generators. Python's and numpy's are not among them."""
     states = [torch.default_generator.get_state()]
     if device.type not in {"cpu", "meta"}:
-        states.append(torch.get_device_module(device).get_rng_state(device))
+        states.append(getattr(torch, device.type).get_rng_state(device))
     return tuple(states)
 
 
@@ -27,7 +27,7 @@ def restore(states: States, device: torch.device) -> None:
     """Put the generators back to a captured state."""
     torch.default_generator.set_state(states[0])
     if len(states) > 1:
-        torch.get_device_module(device).set_rng_state(states[1], device)
+        getattr(torch, device.type).set_rng_state(states[1], device)
 
 
 def contents(states: States) -> list[bytes]:

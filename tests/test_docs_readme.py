@@ -12,16 +12,32 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_python_of_the_readme_runs():
+def run(page, names):
+    """Run the Python of a page."""
     torch.manual_seed(0)
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.S):
-        exec(compile(block, "README.md", "exec"), names)
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        exec(compile(block, page.name, "exec"), names)
+    return names
+
+
+def test_python_of_the_readme_runs():
+    names = run(PAGES[0], {})
     assert names["y"].shape == (8, 16)
     assert names["ssp3"].order == 3
     zoo = names["odenets"].schemes["lm"]
     assert all(getattr(names["lm"], block) == getattr(zoo, block) for block in "AUBV")
     assert names["flow"].steps == 20
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_python_of_the_other_pages_runs_after_the_readmes(page, capsys):
+    names = run(PAGES[0], {})
+    capsys.readouterr()
+    run(page, names)
+    printed = capsys.readouterr().out
+    # What a comment behind print() shows is printed, up to the dots.
+    for shown in re.findall(r"print\(.*?\)  # (.*?)(?:, \.\.\.)?\n", page.read_text()):
+        assert shown in printed
 
 
 def test_modified_equation_of_the_readme(capsys):
