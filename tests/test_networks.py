@@ -164,7 +164,7 @@ def test_stochastic_depth_follows_the_schedule_over_the_whole_network():
         (lambda: shake_shake(27), FieldError, "6n"),
         (lambda: hamiltonian_net(14, "euler"), FieldError, "partitioned"),
         (lambda: cifar_resnet(14, survival=0.0), FieldError, "p_L"),
-        (lambda: cifar_resnet(14, "gauss2"), SchemeError, "implicit"),
+        (lambda: odenets.set_gradient(cifar_resnet(14), "reversible"), SchemeError, "mccallum_foster"),
     ],
 )
 def test_bad_input(build, error, message):
@@ -197,3 +197,13 @@ def test_fractalnet_of_any_depth(columns, learned):
     torch.testing.assert_close(net(x), u)
     assert scheme.order == 1
     assert len(scheme.symbols) == (columns - 1 if learned else 0)
+
+
+def test_an_implicit_network_trains():
+    torch.manual_seed(0)
+    model = cifar_resnet(8, "backward_euler", h=0.1)
+    x = torch.randn(4, 3, 32, 32)
+    model(x).square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    (report,) = [report for net in model.modules() if isinstance(net, odenets.ODENet) for _, report in net.reports]
+    assert report.converged.all()

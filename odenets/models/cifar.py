@@ -57,7 +57,7 @@ def cifar_resnet(
 
     Raises:
         FieldError: a depth that no network of this family has, a survival probability outside (0, 1].
-        SchemeError: an unknown or implicit scheme.
+        SchemeError: an unknown scheme.
     """
     solver = as_scheme(scheme)
     n, deep = _layers_per_stage(depth)
