@@ -37,12 +37,13 @@ class Pass:
     def __init__(self, net: ODENet, noises: Sequence[Noise], device: torch.device) -> None:
         self.net, self.noises, self.device = net, noises, device
         self.masks = None if torch.compiler.is_compiling() else Masks()
+        self.seeded: set[int] = set()
         self.reports: list[tuple[int, Report]] = []
 
     def function(self, n: int, program: Program) -> Callable[[Evaluate, Tensor], Tensor]:
         """The residual function of step n."""
         plain = partial(self.net.field, n, self.noises[n])
-        if max(program.visits) == 1:
+        if max(program.visits) == 1 and n not in self.seeded:
             return plain
         if self.masks is None:
             refuse_random(self.net.field, n, program)
@@ -50,7 +51,8 @@ class Pass:
         return partial(self.masks.call, n, plain)
 
     def seed(self, n: int, what: Evaluate, u: Tensor) -> Tensor:
-        """The initial slope f(u) of step n."""
+        """The initial slope f(u) of step n: an evaluation of that step, and so with its masks."""
+        self.seeded.add(n)
         plain = partial(self.net.field, n, self.noises[n])
         return plain(what, u) if self.masks is None else self.masks.call(n, plain, what, u)
 
