@@ -18,6 +18,7 @@ from .fields import Field, Noise
 from .program import Evaluate, Program, Solve
 from .replay import Masks
 from .solvers import Report
+from .solvers.transforms import active
 from .stages import solve_stages, weighted
 from .step import State, step
 
@@ -95,6 +96,8 @@ class Stretch:
         self.autocast = _autocast(owner.device.type)
         self._places: dict[Tensor, int] = {}
         self._names: dict[tuple[int, int], dict[str, int]] = {}
+        # name -> the dictionary of a module that holds that tensor, and its key there
+        self._homes: dict[str, tuple[dict[str, Any], str]] = {}
         self._noise: dict[int, tuple[int, ...]] = {}
         self._learned: dict[int, dict[str, int]] = {}
         for n in range(start, stop):
@@ -126,7 +129,9 @@ class Stretch:
             for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
                 if tensor is None:
                     continue
-                place = names[f"{inner}.{key}" if inner else key] = self._place(tensor)
+                name = f"{inner}.{key}" if inner else key
+                place = names[name] = self._place(tensor)
+                self._homes[name] = (owner._buffers if key in owner._buffers else owner._parameters), key
                 if key in owner._buffers:
                     (self.running if updated else self.constants)[place] = None
 
@@ -150,16 +155,25 @@ class Stretch:
     def evaluate(self, n: int, tensors: Sequence[Tensor], what: Evaluate, x: Tensor, again: bool = False) -> Tensor:
         """The function of step n at x; ``again`` leaves running statistics alone."""
         values = {name: tensors[place] for name, place in self._names[n, what.index].items()}
-        if again:
+        if again and self.running:
             for name, place in self._names[n, what.index].items():
                 if place in self.running:
                     values[name] = tensors[place].clone()
+        if plain():
+            # What is in its module already need not be put there, which takes as long as a small layer.
+            values = {name: value for name, value in values.items() if self._at_home(name) is not value}
         noise = tuple(tensors[place] for place in self._noise[n])
 
         def function(what: Evaluate, x: Tensor) -> Tensor:
+            if not values:
+                return self.field(n, noise, what, x)
             return functional_call(self.field, values, (n, noise, what, x), tie_weights=False)
 
         return function(what, x) if self.masks is None else self.masks.call(n, function, what, x)
+
+    def _at_home(self, name: str) -> Tensor | None:
+        held, key = self._homes[name]
+        return held[key]
 
     def learned(self, n: int, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """The learnable coefficients of step n."""
@@ -207,6 +221,11 @@ class Stretch:
     def copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """``tensors`` with copies of the running statistics, to be written to."""
         return [tensor.clone() if place in self.running else tensor for place, tensor in enumerate(tensors)]
+
+
+def plain() -> bool:
+    """Whether torch runs eagerly and without transformations, so that tensors can be told apart by identity."""
+    return not (torch.compiler.is_compiling() or active())
 
 
 def _autocast(device: str) -> dict[str, Any] | None:

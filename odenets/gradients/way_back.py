@@ -7,12 +7,41 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ..passes import Stretch
+from ..passes import Stretch, plain
 from ..program import Evaluate
 from ..reverse import Reverse
 from ..step import State, step
 
-Pull = Callable[[Tensor], tuple[Tensor, ...]]
+Pull = Callable[[State], State]
+
+
+def vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
+    """As torch.func.vjp of a function with several values; the cotangents take their dtypes.
+
+    Where nothing is to be differentiated again, plain autograd does it in less time. Grad mode is on in
+    a backward pass exactly if its results may be differentiated.
+    """
+    if torch.is_grad_enabled() or not plain():
+        values, pull, *_ = torch.func.vjp(function, *inputs)
+    else:
+        values, pull = _plain_vjp(function, *inputs)
+    return values, lambda bars: pull(tuple(bar.to(v.dtype) for bar, v in zip(bars, values, strict=True)))
+
+
+def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
+    with torch.enable_grad():
+        # Parameters stay what they are, so that their modules need not be given others.
+        at = [x if x.is_leaf and x.requires_grad else x.detach().requires_grad_() for x in inputs]
+        values = function(*at)
+
+    def pull(bars: State) -> State:
+        ends = [(value, bar) for value, bar in zip(values, bars, strict=True) if value.requires_grad]
+        found: Sequence[Tensor | None] = [None] * len(at)
+        if ends:
+            found = torch.autograd.grad([v for v, _ in ends], at, [bar for _, bar in ends], allow_unused=True)
+        return tuple(torch.zeros_like(x) if g is None else g for g, x in zip(found, at, strict=True))
+
+    return tuple(value.detach() for value in values), pull
 
 
 class WayBack:
@@ -40,13 +69,13 @@ class WayBack:
         """Back through steps that are run again from ``state`` with autograd's record of them."""
         places = sorted(set().union(*(self.stretch.places(n) for n in range(start, stop))) & self.needed)
 
-        def again(state: State, *values: Tensor) -> State:
-            return self.run(start, stop, state, self._with(places, values))
+        def again(*inputs: Tensor) -> State:
+            return self.run(start, stop, inputs[: len(state)], self._with(places, inputs[len(state) :]))
 
-        after, pull, *_ = torch.func.vjp(again, state, *self._values(places))
-        before, *gradients = pull(tuple(bar.to(w.dtype) for bar, w in zip(bars, after, strict=True)))
-        self._add(places, gradients)
-        return before
+        _, pull = vjp(again, *state, *self._values(places))
+        found = pull(bars)
+        self._add(places, found[len(state) :])
+        return found[: len(state)]
 
     def undone(self, n: int, reverse: Reverse, after: State, bars: State) -> tuple[State, State]:
         """Undo step n: the carried values before it, and their cotangents."""
@@ -61,7 +90,7 @@ class WayBack:
 
         def transposed(what: Evaluate, bar: Tensor) -> Tensor:
             places, pull = pulls.pop(what.index)
-            stage_bars[what.index], *gradients = pull(bar.to(values[what.index].dtype))
+            stage_bars[what.index], *gradients = pull((bar,))
             self._add(places, gradients)
             return stage_bars[what.index]
 
@@ -78,10 +107,10 @@ class WayBack:
     def _evaluation(self, n: int, what: Evaluate, x: Tensor) -> tuple[Tensor, tuple[list[int], Pull]]:
         places = sorted(self.stretch.places(n, what) & self.needed)
 
-        def function(x: Tensor, *values: Tensor) -> Tensor:
-            return self.stretch.evaluate(n, self._with(places, values), what, x, again=True)
+        def function(x: Tensor, *values: Tensor) -> State:
+            return (self.stretch.evaluate(n, self._with(places, values), what, x, again=True),)
 
-        value, pull, *_ = torch.func.vjp(function, x, *self._values(places))
+        (value,), pull = vjp(function, x, *self._values(places))
         return value, (places, pull)
 
     def _values(self, places: Sequence[int]) -> list[Tensor]:
