@@ -14,6 +14,7 @@ from .coefficients import Coefficients, check_shape
 from .errors import FieldError
 from .fields import Field, as_field
 from .gradients import Direct, Options, Stored, as_gradient
+from .gradients.segment import forward_over_forward
 from .passes import Pass
 from .program import Evaluate, Program, compile_scheme
 from .scheme import Scheme
@@ -87,7 +88,7 @@ class ODENet(nn.Module):
         self.starting_programs = [compile_scheme(one, self.h) for one in starting]
         if shortcut is not None:
             self.transition_program = transition(self.scheme, self.h)
-        self.field.prepare([self._visits(n) for n in range(self.steps)])
+        self.field.prepare([self.visits_at(n) for n in range(self.steps)])
         self._coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
         self._plain = Direct().attach(self)
@@ -105,7 +106,7 @@ class ODENet(nn.Module):
     @property
     def evaluations(self) -> int:
         """Evaluations of the residual function in one forward pass."""
-        return sum(sum(self._visits(n)) for n in range(self.steps))
+        return sum(sum(self.visits_at(n)) for n in range(self.steps))
 
     def program_of(self, n: int) -> Program:
         """The program that step n runs: the scheme's own, or that of a starting or transition step."""
@@ -113,7 +114,7 @@ class ODENet(nn.Module):
             return self.transition_program
         return self.starting_programs[n] if n < len(self.starting_programs) else self.program
 
-    def _visits(self, n: int) -> tuple[int, ...]:
+    def visits_at(self, n: int) -> tuple[int, ...]:
         """Evaluations of each module of layer n, that of the initial slope included."""
         first, *others = self.program_of(n).visits
         seeded = n == (0 if self.shortcut is None else 1) and self.scheme.needs_slope
@@ -154,7 +155,7 @@ class ODENet(nn.Module):
         run = Pass(self, noises, x.device)
         state, first = self._enter(x, u, run)
         self._check_coefficients(state[0])
-        runner = self._runner if torch.is_grad_enabled() else self._plain
+        runner = self._runner if torch.is_grad_enabled() and not forward_over_forward() else self._plain
         state = runner.integrate(run, first, state)
         self.reports = run.reports
         parts = state[: self.scheme.components]

@@ -38,13 +38,12 @@ class Pass:
     def __init__(self, net: ODENet, noises: Sequence[Noise], device: torch.device) -> None:
         self.net, self.noises, self.device = net, noises, device
         self.masks = None if torch.compiler.is_compiling() else Masks()
-        self.seeded: set[int] = set()
         self.reports: list[tuple[int, Report]] = []
 
     def function(self, n: int, program: Program) -> Callable[[Evaluate, Tensor], Tensor]:
-        """The residual function of step n."""
+        """The residual function of step n; with the same masks wherever it evaluates a module again."""
         plain = partial(self.net.field, n, self.noises[n])
-        if max(program.visits) == 1 and n not in self.seeded:
+        if max(self.net.visits_at(n)) == 1:
             return plain
         if self.masks is None:
             refuse_random(self.net.field, n, program)
@@ -53,7 +52,6 @@ class Pass:
 
     def seed(self, n: int, what: Evaluate, u: Tensor) -> Tensor:
         """The initial slope f(u) of step n: an evaluation of that step, and so with its masks."""
-        self.seeded.add(n)
         plain = partial(self.net.field, n, self.noises[n])
         return plain(what, u) if self.masks is None else self.masks.call(n, plain, what, u)
 
@@ -140,7 +138,7 @@ class Stretch:
         wanted = self.programs[n].evaluated if what is None else (what,)
         found = {place for item in wanted for place in self._names[n, item.index].values()}
         coefficients = set(self._learned[n].values()) if what is None else set()
-        return found.difference(self.running, self.constants) | coefficients
+        return found.difference(self.running) | coefficients
 
     def place_of(self, n: int, symbol: str) -> int:
         """Place of a learnable coefficient of step n."""
@@ -229,9 +227,11 @@ def plain() -> bool:
 
 
 def _autocast(device: str) -> dict[str, Any] | None:
-    if device == "meta" or not torch.is_autocast_enabled(device):
+    if device == "meta":
         return None
-    return {"device_type": device, "dtype": torch.get_autocast_dtype(device)}
+    # Off as well as on: the backward pass may be called inside autocast where the forward pass was not.
+    enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    return {"device_type": device, "dtype": dtype, "enabled": enabled}
 
 
 def refuse_random(field: Field, n: int, program: Program) -> None:

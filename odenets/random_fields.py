@@ -177,4 +177,8 @@ class AdditiveNoise(RandomLayers):
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise) -> Tensor:
         """f_n(x) + sigma eps / sqrt(h)."""
         value = self.layers.evaluate(n, what, x)
-        return value + noise[0] if noise else value
+        if not noise:
+            return value
+        # The functions of a partitioned scheme take parts of the state, and each has noise of its own.
+        parts = noise[0].chunk(noise[0].shape[1] // x.shape[1], 1) if noise[0].shape != x.shape else noise
+        return value + parts[what.module % len(parts)]

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from ..errors import FieldError
 from ..passes import Pass, Stretch
 from ..step import State
+from .monitor import Monitor
 from .options import Options, Runner, Stored
 from .schedule import Schedule, schedule_of, stretches
 from .segment import run_segment
@@ -47,6 +50,9 @@ class Checkpoint(Options):
         return "checkpoint" if self.states is None else f"checkpoint({self.states})"
 
 
+#: Relative difference that is accepted between a state and the same state when its steps are run again, by dtype.
+#: It is 0 but for operations that torch calls nondeterministic.
+LIMITS = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 #: first and last step of a stretch, and how to come back through it
 Leg = tuple[int, int, Schedule]
 
@@ -80,8 +86,9 @@ class _Run(Runner):
 
     def integrate(self, run: Pass, first: int, state: State) -> State:
         """One node of the graph for each stretch between two stored states."""
+        limit = LIMITS[state[0].dtype]
         for start, stop, schedule in self.legs:
-            state = run_segment(Recompute(Stretch(run, start, stop), schedule), state)
+            state = run_segment(Recompute(Stretch(run, start, stop), Monitor(start, stop, limit), schedule), state)
         return state
 
 

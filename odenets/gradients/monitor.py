@@ -20,17 +20,15 @@ class Monitor:
     Args:
         start, stop: its steps.
         limit: largest relative defect allowed.
-        scales: factor of each carried value in the state's units: h for slopes, 1 for solutions.
-        learned: whether carried values are combined by learnable coefficients (V holds symbols).
-        record: ``record[start, stop]`` is set to what has been measured; None while torch.compile traces.
+        record: ``record[start, stop]`` is set to what has been measured; None where nothing is learned from it.
+        undone: whether the steps are undone, not run again.
     """
 
     start: int
     stop: int
     limit: float
-    scales: Sequence[float]
-    learned: bool
-    record: dict[tuple[int, int], float] | None
+    record: dict[tuple[int, int], float] | None = None
+    undone: bool = False
 
     def judge(self, defect: float) -> None:
         """Note the defect; ReversalError where it is beyond the limit."""
@@ -41,12 +39,17 @@ class Monitor:
 
     def message(self, defect: str) -> str:
         """What went wrong and what to do."""
+        how = "undone, missed their stored state" if self.undone else "run again, missed the state they led to"
+        advice = (
+            "The next forward pass places its anchors by what has been measured (a compiled network has those of its "
+            "last eager pass: run one); or give a larger tolerance, Reversible(tolerance=...), or on_failure='rerun', "
+            "or take gradient='checkpoint'. "
+        )
         return (
-            f"steps {self.start} to {self.stop - 1}, undone, missed their stored state by {defect} of its size, "
-            f"expected at most {self.limit:.2g}: the gradient would be wrong. The next forward pass places its anchors "
-            "by what has been measured; or give a larger tolerance, Reversible(tolerance=...), or take "
-            "gradient='checkpoint'. Blocks that are not the same function when called again (states of their own, "
-            "random numbers that are not torch's) and states that are not finite have this effect too"
+            f"steps {self.start} to {self.stop - 1}, {how} by {defect} of its size, expected at most {self.limit:.2g}: "
+            f"the gradient would be wrong. {advice if self.undone else ''}Blocks that are not the same function when "
+            "called again (states of their own, random numbers that are not torch's) and states that are not finite "
+            "have this effect; for the former there is gradient='direct'"
         )
 
 
@@ -68,19 +71,23 @@ def relative_defect(found: State, expected: State, scales: Sequence[float], lear
     return _norm(missed) / size
 
 
+def norms(values: Sequence[Tensor]) -> Tensor:
+    """2-norm of each value, in float64."""
+    wide = [value.detach().to(torch.promote_types(value.dtype, torch.float32)) for value in values]
+    return torch.stack([torch.linalg.vector_norm(value).double() for value in wide])
+
+
+def norm_defect(found: Tensor, expected: Tensor) -> Tensor:
+    """Largest relative difference of norms; 0 of two zeros."""
+    return ((found.detach() - expected).abs() / expected.clamp_min(torch.finfo(torch.float32).tiny)).amax()
+
+
 def _norm(values: Sequence[Tensor]) -> Tensor:
-    dtypes = [torch.promote_types(value.dtype, torch.float32) for value in values]
-    norms = [torch.linalg.vector_norm(v.to(dtype)) for v, dtype in zip(values, dtypes, strict=True)]
-    return torch.linalg.vector_norm(torch.stack([norm.to(max(dtypes, key=_bits)) for norm in norms]))
+    return torch.linalg.vector_norm(norms(values))
 
 
-def _bits(dtype: torch.dtype) -> int:
-    return torch.finfo(dtype).bits
-
-
-def check(monitor: Monitor, expected: State, found: State) -> None:
-    """Measure a stretch's defect and judge it, under every transform that torch has."""
-    defect = relative_defect(found, expected, monitor.scales, monitor.learned)
+def check(monitor: Monitor, defect: Tensor) -> None:
+    """Judge a stretch's defect, under every transform that torch has."""
     if torch.compiler.is_compiling():
         torch._assert_async(defect <= monitor.limit, monitor.message("more than is allowed"))
     else:

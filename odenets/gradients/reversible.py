@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..errors import ReversalError, SchemeError
+from ..errors import FieldError, ReversalError, SchemeError
 from ..passes import Pass, Stretch
 from ..replay import Masks, capture, replaying
 from ..reverse import Reverse, compile_reverse
 from ..step import State
 from .anchors import Leg, inverse_matrix, learn_growth, place_anchors
-from .monitor import Monitor, check
+from .monitor import Monitor, check, relative_defect
 from .options import Options, Runner, Stored, positive
+from .schedule import schedule_of
 from .segment import run_segment
 from .sweep import Recompute, Undo
 
@@ -41,6 +42,8 @@ class Reversible(Options):
     Args:
         tolerance: relative error of the gradient that is tolerated. Default: 1e-10 in float64, 1e-4 in
             float32, 2e-2 in float16, 1e-1 in bfloat16.
+        on_failure: what to do with steps that, undone, miss their stored state by too much: "raise", or
+            "rerun" them from it, which is right and takes longer. Under torch.compile they raise.
 
     The stored states are called anchors. They are as many as the tolerance needs: the amplification
     of rounding errors by the inverse step, with k_n as trained, says where (1/|k_n| a step for LM),
@@ -52,8 +55,11 @@ class Reversible(Options):
     """
 
     tolerance: float | None = None
+    on_failure: str = "raise"
 
     def __post_init__(self) -> None:
+        if self.on_failure not in ("raise", "rerun"):
+            raise FieldError(f"Reversible: got on_failure = {self.on_failure!r}, expected 'raise' or 'rerun'")
         if self.tolerance is not None:
             positive(self.tolerance, "Reversible: tolerance")
 
@@ -85,6 +91,7 @@ _Measured = dict[tuple[int, int], float]
 class _Run(Runner):
     def __init__(self, options: Reversible, net: ODENet) -> None:
         self.options, self.reverse = options, compile_reverse(net.scheme, net.h)
+        self.learned = bool(net.scheme.V.free_symbols)
         self.growth: dict[_Mode, list[float]] = {}
         self.legs: dict[_Mode, tuple[Leg, ...]] = {}
         self.measured: dict[_Mode, _Measured] = {}
@@ -116,14 +123,26 @@ class _Run(Runner):
         else:
             legs = self._plan(mode, run, first, state)
             record = self.measured[mode]
-        scales, limit, learned = carried_scales(run), self.options.limit(dtype), bool(run.net.scheme.V.free_symbols)
+        scales, limit = carried_scales(run), self.options.limit(dtype)
         for leg in legs:
             if leg.stop <= first:
                 continue
             stretch = Stretch(run, leg.start, leg.stop)
-            monitor = Monitor(leg.start, leg.stop, limit, scales, learned, record)
-            state = run_segment(Undo(stretch, self.reverse, monitor) if leg.undone else Recompute(stretch), state)
+            if leg.undone:
+                monitor = Monitor(leg.start, leg.stop, limit, record, undone=True)
+                again = self._instead(stretch, limit)
+                state = run_segment(Undo(stretch, self.reverse, monitor, scales, self.learned, again), state)
+            else:
+                # Steps that change when they are called again cannot be undone either, and end up here.
+                state = run_segment(Recompute(stretch, Monitor(leg.start, leg.stop, limit)), state)
         return state
+
+    def _instead(self, stretch: Stretch, limit: float) -> Recompute | None:
+        if self.options.on_failure == "raise" or torch.compiler.is_compiling():
+            return None
+        steps = stretch.stop - stretch.start
+        schedule = schedule_of(steps, math.ceil(math.sqrt(steps)))
+        return Recompute(stretch, Monitor(stretch.start, stretch.stop, limit), schedule)
 
     def _plan(self, mode: _Mode, run: Pass, first: int, state: State) -> tuple[Leg, ...]:
         """The legs for the coefficients as they are now and all that has been measured."""
@@ -162,7 +181,8 @@ def rehearse(run: Pass, reverse: Reverse, legs: Sequence[Leg], state: State) -> 
                         back = stretch.retreat(n, reverse.inverse, back, stretch.tensors)
                     # What is beyond the limit is beyond it: that is what is to be found out.
                     with suppress(ReversalError):
-                        check(Monitor(leg.start, leg.stop, math.inf, scales, learned, found), before, back)
+                        monitor = Monitor(leg.start, leg.stop, math.inf, found)
+                        check(monitor, relative_defect(back, before, scales, learned))
     return found
 
 

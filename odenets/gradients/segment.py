@@ -6,18 +6,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from ..errors import FieldError
 from ..passes import Stretch
 from ..replay import Masks, capture, replaying
 from ..solvers.transforms import active
 from ..step import State
-from .sweep import Sweep
+from .monitor import norms
+from .sweep import End, Sweep
 from .way_back import WayBack
 
 
 class Segment(torch.autograd.Function):
-    """(w, tensors) -> (w+, running statistics).
+    """(w, tensors) -> (w+, running statistics, norms of w+).
 
     In ``setup_context`` style, with vector-Jacobian products by torch.func.vjp: autograd.grad in a
     backward gives second derivatives that are silently wrong, and neither torch.compile nor vmap
@@ -29,7 +31,7 @@ class Segment(torch.autograd.Function):
     @staticmethod
     def forward(sweep: Sweep, carried: int, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the steps, with nothing recorded."""
-        stretch, state = sweep.stretch, inputs[:carried]
+        stretch, state = sweep.stretch, tuple(inputs[:carried])
         tensors = stretch.copies(inputs[carried:])
         for n in range(stretch.start, stretch.stop):
             state = stretch.advance(n, state, tensors)
@@ -37,32 +39,34 @@ class Segment(torch.autograd.Function):
         own: list[Tensor] = []
         for value in state:
             own.append(value.clone() if any(value is other for other in (*inputs, *own)) else value)
-        return (*own, *(tensors[place] for place in stretch.running))
+        return (*own, *(tensors[place] for place in stretch.running), norms(own))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the state before, the state after where the steps are to be undone, and the tensors."""
         sweep, carried, *tensors = inputs
-        statistics = output[carried:]
-        ctx.sweep, ctx.carried = sweep, carried
-        ctx.mark_non_differentiable(*statistics)
+        statistics, size = output[carried:-1], output[-1]
+        ctx.sweep, ctx.carried, ctx.inputs = sweep, carried, len(tensors)
+        ctx.mark_non_differentiable(*statistics, size)
         # The statistics written to are copies, never the buffers themselves, which change before the backward pass.
         kept = list(tensors)
         for place, value in zip(sweep.stretch.running, statistics, strict=True):
             kept[carried + place] = value
-        ctx.save_for_backward(*kept, *(output[:carried] if sweep.needs_end else ()))
+        kept += [size, *(output[:carried] if sweep.needs_end else ())]
+        ctx.save_for_backward(*kept)
+        # The same ones: vmap keeps one list of what is batched for both.
         ctx.save_for_forward(*kept)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """The steps taken back one by one, or once more."""
-        sweep, carried, saved = ctx.sweep, ctx.carried, ctx.saved_tensors
-        inputs = len(saved) - (carried if sweep.needs_end else 0)
-        state, tensors, end = saved[:carried], saved[carried:inputs], saved[inputs:]
+        sweep, carried = ctx.sweep, ctx.carried
+        inputs, (size, *end) = ctx.saved_tensors[: ctx.inputs], ctx.saved_tensors[ctx.inputs :]
+        state, tensors = inputs[:carried], inputs[carried:]
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
         way = WayBack(sweep.stretch, tensors, needed)
         with sweep.stretch.precision():
-            bars = sweep.walk(way, state, end, grads[:carried])
+            bars = sweep.walk(way, state, End(size, tuple(end)), grads[:carried])
         bars = tuple(bar.to(w.dtype) for bar, w in zip(bars, state, strict=True))
         return (None, None, *bars, *(way.gradients.get(place) for place in range(len(tensors))))
 
@@ -74,7 +78,7 @@ class ForwardModeSegment(Segment):
     def jvp(ctx: Any, *tangents: Any) -> tuple[Any, ...]:
         """The steps run again, with tangents."""
         sweep, carried = ctx.sweep, ctx.carried
-        stretch, saved = sweep.stretch, ctx.saved_tensors[: len(tangents) - 2]
+        stretch, saved = sweep.stretch, ctx.saved_tensors[: ctx.inputs]
         moving = [i for i, tangent in enumerate(tangents[2:]) if tangent is not None and saved[i].is_floating_point()]
 
         def run(*values: Tensor) -> State:
@@ -83,8 +87,16 @@ class ForwardModeSegment(Segment):
                 inputs[i] = value
             return Segment.forward(sweep, carried, *inputs)[:carried]
 
-        _, out, *_ = torch.func.jvp(run, tuple(saved[i] for i in moving), tuple(tangents[2 + i] for i in moving))
-        return (*out, *[None] * len(stretch.running))
+        # J v as the derivative of J^T w by w: torch.func.jvp cannot run inside torch.autograd.forward_ad.
+        _, pull, *_ = torch.func.vjp(run, *(saved[i] for i in moving))
+        _, push, *_ = torch.func.vjp(pull, tuple(torch.zeros_like(w) for w in saved[:carried]))
+        (out,) = push(tuple(tangents[2 + i] for i in moving))
+        return (*out, *[None] * (len(stretch.running) + 1))
+
+
+def forward_over_forward() -> bool:
+    """Whether forward mode is nested: torch then runs the jvp of a Function without the outer tangents."""
+    return not torch.compiler.is_compiling() and active().count("Jvp") > 1
 
 
 def run_segment(sweep: Sweep, state: State) -> State:
@@ -95,6 +107,11 @@ def run_segment(sweep: Sweep, state: State) -> State:
             writes into a buffer that is none of BatchNorm's.
     """
     stretch, carried = sweep.stretch, len(state)
+    if getattr(parametrize, "_cache_enabled", 0):
+        raise FieldError(
+            "got a network inside parametrize.cached(), which would hand the backward pass weights without a graph, "
+            "expected none around gradient='checkpoint' or 'reversible'; use gradient='direct' there"
+        )
     check_captured(stretch, state)
     versions = _versions(stretch)
     kind = Segment if torch.compiler.is_compiling() else ForwardModeSegment
@@ -106,7 +123,7 @@ def run_segment(sweep: Sweep, state: State) -> State:
             "spectral_norm does in training), expected BatchNorm's statistics alone to change there, for running the "
             "layer again would give something else; use gradient='direct'"
         )
-    stretch.write_back(found[carried:])
+    stretch.write_back(found[carried:-1])
     return found[:carried]
 
 
@@ -126,8 +143,9 @@ def check_captured(stretch: Stretch, state: State) -> None:
         for n in new:
             if any(w.requires_grad for w in stretch.advance(n, plain, tensors, again=True)):
                 raise FieldError(
-                    f"layer {n} depends on a tensor that requires a gradient and is not a parameter of its module, so "
-                    "it would get none: make it a parameter (f an nn.Module), detach it, or use gradient='direct'"
+                    f"layer {n} uses a tensor that requires a gradient and is neither its parameter nor its buffer (a "
+                    "plain attribute, a variable around a lambda), which would get none; expected an nn.Parameter, a "
+                    "buffer or a submodule (f an nn.Module), or detach it, or use gradient='direct'"
                 )
             known.add((n, stretch.field.training))
     stretch.masks = masks

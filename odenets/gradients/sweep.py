@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
+from torch import Tensor
+
+from ..errors import ReversalError
 from ..passes import Stretch
 from ..reverse import Reverse
 from ..step import State
-from .monitor import Monitor, check
+from .monitor import Monitor, check, norm_defect, norms, relative_defect
 from .schedule import Schedule
 from .way_back import WayBack
+
+
+class End(NamedTuple):
+    """The state after the steps: the norms of its carried values, and themselves where they are needed."""
+
+    norms: Tensor
+    values: State
 
 
 class Sweep(Protocol):
@@ -22,47 +33,67 @@ class Sweep(Protocol):
     def stretch(self) -> Stretch:
         """The steps."""
 
-    def walk(self, way: WayBack, state: State, end: State, bars: State) -> State:
-        """Cotangents of the carried values before the steps, from those after (``bars``).
-
-        ``state`` holds the values before, ``end`` those after, where they are needed.
-        """
+    def walk(self, way: WayBack, state: State, end: End, bars: State) -> State:
+        """Cotangents of the carried values before the steps, from those after (``bars``); ``state`` is before."""
 
 
 @dataclass(frozen=True)
 class Recompute:
-    """Run the steps again, holding some states on the way as ``schedule`` says (:func:`schedule_of`)."""
+    """Run the steps again, holding some states on the way as ``schedule`` says (:func:`schedule_of`).
+
+    ``monitor`` judges whether they come out as they did before, as only functions of their arguments do:
+    by the norms, which take no memory.
+    """
 
     stretch: Stretch
+    monitor: Monitor
     schedule: Schedule = None
     needs_end: ClassVar[bool] = False
 
-    def walk(self, way: WayBack, state: State, end: State, bars: State) -> State:
+    def walk(self, way: WayBack, state: State, end: End, bars: State) -> State:
         """By the optimal schedule: run to the split, come back to it from the end, then go back to the start."""
-        return self._walk(way, self.stretch.start, self.stretch.stop, self.schedule, (state, bars))
+        return self._walk(way, (self.stretch.start, self.stretch.stop), self.schedule, (state, bars), end)
 
-    def _walk(self, way: WayBack, start: int, stop: int, schedule: Schedule, ends: tuple[State, State]) -> State:
-        state, bars = ends
+    def _walk(
+        self, way: WayBack, steps: tuple[int, int], schedule: Schedule, ends: tuple[State, State], end: End | None
+    ) -> State:
+        (start, stop), (state, bars) = steps, ends
         if schedule is None:
-            return way.taped(start, stop, state, bars)
+            after, bars = way.taped(start, stop, state, bars)
+            if end is not None:
+                check(self.monitor, norm_defect(norms(after), end.norms))
+            return bars
         length, right, left = schedule
         middle = start + length
-        bars = self._walk(way, middle, stop, right, (way.run(start, middle, state), bars))
-        return self._walk(way, start, middle, left, (state, bars))
+        bars = self._walk(way, (middle, stop), right, (way.run(start, middle, state), bars), end)
+        return self._walk(way, (start, middle), left, (state, bars), None)
 
 
 @dataclass(frozen=True)
 class Undo:
-    """Undo the steps from the state after the last; at the first, measure by how much its state is missed."""
+    """Undo the steps from the state after the last; at the first, measure by how much its state is missed.
+
+    ``instead`` is the way back to take where that is too much; None raises.
+    """
 
     stretch: Stretch
     reverse: Reverse
     monitor: Monitor
+    scales: Sequence[float]
+    learned: bool
+    instead: Recompute | None = None
     needs_end: ClassVar[bool] = True
 
-    def walk(self, way: WayBack, state: State, end: State, bars: State) -> State:
+    def walk(self, way: WayBack, state: State, end: End, bars: State) -> State:
         """The inverse step gives states and stages, the transposed one cotangents."""
+        found, back = end.values, bars
         for n in reversed(range(self.stretch.start, self.stretch.stop)):
-            end, bars = way.undone(n, self.reverse, end, bars)
-        check(self.monitor, state, end)
-        return bars
+            found, back = way.undone(n, self.reverse, found, back)
+        try:
+            check(self.monitor, relative_defect(found, state, self.scales, self.learned))
+        except ReversalError:
+            if self.instead is None:
+                raise
+            way.gradients.clear()  # a way back belongs to one stretch
+            return self.instead.walk(way, state, end, bars)
+        return back

@@ -30,8 +30,7 @@ def vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
 
 def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
     with torch.enable_grad():
-        # Parameters stay what they are, so that their modules need not be given others.
-        at = [x if x.is_leaf and x.requires_grad else x.detach().requires_grad_() for x in inputs]
+        at = [x if _may_stay(x) else x.detach().requires_grad_() for x in inputs]
         values = function(*at)
 
     def pull(bars: State) -> State:
@@ -42,6 +41,14 @@ def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, 
         return tuple(torch.zeros_like(x) if g is None else g for g, x in zip(found, at, strict=True))
 
     return tuple(value.detach() for value in values), pull
+
+
+def _may_stay(x: Tensor) -> bool:
+    """Whether a parameter may be differentiated by as it is, so that its module need not be given another.
+
+    Not with hooks: they would be called here, and once more when the gradient arrives at the parameter.
+    """
+    return x.is_leaf and x.requires_grad and not x._backward_hooks
 
 
 class WayBack:
@@ -65,17 +72,17 @@ class WayBack:
             state = self.stretch.advance(n, state, tensors or self.tensors, again=True)
         return state
 
-    def taped(self, start: int, stop: int, state: State, bars: State) -> State:
-        """Back through steps that are run again from ``state`` with autograd's record of them."""
+    def taped(self, start: int, stop: int, state: State, bars: State) -> tuple[State, State]:
+        """Steps run again from ``state`` with autograd's record: the state after them, cotangents of that before."""
         places = sorted(set().union(*(self.stretch.places(n) for n in range(start, stop))) & self.needed)
 
         def again(*inputs: Tensor) -> State:
             return self.run(start, stop, inputs[: len(state)], self._with(places, inputs[len(state) :]))
 
-        _, pull = vjp(again, *state, *self._values(places))
+        after, pull = vjp(again, *state, *self._values(places))
         found = pull(bars)
         self._add(places, found[len(state) :])
-        return found[: len(state)]
+        return after, found[: len(state)]
 
     def undone(self, n: int, reverse: Reverse, after: State, bars: State) -> tuple[State, State]:
         """Undo step n: the carried values before it, and their cotangents."""
