@@ -1,0 +1,176 @@
+import json
+import re
+import sys
+
+import pytest
+
+from benchmarks import memory_measure, memory_networks
+from benchmarks.errors import BenchmarkError
+from benchmarks.memory import main
+from benchmarks.memory_networks import OURS, Network
+
+#: float32, 2 images of 4 channels, 8 x 8
+STATE = 4 * 2 * 4 * 8 * 8
+
+
+def saved(way, depth, scheme="leapfrog"):
+    network = Network(OURS, scheme, way, depth, h=0.1, channels=4, size=8, batch=2)
+    return memory_measure.saved_bytes(network.build(), network.images())
+
+
+@pytest.mark.parametrize("depth", [2, 8, 32])
+def test_direct_saves_three_tensors_a_layer(depth):
+    # Of a layer: its input and the input and the value of GELU, which the two convolutions and GELU need.
+    assert saved("direct", depth) == 3 * depth * STATE
+
+
+def test_reversible_saves_the_ends_of_its_legs_however_deep():
+    # A start that is run again (u_0 twice, as u and as its history), then a leg: two values before it and two after.
+    # u_0 is one storage, so 1 + 2 + 2.
+    assert [saved("reversible", depth) for depth in (4, 8, 32, 64)] == [5 * STATE] * 4
+
+
+@pytest.mark.parametrize(("depth", "stretches"), [(4, 2), (9, 3), (25, 5)])
+def test_checkpoint_saves_the_states_before_its_stretches(depth, stretches):
+    # Two carried values each; before the first they are one tensor.
+    assert saved("checkpoint", depth) == (2 * stretches - 1) * STATE
+
+
+def test_a_tensor_saved_twice_counts_once_and_parameters_not_at_all():
+    # Euler of one layer: the input of the first convolution, that of GELU, that of the second convolution.
+    assert saved("direct", 1, scheme="euler") == 3 * STATE
+
+
+def test_a_partitioned_scheme_has_two_functions_of_half_the_channels():
+    assert saved("direct", 8, scheme="symplectic_euler") >= 8 * 2 * 3 * STATE // 2
+    assert saved("reversible", 8, scheme="symplectic_euler") == saved("reversible", 32, scheme="symplectic_euler")
+
+
+def test_peak_is_what_is_taken_at_most():
+    blocks = []
+
+    def run():
+        blocks.append(bytearray(b"x" * (32 << 20)))
+        blocks.clear()
+
+    peak, _ = memory_measure.peak_bytes(run)
+    assert peak >= 30 << 20
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    out = tmp_path_factory.mktemp("memory")
+    ways = ["--ways", "direct", "reversible"]
+    assert main(["--quick", *ways, "--rounds", "2", "--out", str(out)]) == 0
+    return out
+
+
+def test_the_table_has_a_row_a_way_and_depth(quick):
+    page = (quick / "memory.md").read_text()
+    for way, depth, states in (("direct", 4, 12), ("direct", 8, 24), ("reversible", 4, 5), ("reversible", 8, 5)):
+        assert re.search(rf"^\| {way} \| {depth} \| [\d.]+ \| {states} \|", page, re.M)
+    assert "reversible saves 0.00977 MiB at depth 4 and 0.00977 MiB at depth 8, that is +0 states" in page
+    assert "At most 1.40 times direct, 4 channels: " in page
+    assert "## Time at depth 4" in page
+
+
+def test_the_data_say_what_was_measured_and_where(quick):
+    found = json.loads((quick / "memory.json").read_text())
+    assert [(r["way"], r["depth"]) for r in found["memory"]] == [
+        ("direct", 4),
+        ("direct", 8),
+        ("reversible", 4),
+        ("reversible", 8),
+    ]
+    for record in found["memory"]:
+        assert record["gradient_error"] < 1e-5
+        assert record["state_bytes"] == STATE
+        # a layer: two convolutions of 4 to 4 channels, with biases
+        assert record["parameter_bytes"] == record["depth"] * 2 * (4 * 4 * 9 + 4) * 4
+    assert found["memory"][-1]["stored"]["undone"] == 7
+    assert 0 < found["memory"][-1]["stored"]["defect"] < 1e-5
+    assert [r["way"] for r in found["time"]][:2] == ["direct", "reversible"]
+    assert all(len(samples) == 2 for record in found["time"] for samples in record["seconds"].values())
+    assert found["hardware"]["threads"] == 1
+    assert found["versions"].keys() >= {"torch", "python", "odenets"}
+    assert found["command"].startswith("python -m benchmarks.memory --quick")
+
+
+def test_a_peer_that_is_not_there_is_a_line_with_the_reason(quick):
+    page = (quick / "memory.md").read_text()
+    for name in memory_networks.PEERS:
+        reason = memory_networks.why_not(name)
+        line = f"- not installed: {name}: {reason}"
+        assert (line in page) == (reason is not None)
+
+
+def test_the_figure_is_a_png(quick):
+    assert (quick / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_scheme_that_cannot_be_undone_is_measured_the_other_ways(tmp_path, monkeypatch):
+    asked = []
+
+    def measured(what, allocator):
+        asked.append(what["network"]["way"])
+        raise BenchmarkError("no memory left")
+
+    monkeypatch.setattr("benchmarks.memory.in_new_process", measured)
+    monkeypatch.setattr("benchmarks.memory_networks.PEERS", {})
+    monkeypatch.setattr("benchmarks.memory.PEERS", {})
+    assert main(["--quick", "--scheme", "rk4", "--out", str(tmp_path)]) == 1
+    assert set(asked) == {"direct", "checkpoint", "checkpoint:4"}
+    page = (tmp_path / "memory.md").read_text()
+    assert "- not run: reversible: gradient='reversible': got rk4, whose step cannot be undone explicitly" in page
+    assert "- failed: odenets rk4 direct 4 layers: no memory left" in page
+
+
+def test_a_failed_process_says_why():
+    what = {"network": {"library": OURS, "scheme": "eulr", "way": "direct", "depth": 1, "h": 0.1}}
+    what["network"] |= {"channels": 2, "size": 2, "batch": 1}
+    with pytest.raises(BenchmarkError, match="unknown scheme 'eulr'"):
+        memory_measure.in_new_process(what, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--scheme", "leapfrg"], "unknown scheme 'leapfrg'"),
+        (["--scheme", "mccallum_foster:rk5"], "unknown scheme 'rk5'"),
+        (["--scheme", "mccallum_foster:lm"], "lm: got 2 carried values"),
+        (["--scheme", "implicit_midpoint"], "its stages have to be solved for"),
+        (["--ways", "reverse"], "gradient: got 'reverse', expected one of direct, checkpoint, reversible"),
+        (["--ways", "checkpoint:many"], "--ways: got 'checkpoint:many', expected one of direct, checkpoint, "),
+        (["--ways", "checkpoint:0"], "Checkpoint: got states = 0, expected an integer of at least 1"),
+        (["--depths", "4", "0"], "--depths: got 0, expected 1 or more"),
+        (["--channels", "3"], "--channels: got 3, expected an even number of 2 or more"),
+        (["--time-channels", "4", "5"], "--time-channels: got 5, expected an even number of 2 or more"),
+        (["--rounds", "0"], "--rounds: got 0, expected 1 or more"),
+        (["--h", "0"], "leapfrog: got step size h = 0.0, expected a finite number other than 0"),
+    ],
+)
+def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(tmp_path, capsys, options, complaint):
+    out = tmp_path / "out"
+    assert main(["--quick", "--out", str(out), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert complaint in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_an_option_that_is_none_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--depth", "3"])
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_main_of_a_process_prints_one_line_of_json(monkeypatch, capsys):
+    one = {"library": OURS, "scheme": "mccallum_foster:rk4", "way": "reversible", "depth": 4, "h": 0.1}
+    what = {"network": one | {"channels": 2, "size": 4, "batch": 1}, "rounds": 1}
+    monkeypatch.setattr(sys, "argv", ["", json.dumps(what)])
+    monkeypatch.setattr(memory_measure.torch, "set_num_threads", lambda threads: None)
+    monkeypatch.setattr(memory_measure, "SHORTEST", 0.0)
+    assert memory_measure.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["seconds"].keys() == {"direct", "way"}
