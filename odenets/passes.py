@@ -196,7 +196,7 @@ class Stretch:
             # BatchNorm in training couples the samples, which a Krylov space for each does not see.
             solver = replace(solver, per_sample=False)
         values, report = solve_stages(what, constants, function, tensors, places=places, solver=solver)
-        if again:
+        if again or report is None:
             return values
         self.owner.reports.append((n, report))
         for item, c, row in zip(what.evaluations, constants, what.weights, strict=True):

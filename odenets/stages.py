@@ -23,7 +23,7 @@ def solve_stages(
     *,
     places: Sequence[int],
     solver: Solver,
-) -> tuple[State, Report]:
+) -> tuple[State, Report | None]:
     """Values F_i = f(c_i + Z_i) of the functions where Z_i = sum_j w_ij f(c_j + Z_j).
 
     Solved for Z, and F = W^-1 Z: evaluating f at the stages once more would multiply what the solver
@@ -39,9 +39,11 @@ def solve_stages(
         solver: the solver.
 
     Returns:
-        the F_i, and what the solver reports. A state of two dimensions or more is a batch of samples along
+        the F_i, and what the solver reports; None where there is nothing to solve for. A state of two dimensions or more is a batch of samples along
         the first; one of fewer is a single sample.
     """
+    if not constants[0].numel():
+        return tuple(torch.zeros_like(c) for c in constants), None
     own = [tensors[place] for place in places]
     shape, stages = constants[0].shape, len(constants)
     samples = shape[0] if len(shape) > 1 else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +32,14 @@ class Monitor:
     undone: bool = False
 
     def judge(self, defect: float) -> None:
-        """Note the defect; ReversalError where it is beyond the limit."""
-        if self.record is not None:
+        """Note the defect; ReversalError where it is beyond the limit.
+
+        nan, of states that were not finite in the forward pass, is neither: the gradient is not finite
+        either, as autograd's own is, and what skips such a step (a GradScaler) finds it so.
+        """
+        if self.record is not None and not math.isnan(defect):
             self.record[self.start, self.stop] = max(defect, self.record.get((self.start, self.stop), 0.0))
-        if not defect <= self.limit:  # nan is not
+        if defect > self.limit:
             raise ReversalError(self.message(f"{defect:.2g}"))
 
     def message(self, defect: str) -> str:
@@ -48,48 +53,66 @@ class Monitor:
         return (
             f"steps {self.start} to {self.stop - 1}, {how} by {defect} of its size, expected at most {self.limit:.2g}: "
             f"the gradient would be wrong. {advice if self.undone else ''}Blocks that are not the same function when "
-            "called again (states of their own, random numbers that are not torch's) and states that are not finite "
-            "have this effect; for the former there is gradient='direct'"
+            "called again (states of their own, random numbers that are not torch's) have this effect too; for those "
+            "there is gradient='direct' alone"
         )
 
 
-#: Differences of states are taken as at least so large, relative to the states.
-SMALLEST_DIFFERENCE = 1e-3
+#: A state is taken as at least so large, relative to the same sample after the steps, and differences of states as
+#: at least so large, relative to the states: errors relative to what is 0 by chance mean nothing.
+SMALLEST = 1e-3
 
 
-def relative_defect(found: State, expected: State, scales: Sequence[float], learned: bool) -> Tensor:
-    """|found - expected| / |expected| in the 2-norm over all carried values, each in the state's units.
+def relative_defect(found: State, expected: State, after: State, scales: Sequence[float], learned: bool) -> Tensor:
+    """|found - expected| / |expected|, the largest of all samples; nan where ``expected`` or ``after`` is not finite.
 
-    With learnable coefficients in V the error is taken relative to the differences u_n - u_{n-j}, which
-    are smaller: the gradient of k_n is made of them.
+    The norm is the 2-norm over all carried values, each in the state's units, of a sample: along the
+    first dimension of a state of two or more. With learnable coefficients in V the error is taken
+    relative to the differences u_n - u_{n-j}, which are smaller: the gradient of k_n is made of them.
     """
     missed = [(a.detach() - b.detach()) * scale for a, b, scale in zip(found, expected, scales, strict=True)]
     values = [b.detach() * scale for b, scale in zip(expected, scales, strict=True)]
-    size = _norm(values).clamp_min(torch.finfo(torch.float32).tiny)
+    later = _sizes([b.detach() * scale for b, scale in zip(after, scales, strict=True)])
+    size = torch.maximum(_sizes(values), SMALLEST * later)
     if learned and len(values) > 1:
-        size = torch.maximum(_norm([value - values[0] for value in values[1:]]), SMALLEST_DIFFERENCE * size)
-    return _norm(missed) / size
+        size = torch.maximum(_sizes([value - values[0] for value in values[1:]]), SMALLEST * size)
+    defect = _sizes(missed) / size.clamp_min(torch.finfo(torch.float32).tiny)
+    # Steps that run away on the way back are worse than any number; states that were not finite are another matter.
+    return torch.where((size + later).isfinite(), defect.nan_to_num(nan=math.inf), math.nan).amax()
 
 
-def norms(values: Sequence[Tensor]) -> Tensor:
-    """2-norm of each value, in float64."""
-    wide = [value.detach().to(torch.promote_types(value.dtype, torch.float32)) for value in values]
-    return torch.stack([torch.linalg.vector_norm(value).double() for value in wide])
+def _sizes(values: Sequence[Tensor]) -> Tensor:
+    """2-norm over several values, of each sample, in float64."""
+    wide = [value.to(torch.promote_types(value.dtype, torch.float32)) for value in values]
+    flat = [value.flatten(1) if value.dim() > 1 else value.reshape(1, -1) for value in wide]
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v, dim=1).double() for v in flat]), dim=0)
 
 
-def norm_defect(found: Tensor, expected: Tensor) -> Tensor:
-    """Largest relative difference of norms; 0 of two zeros."""
-    return ((found.detach() - expected).abs() / expected.clamp_min(torch.finfo(torch.float32).tiny)).amax()
+def fingerprint(values: Sequence[Tensor]) -> Tensor:
+    """For each value its 2-norm and a weighted mean, in float64: what it was, without keeping it.
+
+    The mean tells a permutation of the entries, which leaves the norm as it is.
+    """
+    found = []
+    for value in values:
+        flat = value.detach().to(torch.promote_types(value.dtype, torch.float32)).reshape(-1)
+        weights = torch.linspace(-1, 1, flat.shape[0], dtype=flat.dtype, device=flat.device)
+        mean = (flat * weights).sum() / max(flat.shape[0], 1) ** 0.5
+        found += [torch.linalg.vector_norm(flat).double(), mean.double()]
+    return torch.stack(found)
 
 
-def _norm(values: Sequence[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(norms(values))
+def changed(found: Tensor, expected: Tensor) -> Tensor:
+    """Largest difference of two fingerprints, relative to the norms; nan where those expected are not finite."""
+    size = expected[::2].clamp_min(torch.finfo(torch.float32).tiny).repeat_interleave(2)
+    defect = ((found.detach() - expected).abs() / size).nan_to_num(nan=math.inf)
+    return torch.where(size.isfinite(), defect, math.nan).amax()
 
 
 def check(monitor: Monitor, defect: Tensor) -> None:
     """Judge a stretch's defect, under every transform that torch has."""
     if torch.compiler.is_compiling():
-        torch._assert_async(defect <= monitor.limit, monitor.message("more than is allowed"))
+        torch._assert_async((defect <= monitor.limit) | defect.isnan(), monitor.message("more than is allowed"))
     else:
         _Check.apply(monitor, defect)
 

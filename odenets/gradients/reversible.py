@@ -182,7 +182,7 @@ def rehearse(run: Pass, reverse: Reverse, legs: Sequence[Leg], state: State) -> 
                     # What is beyond the limit is beyond it: that is what is to be found out.
                     with suppress(ReversalError):
                         monitor = Monitor(leg.start, leg.stop, math.inf, found)
-                        check(monitor, relative_defect(back, before, scales, learned))
+                        check(monitor, relative_defect(back, before, state, scales, learned))
     return found
 
 

@@ -13,13 +13,13 @@ from ..passes import Stretch
 from ..replay import Masks, capture, replaying
 from ..solvers.transforms import active
 from ..step import State
-from .monitor import norms
+from .monitor import fingerprint
 from .sweep import End, Sweep
 from .way_back import WayBack
 
 
 class Segment(torch.autograd.Function):
-    """(w, tensors) -> (w+, running statistics, norms of w+).
+    """(w, tensors) -> (w+, running statistics, fingerprint of w+).
 
     In ``setup_context`` style, with vector-Jacobian products by torch.func.vjp: autograd.grad in a
     backward gives second derivatives that are silently wrong, and neither torch.compile nor vmap
@@ -39,20 +39,20 @@ class Segment(torch.autograd.Function):
         own: list[Tensor] = []
         for value in state:
             own.append(value.clone() if any(value is other for other in (*inputs, *own)) else value)
-        return (*own, *(tensors[place] for place in stretch.running), norms(own))
+        return (*own, *(tensors[place] for place in stretch.running), fingerprint(own))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the state before, the state after where the steps are to be undone, and the tensors."""
         sweep, carried, *tensors = inputs
-        statistics, size = output[carried:-1], output[-1]
+        statistics, mark = output[carried:-1], output[-1]
         ctx.sweep, ctx.carried, ctx.inputs = sweep, carried, len(tensors)
-        ctx.mark_non_differentiable(*statistics, size)
+        ctx.mark_non_differentiable(*statistics, mark)
         # The statistics written to are copies, never the buffers themselves, which change before the backward pass.
         kept = list(tensors)
         for place, value in zip(sweep.stretch.running, statistics, strict=True):
             kept[carried + place] = value
-        kept += [size, *(output[:carried] if sweep.needs_end else ())]
+        kept += [mark, *(output[:carried] if sweep.needs_end else ())]
         ctx.save_for_backward(*kept)
         # The same ones: vmap keeps one list of what is batched for both.
         ctx.save_for_forward(*kept)
@@ -61,12 +61,12 @@ class Segment(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """The steps taken back one by one, or once more."""
         sweep, carried = ctx.sweep, ctx.carried
-        inputs, (size, *end) = ctx.saved_tensors[: ctx.inputs], ctx.saved_tensors[ctx.inputs :]
+        inputs, (mark, *end) = ctx.saved_tensors[: ctx.inputs], ctx.saved_tensors[ctx.inputs :]
         state, tensors = inputs[:carried], inputs[carried:]
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
         way = WayBack(sweep.stretch, tensors, needed)
         with sweep.stretch.precision():
-            bars = sweep.walk(way, state, End(size, tuple(end)), grads[:carried])
+            bars = sweep.walk(way, state, End(mark, tuple(end)), grads[:carried])
         bars = tuple(bar.to(w.dtype) for bar, w in zip(bars, state, strict=True))
         return (None, None, *bars, *(way.gradients.get(place) for place in range(len(tensors))))
 

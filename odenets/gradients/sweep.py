@@ -12,15 +12,15 @@ from ..errors import ReversalError
 from ..passes import Stretch
 from ..reverse import Reverse
 from ..step import State
-from .monitor import Monitor, check, norm_defect, norms, relative_defect
+from .monitor import Monitor, changed, check, fingerprint, relative_defect
 from .schedule import Schedule
 from .way_back import WayBack
 
 
 class End(NamedTuple):
-    """The state after the steps: the norms of its carried values, and themselves where they are needed."""
+    """The state after the steps: its fingerprint, and the carried values themselves where they are needed."""
 
-    norms: Tensor
+    fingerprint: Tensor
     values: State
 
 
@@ -42,7 +42,7 @@ class Recompute:
     """Run the steps again, holding some states on the way as ``schedule`` says (:func:`schedule_of`).
 
     ``monitor`` judges whether they come out as they did before, as only functions of their arguments do:
-    by the norms, which take no memory.
+    by a fingerprint, which takes no memory.
     """
 
     stretch: Stretch
@@ -61,7 +61,7 @@ class Recompute:
         if schedule is None:
             after, bars = way.taped(start, stop, state, bars)
             if end is not None:
-                check(self.monitor, norm_defect(norms(after), end.norms))
+                check(self.monitor, changed(fingerprint(after), end.fingerprint))
             return bars
         length, right, left = schedule
         middle = start + length
@@ -90,7 +90,7 @@ class Undo:
         for n in reversed(range(self.stretch.start, self.stretch.stop)):
             found, back = way.undone(n, self.reverse, found, back)
         try:
-            check(self.monitor, relative_defect(found, state, self.scales, self.learned))
+            check(self.monitor, relative_defect(found, state, end.values, self.scales, self.learned))
         except ReversalError:
             if self.instead is None:
                 raise

@@ -36,7 +36,8 @@ class NewtonKrylov(Solver):
     consist of operations with forward-mode derivatives.
 
     Beside the residual, a sample has also converged when d, and the residual \|\|R + (I - G_z) d\|\|
-    that GMRES left, are at most 1 in the same norm: d is the error of z to first order. In a stiff
+    that GMRES left, are at most 1 in the same norm, and d is not the first correction and not longer than
+    the one before (unless that was at most 1 too): d is the error of z to first order. In a stiff
     problem R can be held up by rounding, of eps \|\|G_z\|\| \|\|z\|\|, where z is long exact.
 
     Args:
@@ -130,7 +131,9 @@ class _Run:
         self.iterations = self.iterations + active
         step = self._correction(now, active, self._forcing(now, before))
         error = torch.maximum(step.norm(step.d), step.left * now.size)
-        exact = step.good & (error <= 1)
+        # One short correction may be that of a function which is steep here and flat beside: it takes a second one.
+        settled = (step.norm(step.d) <= CONTRACTION * now.last) | (now.last <= 1)
+        exact = step.good & (error <= 1) & settled & ~now.last.isinf()
         able = step.good & (step.left < 1) & ~exact
         moved = now._replace(z=rows(exact, now.z + step.d, now.z))
         moved, again = self._full_step(moved, able & ~now.damped, active & ~exact & ~now.damped, step)
@@ -142,7 +145,7 @@ class _Run:
             converged=now.converged | exact | (found & (size <= 1)),
             failed=now.failed | (active & ~exact & ~found & ~again),
             finite=now.finite & (step.good | again | ~active),
-            last=step.norm(step.d),
+            last=torch.where(again, torch.inf, step.norm(step.d)),
         )
 
     def _full_step(self, now: _Samples, able: Tensor, free: Tensor, step: _Step) -> tuple[_Samples, Tensor]:
@@ -174,7 +177,8 @@ class _Run:
         w = norm.weights
 
         def operator(v: Tensor) -> Tensor:
-            return v - w * torch.func.jvp(self.function, (now.z,), (v / w,))[1]
+            # The tangent of a 0-dimensional part may come out in float64.
+            return v - w * torch.func.jvp(self.function, (now.z,), (v / w,))[1].to(v.dtype)
 
         b = rows(active, w * (now.g - now.z), 0.0)
         size = torch.linalg.vector_norm(b, dim=1)
