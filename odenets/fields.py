@@ -25,8 +25,8 @@ class Field(nn.Module):
         super().__init__()
         # (layer, module, training) -> whether it writes into its input; found out at the first call.
         self._writes: dict[tuple[int, int, bool], bool] = {}
-        #: (step, training) of the steps that depend on no tensor but their parameters, as has been seen
-        self.checked: set[tuple[int, bool]] = set()
+        #: step -> what its modules were when it was seen to depend on no tensor but theirs
+        self.checked: dict[int, object] = {}
 
     @property
     def step_size(self) -> float | None:

@@ -141,7 +141,11 @@ class ODENet(nn.Module):
 
     @property
     def stored(self) -> Stored | None:
-        """What the last pass with gradients stored, and what it costs; None for gradient="direct"."""
+        """What a pass stores, and what its gradient costs; None where autograd stores activations, or nothing is known.
+
+        Of "reversible" the last eager pass with gradients; the defect is that of its backward pass, once
+        it is through.
+        """
         return self._runner.stored
 
     # ---------------------------------------------------------------- forward
@@ -149,6 +153,11 @@ class ODENet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The solution after the last step; x is the state before the first."""
         self._check_input(x)
+        if getattr(self, "_is_replica", False) and not isinstance(self._gradient, Direct):
+            raise FieldError(
+                f"gradient={self._gradient}: got a replica of DataParallel, whose parameters are no Parameters, "
+                "expected DistributedDataParallel, or gradient='direct'"
+            )
         u = x if self.shortcut is None else self.shortcut(x)
         # All noise before the first step, in every mode: the same seed then gives the same network.
         noises = [self.field.draw(n, u, self.h) for n in range(self.steps)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from .errors import FieldError
 from .fields import Field, Noise
@@ -85,12 +85,17 @@ class Stretch:
     """
 
     def __init__(self, owner: Pass, start: int, stop: int, masks: Masks | None = None) -> None:
-        self.owner, self.start, self.stop = owner, start, stop
+        # Not the pass itself, whose noise would live as long as the graph.
+        self.net, self.reports, self.start, self.stop = owner.net, owner.reports, start, stop
         self.masks, self.field = masks or owner.masks, owner.net.field
+        self._owner: Pass | None = owner
         self.programs: dict[int, Program] = {}
         self.tensors: list[Tensor] = []
         self.running: dict[int, None] = {}
         self.constants: dict[int, None] = {}
+        self._flags: dict[nn.Module, bool] = {}
+        self._coupled: set[tuple[int, int]] = set()
+        self._bare: set[int] = set()
         self.autocast = _autocast(owner.device.type)
         self._places: dict[Tensor, int] = {}
         self._names: dict[tuple[int, int], dict[str, int]] = {}
@@ -110,19 +115,28 @@ class Stretch:
         return self._places[tensor]
 
     def _gather(self, n: int) -> None:
-        net = self.owner.net
+        net, owner = self.net, self._owner
+        assert owner is not None
         program = self.programs[n] = net.program_of(n)
         if self.masks is None:
             refuse_random(self.field, n, program)
         for what in program.evaluated:
             names = self._names[n, what.index] = {}
-            for path, module in self.field.uses(n, what):
-                self._gather_module(path, module, names)
-        self._noise[n] = tuple(self._place(tensor) for tensor in self.owner.noises[n])
+            used = self.field.uses(n, what)
+            if not used:
+                self._bare.add(n)
+            for path, module in used:
+                if couples(self._gather_module(path, module, names)):
+                    self._coupled.add((n, what.index))
+        self._noise[n] = tuple(self._place(tensor) for tensor in owner.noises[n])
         self._learned[n] = {symbol: self._place(value) for symbol, value in net.coefficients_at(n).items()}
 
-    def _gather_module(self, path: str, module: nn.Module, names: dict[str, int]) -> None:
+    def _gather_module(self, path: str, module: nn.Module, names: dict[str, int]) -> list[nn.Module]:
+        found = []
         for inner, owner in module.named_modules(prefix=path, remove_duplicate=False):
+            found.append(owner)
+            if not torch.compiler.is_compiling():
+                self._flags[owner] = owner.training
             updated = isinstance(owner, _NormBase) and owner.training and owner.track_running_stats
             for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
                 if tensor is None:
@@ -132,6 +146,26 @@ class Stretch:
                 self._homes[name] = (owner._buffers if key in owner._buffers else owner._parameters), key
                 if key in owner._buffers:
                     (self.running if updated else self.constants)[place] = None
+
+        return found
+
+    def layout(self, n: int) -> object:
+        """What must not change for what has been seen of step n to hold; of a function that is no module, unknown."""
+        names = [name for what in self.programs[n].evaluated for name in self._names[n, what.index]]
+        if n in self._bare and n == self.start:
+            return object()
+        held = [self._homes[name][0][self._homes[name][1]] for name in names]
+        frozen = tuple((id(tensor), tensor.requires_grad) for tensor in held)
+        return frozen, tuple(map(id, self._flags)), self.field.training
+
+    def probe(self) -> Stretch:
+        """The same steps, with masks of their own."""
+        assert self._owner is not None
+        return Stretch(self._owner, self.start, self.stop, Masks())
+
+    def release(self) -> None:
+        """Let go of the tensors: the node of the graph has its own, and may have given them up."""
+        self.tensors, self._places, self._owner = [], {}, None
 
     def places(self, n: int, what: Evaluate | None = None) -> set[int]:
         """Places of what an evaluation, or a whole step, may be differentiated by; noise is none of it."""
@@ -149,6 +183,21 @@ class Stretch:
     def precision(self) -> AbstractContextManager[None]:
         """Autocast as it was in the forward pass; its cache is off, for it would hand out weights without a graph."""
         return nullcontext() if self.autocast is None else torch.autocast(**self.autocast, cache_enabled=False)
+
+    def modes(self) -> AbstractContextManager[None]:
+        """Training or evaluation, module by module, as in the forward pass."""
+        return nullcontext() if torch.compiler.is_compiling() else self._modes()
+
+    @contextmanager
+    def _modes(self) -> Iterator[None]:
+        changed = [module for module, flag in self._flags.items() if module.training != flag]
+        for module in changed:
+            module.training = not module.training
+        try:
+            yield
+        finally:
+            for module in changed:
+                module.training = not module.training
 
     def evaluate(self, n: int, tensors: Sequence[Tensor], what: Evaluate, x: Tensor, again: bool = False) -> Tensor:
         """The function of step n at x; ``again`` leaves running statistics alone."""
@@ -191,14 +240,14 @@ class Stretch:
             return self.evaluate(n, tensors, item, x, again=True)
 
         places = sorted(set().union(*(self.places(n, item) for item in what.evaluations)))
-        solver = self.owner.net.solver
-        if any(self.running.keys() & set(self._names[n, item.index].values()) for item in what.evaluations):
-            # BatchNorm in training couples the samples, which a Krylov space for each does not see.
+        solver = self.net.solver
+        if any((n, item.index) in self._coupled for item in what.evaluations):
+            # A Krylov space for each sample does not see what another does to it.
             solver = replace(solver, per_sample=False)
         values, report = solve_stages(what, constants, function, tensors, places=places, solver=solver)
         if again or report is None:
             return values
-        self.owner.reports.append((n, report))
+        self.reports.append((n, report))
         for item, c, row in zip(what.evaluations, constants, what.weights, strict=True):
             # Iterations leave running statistics alone; one more evaluation, at the solution, updates them.
             if self.running.keys() & set(self._names[n, item.index].values()):
@@ -219,6 +268,11 @@ class Stretch:
     def copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """``tensors`` with copies of the running statistics, to be written to."""
         return [tensor.clone() if place in self.running else tensor for place, tensor in enumerate(tensors)]
+
+
+def couples(modules: Iterable[nn.Module]) -> bool:
+    """Whether one of them makes a sample's value depend on the others': BatchNorm with the batch's statistics."""
+    return any(isinstance(m, _BatchNorm) and (m.training or m.running_mean is None) for m in modules)
 
 
 def plain() -> bool:

@@ -39,8 +39,8 @@ def solve_stages(
         solver: the solver.
 
     Returns:
-        the F_i, and what the solver reports; None where there is nothing to solve for. A state of two dimensions or more is a batch of samples along
-        the first; one of fewer is a single sample.
+        the F_i, and what the solver reports; None where there is nothing to solve for. A state of two dimensions or
+        more is a batch of samples along the first; one of fewer is a single sample.
     """
     if not constants[0].numel():
         return tuple(torch.zeros_like(c) for c in constants), None

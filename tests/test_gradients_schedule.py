@@ -1,13 +1,15 @@
 """Where states are stored: the optimal checkpoint schedule, and anchors for a tolerance. Formulas typed by hand."""
 
+import copy
 import math
 
 import numpy as np
 import pytest
+from torch import nn
 
-from odenets import schemes
+from odenets import Checkpoint, ODENet, schemes
 from odenets.gradients.anchors import inverse_matrix, learn_growth, place_anchors
-from odenets.gradients.schedule import recomputed, schedule_of, stretches
+from odenets.gradients.schedule import recomputed, splits_of, stretches
 
 
 def griewank(steps, slots):
@@ -24,24 +26,30 @@ def test_steps_run_again_are_the_least_possible(slots):
         assert recomputed(steps, slots) == griewank(steps, slots)
 
 
-def run(schedule, steps, held):
+def run(splits, steps, slots, held):
     """Carry a schedule out: steps run again, and the most states held at once, those in ``held`` included."""
-    if schedule is None:
-        return 0, held
-    middle, right, left = schedule
-    assert 0 < middle < steps
-    over, most = run(right, steps - middle, held + 1)
-    back, other = run(left, middle, held)
-    return middle + over + back, max(most, other)
+    cost, most = 0, held
+    while steps > 1:
+        middle = splits[min(slots, steps) - 1][steps]
+        assert 0 < middle < steps
+        over, other = run(splits, steps - middle, max(slots - 1, 1), held + 1)
+        cost, most, steps = cost + middle + over, max(most, other), middle
+    return cost, most
 
 
-@pytest.mark.parametrize("slots", [2, 3, 5, 9])
+@pytest.mark.parametrize("slots", [1, 2, 3, 5, 9])
 @pytest.mark.parametrize("steps", [1, 2, 7, 64, 300])
 def test_a_schedule_costs_what_it_says_and_holds_no_more_states_than_allowed(steps, slots):
-    cost, most = run(schedule_of(steps, slots), steps, 1)
+    cost, most = run(splits_of(steps, slots), steps, slots, 1)
     assert cost == griewank(steps, slots)
     # the state that the last recorded step starts from is in work, not stored
     assert most <= slots + 1
+
+
+def test_a_thousand_layers_with_one_state_take_no_deep_recursion():
+    net = ODENet([nn.Linear(2, 2) for _ in range(1000)], "euler", h=0.01, gradient=Checkpoint(states=1))
+    assert net.stored.rerun == 1000 + 1000 * 999 // 2
+    copy.deepcopy(net)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4, 7])

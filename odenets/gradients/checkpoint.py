@@ -14,7 +14,7 @@ from ..passes import Pass, Stretch
 from ..step import State
 from .monitor import Monitor
 from .options import Options, Runner, Stored
-from .schedule import Schedule, schedule_of, stretches
+from .schedule import Splits, recomputed, splits_of, stretches
 from .segment import run_segment
 from .sweep import Recompute
 
@@ -53,8 +53,8 @@ class Checkpoint(Options):
 #: Relative difference that is accepted between a state and the same state when its steps are run again, by dtype.
 #: It is 0 but for operations that torch calls nondeterministic.
 LIMITS = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
-#: first and last step of a stretch, and how to come back through it
-Leg = tuple[int, int, Schedule]
+#: first and last step of a stretch, and how many states it may hold on the way back; None: all its steps at once
+Leg = tuple[int, int, int | None]
 
 
 def legs(first: int, last: int, states: int | None) -> Iterator[Leg]:
@@ -62,36 +62,34 @@ def legs(first: int, last: int, states: int | None) -> Iterator[Leg]:
     steps = last - first
     if not steps:
         return
-    size = math.ceil(math.sqrt(steps))
     if states is None:
-        lengths = [min(size, steps - start) for start in range(0, steps, size)]
-    else:
-        lengths = list(stretches(steps, states))
+        size = math.ceil(math.sqrt(steps))
+        yield from ((start, min(start + size, last), None) for start in range(first, last, size))
+        return
+    lengths = stretches(steps, states)
     for i, length in enumerate(lengths):
-        schedule = None if states is None else schedule_of(length, len(lengths) - i)
-        yield first, first + length, schedule
+        yield first, first + length, len(lengths) - i
         first += length
 
 
 class _Run(Runner):
     def __init__(self, legs: Sequence[Leg]) -> None:
         self.legs = tuple(legs)
+        self.splits: dict[tuple[int, int], Splits | None] = {
+            (start, stop): splits_of(stop - start, slots) if slots else None for start, stop, slots in self.legs
+        }
 
     @property
     def stored(self) -> Stored | None:
         """Checkpoints and steps run again."""
         steps = sum(stop - start for start, stop, _ in self.legs)
-        again = sum(stop - start + runs(schedule) for start, stop, schedule in self.legs)
-        return Stored(steps, max(len(self.legs) - 1, 0), again, 0)
+        twice = sum(recomputed(stop - start, slots) for start, stop, slots in self.legs if slots)
+        return Stored(steps, max(len(self.legs) - 1, 0), steps + twice, 0)
 
     def integrate(self, run: Pass, first: int, state: State) -> State:
         """One node of the graph for each stretch between two stored states."""
         limit = LIMITS[state[0].dtype]
-        for start, stop, schedule in self.legs:
-            state = run_segment(Recompute(Stretch(run, start, stop), Monitor(start, stop, limit), schedule), state)
+        for start, stop, _ in self.legs:
+            monitor = Monitor(start, stop, limit)
+            state = run_segment(Recompute(Stretch(run, start, stop), monitor, self.splits[start, stop]), state)
         return state
-
-
-def runs(schedule: Schedule) -> int:
-    """Steps that a schedule runs without recording them."""
-    return 0 if schedule is None else schedule[0] + runs(schedule[1]) + runs(schedule[2])

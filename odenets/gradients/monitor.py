@@ -47,8 +47,8 @@ class Monitor:
         how = "undone, missed their stored state" if self.undone else "run again, missed the state they led to"
         advice = (
             "The next forward pass places its anchors by what has been measured (a compiled network has those of its "
-            "last eager pass: run one); or give a larger tolerance, Reversible(tolerance=...), or on_failure='rerun', "
-            "or take gradient='checkpoint'. "
+            "first eager pass: set its gradient anew and run one); or give a larger tolerance, "
+            "Reversible(tolerance=...), or on_failure='rerun', or take gradient='checkpoint'. "
         )
         return (
             f"steps {self.start} to {self.stop - 1}, {how} by {defect} of its size, expected at most {self.limit:.2g}: "

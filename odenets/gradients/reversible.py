@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ..step import State
 from .anchors import Leg, inverse_matrix, learn_growth, place_anchors
 from .monitor import Monitor, check, relative_defect
 from .options import Options, Runner, Stored, positive
-from .schedule import schedule_of
+from .schedule import splits_of
 from .segment import run_segment
 from .sweep import Recompute, Undo
 
@@ -33,6 +34,8 @@ SENSITIVITY = 10.0
 #: Anchors are placed for an error so many times smaller than the one that raises.
 MARGIN = 3.0
 REHEARSALS = 8
+#: Forward passes whose backward pass may still be learned from.
+REMEMBERED = 16
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,10 @@ class _Run(Runner):
         self.options, self.reverse = options, compile_reverse(net.scheme, net.h)
         self.learned = bool(net.scheme.V.free_symbols)
         self.growth: dict[_Mode, list[float]] = {}
-        self.legs: dict[_Mode, tuple[Leg, ...]] = {}
-        self.measured: dict[_Mode, _Measured] = {}
+        # What the backward passes of the last forward passes have measured of which legs, until it is learned from.
+        self.measured: dict[_Mode, deque[tuple[tuple[Leg, ...], _Measured]]] = {}
+        # The legs of the first eager pass: a compiled network is traced with them, and not anew when anchors move.
+        self.legs_compiled: dict[_Mode, tuple[Leg, ...]] = {}
         inverses, ones = inverse_matrices(net), [1.0] * net.steps
         # For torch.compile, which cannot read coefficients: used until a pass has been run eagerly.
         self.legs_at_first = {d: place_anchors(inverses, ones, *self._limits(d)) for d in TOLERANCES}
@@ -109,7 +114,7 @@ class _Run(Runner):
         """Anchors of the last pass."""
         if self.last is None:
             return None
-        legs, measured = self.legs[self.last], self.measured[self.last]
+        legs, measured = self.measured[self.last][-1]
         undone = sum(leg.stop - leg.start for leg in legs if leg.undone)
         steps = legs[-1].stop - legs[0].start if legs else 0
         return Stored(steps, max(len(legs) - 1, 0), steps - undone, undone, max(measured.values(), default=None))
@@ -119,10 +124,10 @@ class _Run(Runner):
         dtype = state[0].dtype
         mode = dtype, torch.is_autocast_enabled(state[0].device.type), run.net.training
         if torch.compiler.is_compiling():
-            legs, record = self.legs.get(mode, self.legs_at_first[dtype]), None
+            legs, record = self.legs_compiled.get(mode, self.legs_at_first[dtype]), None
         else:
             legs = self._plan(mode, run, first, state)
-            record = self.measured[mode]
+            record = self.measured[mode][-1][1]
         scales, limit = carried_scales(run), self.options.limit(dtype)
         for leg in legs:
             if leg.stop <= first:
@@ -141,16 +146,20 @@ class _Run(Runner):
         if self.options.on_failure == "raise" or torch.compiler.is_compiling():
             return None
         steps = stretch.stop - stretch.start
-        schedule = schedule_of(steps, math.ceil(math.sqrt(steps)))
-        return Recompute(stretch, Monitor(stretch.start, stretch.stop, limit), schedule)
+        splits = splits_of(steps, math.ceil(math.sqrt(steps)))
+        return Recompute(stretch, Monitor(stretch.start, stretch.stop, limit), splits)
 
     def _plan(self, mode: _Mode, run: Pass, first: int, state: State) -> tuple[Leg, ...]:
         """The legs for the coefficients as they are now and all that has been measured."""
         new, inverses = mode not in self.growth, inverse_matrices(run.net)
         inverses[:first] = [None] * first
         growth = self.growth.get(mode, [1.0] * run.net.steps)
-        if not new:
-            growth = learn_growth(growth, self.legs[mode], self.measured[mode])
+        limit = self.options.limit(mode[0])
+        for old, record in self.measured.get(mode, ()):
+            growth = learn_growth(growth, old, record)
+            # One leg has raised, and kept the backward pass from the others: all are measured anew.
+            new = new or any(defect > limit for defect in record.values())
+            record.clear()
         limits = self._limits(mode[0])
         legs = place_anchors(inverses, growth, *limits)
         for _ in range(REHEARSALS if new else 0):
@@ -159,7 +168,9 @@ class _Run(Runner):
             if (again := place_anchors(inverses, growth, *limits)) == legs:
                 break
             legs = again
-        self.growth[mode], self.legs[mode], self.measured[mode], self.last = growth, legs, {}, mode
+        self.growth[mode], self.last = growth, mode
+        self.legs_compiled.setdefault(mode, legs)
+        self.measured.setdefault(mode, deque(maxlen=REMEMBERED)).append((legs, {}))
         return legs
 
 

@@ -11,7 +11,6 @@ steps are run again. Source: Griewank & Walther (2000), Algorithm 799: revolve.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Optional
 
 import numpy as np
 
@@ -32,31 +31,19 @@ def _table(steps: int, slots: int) -> tuple[np.ndarray, np.ndarray]:
     return cost, split
 
 
-#: None: record all steps at once; else (m, right, left): run m steps, come back to there by ``right``, then by ``left``
-Schedule = Optional[tuple[int, "Schedule", "Schedule"]]  # noqa: UP045 - a string in X | Y does not evaluate
+#: splits[s - 1][l]: where to store the next state when l steps are ahead and s states may be held
+Splits = tuple[tuple[int, ...], ...]
 
 
-def schedule_of(steps: int, slots: int, taped: int = 1) -> Schedule:
-    """The optimal schedule; ``taped`` steps at a time are recorded by autograd, 1 takes the least memory."""
-    if steps <= taped:
-        return None
-    m = best_split(steps, slots)
-    return m, schedule_of(steps - m, max(slots - 1, 1), taped), schedule_of(m, slots, taped)
-
-
-def best_split(steps: int, slots: int) -> int:
-    """Where to store the next state when so many steps are ahead and so many states may be held."""
-    # More slots than steps change nothing; a power of two of steps shares the table between calls.
-    return int(_table(_rounded(steps), min(slots, steps))[1][steps])
+def splits_of(steps: int, slots: int) -> Splits:
+    """The optimal splits as plain numbers, which torch.compile can trace."""
+    slots = min(slots, steps)
+    return tuple(tuple(map(int, _table(steps, s)[1])) for s in range(1, slots + 1))
 
 
 def recomputed(steps: int, slots: int) -> int:
     """t(steps, slots): steps that are run again on the way back."""
-    return int(_table(_rounded(steps), min(slots, steps))[0][steps])
-
-
-def _rounded(steps: int) -> int:
-    return 1 << max(steps - 1, 1).bit_length()
+    return int(_table(steps, min(slots, steps))[0][steps])
 
 
 @lru_cache(maxsize=64)
@@ -67,7 +54,7 @@ def stretches(steps: int, slots: int) -> tuple[int, ...]:
     states to itself: those of later stretches are gone. So the sum of t(l_i, slots - i) is minimised.
     """
     slots = min(slots, steps)
-    tables = [_table(_rounded(steps), slots - i)[0] for i in range(slots)]
+    tables = [_table(steps, slots - i)[0] for i in range(slots)]
     cost, split = tables[-1][: steps + 1], []
     for table in reversed(tables[:-1]):
         totals = [table[1:length] + cost[length - 1 : 0 : -1] for length in range(2, steps + 1)]

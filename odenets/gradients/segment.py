@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from ..errors import FieldError
-from ..passes import Stretch
-from ..replay import Masks, capture, replaying
+from ..passes import Stretch, plain
+from ..replay import capture, replaying
 from ..solvers.transforms import active
 from ..step import State
 from .monitor import fingerprint
@@ -21,9 +22,9 @@ from .way_back import WayBack
 class Segment(torch.autograd.Function):
     """(w, tensors) -> (w+, running statistics, fingerprint of w+).
 
-    In ``setup_context`` style, with vector-Jacobian products by torch.func.vjp: autograd.grad in a
-    backward gives second derivatives that are silently wrong, and neither torch.compile nor vmap
-    takes it.
+    In ``setup_context`` style, with vector-Jacobian products by torch.func.vjp wherever the backward pass
+    may be differentiated or transformed: autograd.grad there gives second derivatives that are
+    silently wrong, and neither torch.compile nor vmap takes it.
     """
 
     generate_vmap_rule = True
@@ -60,12 +61,12 @@ class Segment(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """The steps taken back one by one, or once more."""
-        sweep, carried = ctx.sweep, ctx.carried
-        inputs, (mark, *end) = ctx.saved_tensors[: ctx.inputs], ctx.saved_tensors[ctx.inputs :]
+        sweep, carried, saved = ctx.sweep, ctx.carried, ctx.saved_tensors  # read once: hooks unpack at each reading
+        inputs, (mark, *end) = saved[: ctx.inputs], saved[ctx.inputs :]
         state, tensors = inputs[:carried], inputs[carried:]
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
         way = WayBack(sweep.stretch, tensors, needed)
-        with sweep.stretch.precision():
+        with sweep.stretch.precision(), sweep.stretch.modes():
             bars = sweep.walk(way, state, End(mark, tuple(end)), grads[:carried])
         bars = tuple(bar.to(w.dtype) for bar, w in zip(bars, state, strict=True))
         return (None, None, *bars, *(way.gradients.get(place) for place in range(len(tensors))))
@@ -112,49 +113,58 @@ def run_segment(sweep: Sweep, state: State) -> State:
             "got a network inside parametrize.cached(), which would hand the backward pass weights without a graph, "
             "expected none around gradient='checkpoint' or 'reversible'; use gradient='direct' there"
         )
-    check_captured(stretch, state)
     versions = _versions(stretch)
+    check_captured(stretch, state)
     kind = Segment if torch.compiler.is_compiling() else ForwardModeSegment
     with stretch.precision():
         found = kind.apply(sweep, carried, *_distinct(state), *stretch.tensors)
     if _versions(stretch) != versions:
         raise FieldError(
-            f"layers {stretch.start} to {stretch.stop - 1}: one of them writes into a buffer in its forward pass (as "
-            "spectral_norm does in training), expected BatchNorm's statistics alone to change there, for running the "
-            "layer again would give something else; use gradient='direct'"
+            f"layers {stretch.start} to {stretch.stop - 1}: one of them writes into a buffer or a parameter in its "
+            "forward pass (as spectral_norm does in training), expected BatchNorm's statistics alone to change there, "
+            "for running the layer again would give something else; use gradient='direct'"
         )
     stretch.write_back(found[carried:-1])
+    stretch.release()
     return found[:carried]
 
 
 def check_captured(stretch: Stretch, state: State) -> None:
-    """At a step's first run, see that it depends on no differentiated tensor but those it is known to use.
+    """See that the steps depend on no differentiated tensor but those they are known to use.
 
-    One that a function holds by closure would get no gradient, silently. Costs an evaluation, once;
-    not under torch.func, whose own tensors are not to be told apart, nor when tracing.
+    One that a function holds by closure would get no gradient, silently. Costs an evaluation of each step,
+    on copies, at its first run, and again when its modules or what is frozen in them change; of functions
+    that are no modules the first step in every pass. Not under torch.func, whose own tensors are not
+    to be told apart, nor when tracing.
     """
-    known = stretch.field.checked
-    new = [n for n in range(stretch.start, stretch.stop) if (n, stretch.field.training) not in known]
-    if not new or torch.compiler.is_compiling() or active():
+    if not plain() or any(map(is_lazy, stretch.tensors)):
         return
-    plain, tensors = tuple(w.detach() for w in state), [tensor.detach() for tensor in stretch.tensors]
-    masks, stretch.masks = stretch.masks, Masks()
-    with torch.enable_grad(), stretch.precision(), replaying(capture(plain[0].device), plain[0].device):
-        for n in new:
-            if any(w.requires_grad for w in stretch.advance(n, plain, tensors, again=True)):
+    known, keys = stretch.field.checked, {n: stretch.layout(n) for n in range(stretch.start, stretch.stop)}
+    new = [n for n, key in keys.items() if known.get(n) != key]
+    if not new:
+        return
+    probe, device = stretch.probe(), state[0].device
+    tensors, state = [tensor.detach().clone() for tensor in stretch.tensors], tuple(w.detach() for w in state)
+    with torch.enable_grad(), stretch.precision(), replaying(capture(device), device):
+        for n in range(stretch.start, new[-1] + 1):
+            state = probe.advance(n, state, tensors, again=True)
+            if any(w.requires_grad for w in state):
                 raise FieldError(
                     f"layer {n} uses a tensor that requires a gradient and is neither its parameter nor its buffer (a "
                     "plain attribute, a variable around a lambda), which would get none; expected an nn.Parameter, a "
                     "buffer or a submodule (f an nn.Module), or detach it, or use gradient='direct'"
                 )
-            known.add((n, stretch.field.training))
-    stretch.masks = masks
+            known[n] = keys[n]
 
 
 def _versions(stretch: Stretch) -> list[int]:
-    if torch.compiler.is_compiling():
+    if not plain():
         return []
-    return [stretch.tensors[place]._version for place in stretch.constants if not stretch.tensors[place].is_inference()]
+    return [tensor._version for i, tensor in enumerate(stretch.tensors) if i not in stretch.running and _counts(tensor)]
+
+
+def _counts(tensor: Tensor) -> bool:
+    return not (tensor.is_inference() or is_lazy(tensor))
 
 
 def _distinct(state: State) -> State:

@@ -13,7 +13,7 @@ from ..passes import Stretch
 from ..reverse import Reverse
 from ..step import State
 from .monitor import Monitor, changed, check, fingerprint, relative_defect
-from .schedule import Schedule
+from .schedule import Splits
 from .way_back import WayBack
 
 
@@ -39,7 +39,9 @@ class Sweep(Protocol):
 
 @dataclass(frozen=True)
 class Recompute:
-    """Run the steps again, holding some states on the way as ``schedule`` says (:func:`schedule_of`).
+    """Run the steps again: all at once with autograd's record, or by ``splits`` (:func:`splits_of`), one at a time.
+
+    By splits so many states are held as there are rows of them.
 
     ``monitor`` judges whether they come out as they did before, as only functions of their arguments do:
     by a fingerprint, which takes no memory.
@@ -47,26 +49,32 @@ class Recompute:
 
     stretch: Stretch
     monitor: Monitor
-    schedule: Schedule = None
+    splits: Splits | None = None
     needs_end: ClassVar[bool] = False
 
     def walk(self, way: WayBack, state: State, end: End, bars: State) -> State:
-        """By the optimal schedule: run to the split, come back to it from the end, then go back to the start."""
-        return self._walk(way, (self.stretch.start, self.stretch.stop), self.schedule, (state, bars), end)
+        """Run to the split, come back to it from the end; so on, until a single step is left."""
+        if self.splits is None:
+            return self._taped(way, (self.stretch.start, self.stretch.stop), (state, bars), end)
+        return self._walk(way, (self.stretch.start, self.stretch.stop), len(self.splits), (state, bars), end)
 
     def _walk(
-        self, way: WayBack, steps: tuple[int, int], schedule: Schedule, ends: tuple[State, State], end: End | None
+        self, way: WayBack, steps: tuple[int, int], slots: int, ends: tuple[State, State], end: End | None
     ) -> State:
+        assert self.splits is not None
         (start, stop), (state, bars) = steps, ends
-        if schedule is None:
-            after, bars = way.taped(start, stop, state, bars)
-            if end is not None:
-                check(self.monitor, changed(fingerprint(after), end.fingerprint))
-            return bars
-        length, right, left = schedule
-        middle = start + length
-        bars = self._walk(way, (middle, stop), right, (way.run(start, middle, state), bars), end)
-        return self._walk(way, (start, middle), left, (state, bars), None)
+        while stop - start > 1:
+            middle = start + self.splits[min(slots, stop - start) - 1][stop - start]
+            there = way.run(start, middle, state), bars
+            bars = self._walk(way, (middle, stop), max(slots - 1, 1), there, end)
+            stop, end = middle, None
+        return self._taped(way, (start, stop), (state, bars), end)
+
+    def _taped(self, way: WayBack, steps: tuple[int, int], ends: tuple[State, State], end: End | None) -> State:
+        after, bars = way.taped(*steps, *ends)
+        if end is not None:
+            check(self.monitor, changed(fingerprint(after), end.fingerprint))
+        return bars
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
 
 def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
     with torch.enable_grad():
-        at = [x if _may_stay(x) else x.detach().requires_grad_() for x in inputs]
+        at = [x if _may_stay(x, inputs) else x.detach().requires_grad_() for x in inputs]
         values = function(*at)
 
     def pull(bars: State) -> State:
@@ -43,12 +43,13 @@ def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, 
     return tuple(value.detach() for value in values), pull
 
 
-def _may_stay(x: Tensor) -> bool:
+def _may_stay(x: Tensor, inputs: Sequence[Tensor]) -> bool:
     """Whether a parameter may be differentiated by as it is, so that its module need not be given another.
 
     Not with hooks: they would be called here, and once more when the gradient arrives at the parameter.
+    Not if it is the state as well: the gradients of the two uses are to be told apart.
     """
-    return x.is_leaf and x.requires_grad and not x._backward_hooks
+    return x.is_leaf and x.requires_grad and not x._backward_hooks and sum(x is other for other in inputs) == 1
 
 
 class WayBack:
