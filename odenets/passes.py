@@ -96,6 +96,7 @@ class Stretch:
         self._flags: dict[nn.Module, bool] = {}
         self._coupled: set[tuple[int, int]] = set()
         self._bare: set[int] = set()
+        self._modules: dict[int, list[nn.Module]] = {}
         self.autocast = _autocast(owner.device.type)
         self._places: dict[Tensor, int] = {}
         self._names: dict[tuple[int, int], dict[str, int]] = {}
@@ -126,7 +127,9 @@ class Stretch:
             if not used:
                 self._bare.add(n)
             for path, module in used:
-                if couples(self._gather_module(path, module, names)):
+                modules = self._gather_module(path, module, names)
+                self._modules.setdefault(n, []).extend(modules)
+                if couples(modules):
                     self._coupled.add((n, what.index))
         self._noise[n] = tuple(self._place(tensor) for tensor in owner.noises[n])
         self._learned[n] = {symbol: self._place(value) for symbol, value in net.coefficients_at(n).items()}
@@ -156,7 +159,7 @@ class Stretch:
             return object()
         held = [self._homes[name][0][self._homes[name][1]] for name in names]
         frozen = tuple((id(tensor), tensor.requires_grad) for tensor in held)
-        return frozen, tuple(map(id, self._flags)), self.field.training
+        return frozen, tuple(map(id, self._modules.get(n, ()))), self.field.training
 
     def probe(self) -> Stretch:
         """The same steps, with masks of their own."""

@@ -13,6 +13,10 @@ from benchmarks.memory_networks import OURS, Network
 STATE = 4 * 2 * 4 * 8 * 8
 
 
+# What is kept of the state after steps that are run again: two float64 for each carried value.
+MARK = 2 * 2 * 8
+
+
 def saved(way, depth, scheme="leapfrog"):
     network = Network(OURS, scheme, way, depth, h=0.1, channels=4, size=8, batch=2)
     return memory_measure.saved_bytes(network.build(), network.images())
@@ -27,13 +31,13 @@ def test_direct_saves_three_tensors_a_layer(depth):
 def test_reversible_saves_the_ends_of_its_legs_however_deep():
     # A start that is run again (u_0 twice, as u and as its history), then a leg: two values before it and two after.
     # u_0 is one storage, so 1 + 2 + 2.
-    assert [saved("reversible", depth) for depth in (4, 8, 32, 64)] == [5 * STATE] * 4
+    assert [saved("reversible", depth) for depth in (4, 8, 32, 64)] == [5 * STATE + MARK] * 4
 
 
 @pytest.mark.parametrize(("depth", "stretches"), [(4, 2), (9, 3), (25, 5)])
 def test_checkpoint_saves_the_states_before_its_stretches(depth, stretches):
     # Two carried values each; before the first they are one tensor.
-    assert saved("checkpoint", depth) == (2 * stretches - 1) * STATE
+    assert saved("checkpoint", depth) == (2 * stretches - 1) * STATE + stretches * MARK
 
 
 def test_a_tensor_saved_twice_counts_once_and_parameters_not_at_all():
@@ -67,9 +71,11 @@ def quick(tmp_path_factory):
 
 def test_the_table_has_a_row_a_way_and_depth(quick):
     page = (quick / "memory.md").read_text()
-    for way, depth, states in (("direct", 4, 12), ("direct", 8, 24), ("reversible", 4, 5), ("reversible", 8, 5)):
+    # 32 bytes beside 5 states of 2 kB are 5.016 states
+    rows = (("direct", 4, "12"), ("direct", 8, "24"), ("reversible", 4, r"5\.016"), ("reversible", 8, r"5\.016"))
+    for way, depth, states in rows:
         assert re.search(rf"^\| {way} \| {depth} \| [\d.]+ \| {states} \|", page, re.M)
-    assert "reversible saves 0.00977 MiB at depth 4 and 0.00977 MiB at depth 8, that is +0 states" in page
+    assert "reversible saves 0.0098 MiB at depth 4 and 0.0098 MiB at depth 8, that is +0 states" in page
     assert "At most 1.40 times direct, 4 channels: " in page
     assert "## Time at depth 4" in page
 
@@ -121,7 +127,9 @@ def test_a_scheme_that_cannot_be_undone_is_measured_the_other_ways(tmp_path, mon
     assert main(["--quick", "--scheme", "rk4", "--out", str(tmp_path)]) == 1
     assert set(asked) == {"direct", "checkpoint", "checkpoint:4"}
     page = (tmp_path / "memory.md").read_text()
-    assert "- not run: reversible: gradient='reversible': got rk4, whose step cannot be undone explicitly" in page
+    assert (
+        "- not run: reversible: gradient='reversible': got rk4, whose step cannot be done and undone explicitly" in page
+    )
     assert "- failed: odenets rk4 direct 4 layers: no memory left" in page
 
 
@@ -138,7 +146,6 @@ def test_a_failed_process_says_why():
         (["--scheme", "leapfrg"], "unknown scheme 'leapfrg'"),
         (["--scheme", "mccallum_foster:rk5"], "unknown scheme 'rk5'"),
         (["--scheme", "mccallum_foster:lm"], "lm: got 2 carried values"),
-        (["--scheme", "implicit_midpoint"], "its stages have to be solved for"),
         (["--ways", "reverse"], "gradient: got 'reverse', expected one of direct, checkpoint, reversible"),
         (["--ways", "checkpoint:many"], "--ways: got 'checkpoint:many', expected one of direct, checkpoint, "),
         (["--ways", "checkpoint:0"], "Checkpoint: got states = 0, expected an integer of at least 1"),

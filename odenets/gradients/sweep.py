@@ -18,7 +18,7 @@ from .way_back import WayBack
 
 
 class End(NamedTuple):
-    """The state after the steps: its fingerprint, and the carried values themselves where they are needed."""
+    """The state after the steps: its fingerprint, or the carried values themselves where those are needed."""
 
     fingerprint: Tensor
     values: State
