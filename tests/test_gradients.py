@@ -289,6 +289,8 @@ def test_set_in_a_whole_network_or_not_at_all():
     assert set_gradient(model, "reversible") == 3
     found = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
     assert {str(net.gradient) for net in model.modules() if isinstance(net, ODENet)} == {"reversible"}
+    # Two layers a stage, of which the one that changes the shape is taken plainly.
+    assert [net.stored.steps for net in model.modules() if isinstance(net, ODENet)] == [2, 1, 1]
     # ReLU: a mask that flips shows
     for a, b in zip(found, expected, strict=True):
         assert (a - b).norm() < 1e-3 * b.norm()

@@ -168,6 +168,7 @@ class _Run(Runner):
             if (again := place_anchors(inverses, growth, *limits)) == legs:
                 break
             legs = again
+        legs = tuple(leg for leg in legs if leg.stop > first)
         self.growth[mode], self.last = growth, mode
         self.legs_compiled.setdefault(mode, legs)
         self.measured.setdefault(mode, deque(maxlen=REMEMBERED)).append((legs, {}))

@@ -35,6 +35,7 @@ def _table(steps: int, slots: int) -> tuple[np.ndarray, np.ndarray]:
 Splits = tuple[tuple[int, ...], ...]
 
 
+@lru_cache(maxsize=64)
 def splits_of(steps: int, slots: int) -> Splits:
     """The optimal splits as plain numbers, which torch.compile can trace."""
     slots = min(slots, steps)

@@ -103,5 +103,5 @@ class Undo:
             if self.instead is None:
                 raise
             way.gradients.clear()  # a way back belongs to one stretch
-            return self.instead.walk(way, state, end, bars)
+            return self.instead.walk(way, state, End(fingerprint(end.values), ()), bars)
         return back
