@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import FieldError
-from ..passes import Pass, Stretch
+from ..passes import Pass
 from ..step import State
+from ..stretch import Stretch
 from .monitor import Monitor
 from .options import Options, Runner, Stored
 from .schedule import Splits, recomputed, splits_of, stretches

@@ -13,8 +13,9 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..errors import FieldError
-from ..passes import Pass, Stretch, draws
+from ..passes import Pass
 from ..step import State
+from ..stretch import Stretch, draws
 from ..time_field import TimeField
 from .options import Options, Runner, positive
 from .segment import check_captured

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from ..errors import FieldError, ReversalError, SchemeError
-from ..passes import Pass, Stretch
+from ..passes import Pass
 from ..replay import Masks, capture, replaying
 from ..reverse import Reverse, compile_reverse
 from ..step import State
+from ..stretch import Stretch
 from .anchors import Leg, inverse_matrix, learn_growth, place_anchors
 from .monitor import Monitor, check, relative_defect
 from .options import Options, Runner, Stored, positive

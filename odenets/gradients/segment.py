@@ -10,10 +10,10 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from ..errors import FieldError
-from ..passes import Stretch, plain
 from ..replay import capture, replaying
 from ..solvers.transforms import active
 from ..step import State
+from ..stretch import Stretch, plain
 from .monitor import fingerprint
 from .sweep import End, Sweep
 from .way_back import WayBack

@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple, Protocol
 from torch import Tensor
 
 from ..errors import ReversalError
-from ..passes import Stretch
 from ..reverse import Reverse
 from ..step import State
+from ..stretch import Stretch
 from .monitor import Monitor, changed, check, fingerprint, relative_defect
 from .schedule import Splits
 from .way_back import WayBack

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ..passes import Stretch, plain
 from ..program import Evaluate
 from ..reverse import Reverse
 from ..step import State, step
+from ..stretch import Stretch, plain
 
 Pull = Callable[[State], State]
 

@@ -1,0 +1,262 @@
+"""Some steps of a pass as pure functions of every tensor they use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from .errors import FieldError
+from .fields import Field
+from .program import Evaluate, Program, Solve
+from .replay import Masks
+from .solvers.transforms import active
+from .stages import solve_stages, weighted
+from .step import State, step
+
+if TYPE_CHECKING:
+    from .passes import Pass
+
+
+class Stretch:
+    """Steps start ... stop - 1 of a pass as pure functions of the state and ``tensors``.
+
+    ``tensors`` are all parameters, buffers, learnable coefficients and noise that the steps use, each
+    once, however many layers share it. ``running`` are the places in it of the BatchNorm statistics
+    that a step updates: whoever runs the steps puts copies there, and writes them back (or not,
+    when the steps are run again). Dropout masks are those of the first run.
+    """
+
+    def __init__(self, owner: Pass, start: int, stop: int, masks: Masks | None = None) -> None:
+        # Not the pass itself, whose noise would live as long as the graph.
+        self.net, self.reports, self.start, self.stop = owner.net, owner.reports, start, stop
+        self.masks, self.field = masks or owner.masks, owner.net.field
+        self._owner: Pass | None = owner
+        self.programs: dict[int, Program] = {}
+        self.tensors: list[Tensor] = []
+        self.running: dict[int, None] = {}
+        self._flags: dict[nn.Module, bool] = {}
+        self._coupled: set[tuple[int, int]] = set()
+        self._bare: set[int] = set()
+        self._modules: dict[int, list[nn.Module]] = {}
+        self.autocast = _autocast(owner.device.type)
+        self._places: dict[Tensor, int] = {}
+        self._names: dict[tuple[int, int], dict[str, int]] = {}
+        # name -> the dictionary of a module that holds that tensor, and its key there
+        self._homes: dict[str, tuple[dict[str, Any], str]] = {}
+        self._noise: dict[int, tuple[int, ...]] = {}
+        self._learned: dict[int, dict[str, int]] = {}
+        for n in range(start, stop):
+            self._gather(n)
+
+    # -------------------------------------------------------------- the layout
+
+    def _place(self, tensor: Tensor) -> int:
+        if tensor not in self._places:
+            self._places[tensor] = len(self.tensors)
+            self.tensors.append(tensor)
+        return self._places[tensor]
+
+    def _gather(self, n: int) -> None:
+        net, owner = self.net, self._owner
+        assert owner is not None
+        program = self.programs[n] = net.program_of(n)
+        if self.masks is None:
+            refuse_random(self.field, n, program)
+        for what in program.evaluated:
+            names = self._names[n, what.index] = {}
+            used = self.field.uses(n, what)
+            if not used:
+                self._bare.add(n)
+            for path, module in used:
+                modules = self._gather_module(path, module, names)
+                self._modules.setdefault(n, []).extend(modules)
+                if couples(modules):
+                    self._coupled.add((n, what.index))
+        self._noise[n] = tuple(self._place(tensor) for tensor in owner.noises[n])
+        self._learned[n] = {symbol: self._place(value) for symbol, value in net.coefficients_at(n).items()}
+
+    def _gather_module(self, path: str, module: nn.Module, names: dict[str, int]) -> list[nn.Module]:
+        found = []
+        for inner, owner in module.named_modules(prefix=path, remove_duplicate=False):
+            found.append(owner)
+            if not torch.compiler.is_compiling():
+                self._flags[owner] = owner.training
+            updated = isinstance(owner, _NormBase) and owner.training and owner.track_running_stats
+            for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
+                if tensor is None:
+                    continue
+                name = f"{inner}.{key}" if inner else key
+                place = names[name] = self._place(tensor)
+                self._homes[name] = (owner._buffers if key in owner._buffers else owner._parameters), key
+                if updated and key in owner._buffers:
+                    self.running[place] = None
+        return found
+
+    def layout(self, n: int) -> object:
+        """What must not change for what has been seen of step n to hold; of a function that is no module, unknown."""
+        names = [name for what in self.programs[n].evaluated for name in self._names[n, what.index]]
+        if n in self._bare and n == self.start:
+            return object()
+        held = [self._homes[name][0][self._homes[name][1]] for name in names]
+        frozen = tuple((id(tensor), tensor.requires_grad) for tensor in held)
+        return frozen, tuple(map(id, self._modules.get(n, ()))), self.field.training
+
+    def probe(self) -> Stretch:
+        """The same steps, with masks of their own."""
+        assert self._owner is not None
+        return Stretch(self._owner, self.start, self.stop, Masks())
+
+    def release(self) -> None:
+        """Let go of the tensors: the node of the graph has its own, and may have given them up."""
+        self.tensors, self._places, self._owner = [], {}, None
+
+    def places(self, n: int, what: Evaluate | None = None) -> set[int]:
+        """Places of what an evaluation, or a whole step, may be differentiated by; noise is none of it."""
+        wanted = self.programs[n].evaluated if what is None else (what,)
+        found = {place for item in wanted for place in self._names[n, item.index].values()}
+        coefficients = set(self._learned[n].values()) if what is None else set()
+        return found.difference(self.running) | coefficients
+
+    def place_of(self, n: int, symbol: str) -> int:
+        """Place of a learnable coefficient of step n."""
+        return self._learned[n][symbol]
+
+    # --------------------------------------------------------------- the steps
+
+    def precision(self) -> AbstractContextManager[None]:
+        """Autocast as it was in the forward pass; its cache is off, for it would hand out weights without a graph."""
+        return nullcontext() if self.autocast is None else torch.autocast(**self.autocast, cache_enabled=False)
+
+    def modes(self) -> AbstractContextManager[None]:
+        """Training or evaluation, module by module, as in the forward pass."""
+        return nullcontext() if torch.compiler.is_compiling() else self._modes()
+
+    @contextmanager
+    def _modes(self) -> Iterator[None]:
+        changed = [module for module, flag in self._flags.items() if module.training != flag]
+        for module in changed:
+            module.training = not module.training
+        try:
+            yield
+        finally:
+            for module in changed:
+                module.training = not module.training
+
+    def evaluate(self, n: int, tensors: Sequence[Tensor], what: Evaluate, x: Tensor, again: bool = False) -> Tensor:
+        """The function of step n at x; ``again`` leaves running statistics alone."""
+        values = {name: tensors[place] for name, place in self._names[n, what.index].items()}
+        if again and self.running:
+            for name, place in self._names[n, what.index].items():
+                if place in self.running:
+                    values[name] = tensors[place].clone()
+        if plain():
+            # What is in its module already need not be put there, which takes as long as a small layer.
+            values = {name: value for name, value in values.items() if self._at_home(name) is not value}
+        noise = tuple(tensors[place] for place in self._noise[n])
+
+        def function(what: Evaluate, x: Tensor) -> Tensor:
+            if not values:
+                return self.field(n, noise, what, x)
+            return functional_call(self.field, values, (n, noise, what, x), tie_weights=False)
+
+        return function(what, x) if self.masks is None else self.masks.call(n, function, what, x)
+
+    def _at_home(self, name: str) -> Tensor | None:
+        held, key = self._homes[name]
+        return held[key]
+
+    def learned(self, n: int, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The learnable coefficients of step n."""
+        return {symbol: tensors[place] for symbol, place in self._learned[n].items()}
+
+    def advance(self, n: int, state: State, tensors: Sequence[Tensor], again: bool = False) -> State:
+        """Step n."""
+        function = partial(self.evaluate, n, tensors, again=again)
+        return step(
+            self.programs[n], function, state, self.learned(n, tensors), partial(self._solve, n, tensors, again)
+        )
+
+    def _solve(self, n: int, tensors: Sequence[Tensor], again: bool, what: Solve, constants: State) -> State:
+        """Values of the functions whose stages depend on each other; what the solver reports goes to the pass."""
+
+        def function(tensors: Sequence[Tensor], item: Evaluate, x: Tensor) -> Tensor:
+            return self.evaluate(n, tensors, item, x, again=True)
+
+        places = sorted(set().union(*(self.places(n, item) for item in what.evaluations)))
+        solver = self.net.solver
+        if any((n, item.index) in self._coupled for item in what.evaluations):
+            # A Krylov space for each sample does not see what another does to it.
+            solver = replace(solver, per_sample=False)
+        values, report = solve_stages(what, constants, function, tensors, places=places, solver=solver)
+        if again or report is None:
+            return values
+        self.reports.append((n, report))
+        for item, c, row in zip(what.evaluations, constants, what.weights, strict=True):
+            # Iterations leave running statistics alone; one more evaluation, at the solution, updates them.
+            if self.running.keys() & set(self._names[n, item.index].values()):
+                with torch.no_grad():
+                    self.evaluate(n, tensors, item, c + weighted(row, values))
+        return values
+
+    def write_back(self, statistics: Sequence[Tensor]) -> None:
+        """Give the modules the running statistics that the steps have left in the copies."""
+        with torch.no_grad():
+            for place, value in zip(self.running, statistics, strict=True):
+                self.tensors[place].copy_(value)
+
+    def retreat(self, n: int, inverse: Program, state: State, tensors: Sequence[Tensor]) -> State:
+        """Step n undone."""
+        return step(inverse, partial(self.evaluate, n, tensors, again=True), state, self.learned(n, tensors))
+
+    def copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """``tensors`` with copies of the running statistics, to be written to."""
+        return [tensor.clone() if place in self.running else tensor for place, tensor in enumerate(tensors)]
+
+
+def couples(modules: Iterable[nn.Module]) -> bool:
+    """Whether one of them makes a sample's value depend on the others': BatchNorm with the batch's statistics."""
+    return any(isinstance(m, _BatchNorm) and (m.training or m.running_mean is None) for m in modules)
+
+
+def plain() -> bool:
+    """Whether torch runs eagerly and without transformations, so that tensors can be told apart by identity."""
+    return not (torch.compiler.is_compiling() or active())
+
+
+def _autocast(device: str) -> dict[str, Any] | None:
+    if device == "meta":
+        return None
+    # Off as well as on: the backward pass may be called inside autocast where the forward pass was not.
+    enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    return {"device_type": device, "dtype": dtype, "enabled": enabled}
+
+
+def refuse_random(field: Field, n: int, program: Program) -> None:
+    """Where masks cannot be drawn again: FieldError for a layer that is known to draw any."""
+    for what in program.evaluated:
+        for path, module in field.uses(n, what):
+            for name, inner in module.named_modules(prefix=path):
+                if draws(inner):
+                    raise FieldError(
+                        f"{name}: got a {type(inner).__name__} that draws random numbers under torch.compile, which "
+                        "cannot draw the same ones again for another stage or in recomputation; expected none there: "
+                        "run it eagerly, or use a scheme of one evaluation a step with gradient='direct'"
+                    )
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether a module is known to draw random numbers now: dropout in training, by class or by its rate."""
+    if not module.training:
+        return False
+    rates = [getattr(module, name, 0.0) for name in ("p", "dropout", "drop_prob", "attention_dropout")]
+    named = isinstance(module, nn.RReLU) or "drop" in type(module).__name__.lower()
+    rated = any(isinstance(rate, float) and rate > 0 for rate in rates[1:])
+    return rated or (named and (not isinstance(rates[0], float) or rates[0] > 0))
