@@ -6,9 +6,14 @@ import importlib
 from types import ModuleType
 
 from .accuracy import error_constant, order
+from .bseries.conditions import OrderCondition, order_conditions
+from .bseries.differentials import derivative
+from .bseries.equation import ModifiedEquation
+from .bseries.hamiltonian import ModifiedHamiltonian
 from .coefficients import LearnedCoefficient, learned_coefficients
+from .derivative_form import DerivativeForm, derivative_form
 from .intervals import imaginary_interval, real_interval
-from .modified import ModifiedEquation, modified_equation
+from .modified import b_series, modified_equation, modified_hamiltonian, modifying_integrator
 from .multistep import effective_step, multistep_polynomials
 from .region import Region, is_stable, stability_region
 from .resolve import z, zeta
@@ -17,10 +22,16 @@ from .stability import stability_function, stability_matrix, stability_polynomia
 from .zero import zero_stable, zero_stable_range
 
 __all__ = [
+    "DerivativeForm",
     "LearnedCoefficient",
     "ModifiedEquation",
+    "ModifiedHamiltonian",
+    "OrderCondition",
     "Region",
     "a_alpha",
+    "b_series",
+    "derivative",
+    "derivative_form",
     "effective_step",
     "error_constant",
     "imaginary_interval",
@@ -28,8 +39,11 @@ __all__ = [
     "l_stable",
     "learned_coefficients",
     "modified_equation",
+    "modified_hamiltonian",
+    "modifying_integrator",
     "multistep_polynomials",
     "order",
+    "order_conditions",
     "real_interval",
     "stability_function",
     "stability_matrix",

@@ -1,133 +1,139 @@
-"""The modified equation in derivative form: the differential equation a network really solves."""
+"""The differential equation a scheme really solves, and the one that would make it exact."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.trees import PLAIN, Tree, tall, vertices
 
-from .multistep import multistep_polynomials
-from .resolve import resolve, zeta
-from .text import ascending, by_degree, join_terms, starts_negative
+from .bseries.equation import ModifiedEquation, all_trees
+from .bseries.hamiltonian import ModifiedHamiltonian, free_trees, is_symplectic_one_step
+from .bseries.principal import Field, modifying, principal
+from .resolve import resolve
+from .stability import to_digits
 
-PRIMES = 4  # u'''' is still read at a glance, u^(5) is written with its number
-
-
-@dataclass(frozen=True)
-class ModifiedEquation:
-    """sum_m left[m-1] h^(m-1) u^(m) = sum_m right[m] h^m f^(m), up to the remainder.
-
-    ``f^(m)`` is the m-th time derivative of f along the solution. Numbers and expressions in the
-    free symbols are exact. ``str()`` gives :meth:`text`.
-    """
-
-    scheme: str
-    left: tuple[sympy.Expr, ...]
-    right: tuple[sympy.Expr, ...]
-
-    @property
-    def order(self) -> int:
-        """The highest derivative of u that is written out."""
-        return len(self.left)
-
-    def text(self) -> str:
-        """One line, e.g. ``u' + (h/2) u'' + ... = f``."""
-        return self._render(_text_term)
-
-    def latex(self) -> str:
-        r"""The same for LaTeX's mathematics mode, e.g. ``u' + \frac{h}{2} u'' + \cdots = f``."""
-        return self._render(_latex_term, dots=r"\cdots")
-
-    def _render(self, term: Any, dots: str = "...") -> str:
-        left = [term(c, m, "u", m + 1) for m, c in enumerate(self.left) if c != 0]
-        right = [term(c, m, "f", m) for m, c in enumerate(self.right) if c != 0]
-        # A right-hand side that ends with f, the value at the base point, is complete.
-        right += [dots] if any(c != 0 for c in self.right[1:]) else []
-        return f"{join_terms([*left, dots])} = {join_terms(right)}"
-
-    def __str__(self) -> str:
-        return self.text()
+SEPARABLE = ((1, 0), (0, 1))  # q' = f(p), p' = g(q)
 
 
-def modified_equation(scheme: Scheme | str, order: int = 4, **values: Any) -> ModifiedEquation:
-    """The equation that the numbers u_n of a linear multistep scheme satisfy if read as u(t_n).
+def modified_equation(scheme: Scheme | str, order: int = 3, **values: Any) -> ModifiedEquation:
+    """The equation u' = f - h/2 f'f + ... whose exact solution the numbers u_n of a scheme follow.
 
-    With E = exp(h d/dt), rho(E) u = h sigma(E) f is expanded about the time of the newest function
-    evaluation and divided by h sigma(1):
+    Exact for any scheme that keeps u' = 0. For one that carries several values (linear multistep,
+    LM with its k, momentum, ...) it is the equation of the underlying one-step method, the
+    principal root; the parasitic roots are on top of it. lm:
 
-        sum_m c_m h^(m-1) u^(m) = sum_m d_m h^m f^(m)
-
-    lm: (1 + k) u' + (1 - k) (h/2) u'' + (1 + k) (h^2/6) u''' + ... = f, with k left symbolic.
+        u' = f/(1 + k) - (1 - k) h/(2 (1 + k)^3) f'f + O(h^2)
 
     Args:
-        scheme: a Scheme, or a name of the zoo, with one stage at u_n or u_{n+1}.
-        order: the highest derivative of u to write out, at least 1; the remainder is O(h^order).
-        values: exact numbers for its symbols; the others stay symbolic.
+        scheme: a Scheme, or a name of the zoo.
+        order: powers h^0 ... h^(order-1) are computed, from trees with up to ``order`` vertices.
+        values: exact numbers for its symbols, e.g. ``k=-0.1``; the others stay symbolic.
+
+    Returns:
+        A mapping from trees to coefficients, see :class:`ModifiedEquation`. For PolyNet, whose
+        stages do not start from u, it holds for linear f only.
 
     Raises:
-        SchemeError: an order below 1, a scheme with several stages, or one that does not keep u' = 0.
+        SchemeError: an order below 1, a scheme that does not keep u' = 0 (In-ResNet), or one that
+            solves a second-order equation (lm at k = -1; :func:`analysis.derivative_form` has it).
 
-    Source: Lu, Zhong, Li & Dong (2018), section 3; Warming & Hyett (1974) for the method.
+    Source: Hairer, Lubich & Wanner (2006), IX.9 and XV.2; Lu, Zhong, Li & Dong (2018), section 3, for lm.
     """
+    found = _checked(scheme, order, values, "modified equation")
+    trees = [tall(n) for n in range(1, order + 1)] if found.linear_only else list(all_trees(found, order))
+    return ModifiedEquation(found, order, _exact(principal(found, order), trees, found), linear=found.linear_only)
+
+
+def modifying_integrator(scheme: Scheme | str, order: int = 3, **values: Any) -> ModifiedEquation:
+    """The field f~ = f + h b(t)/sigma(t) f'f + ... that a scheme has to be given to solve u' = f exactly.
+
+    The inverse of :func:`modified_equation`: truncated after h^(order-1), it makes an integrator of
+    that order at least out of any consistent scheme, and out of lm: f~ = (1 + k) f + ...
+
+    Arguments, result and errors as for :func:`modified_equation`; besides:
+
+    Raises:
+        SchemeError: a scheme of several functions, or with stages that do not start from u.
+
+    Source: Chartier, Hairer & Vilmart, Numerical integrators based on modified differential
+    equations (2007).
+    """
+    found = _checked(scheme, order, values, "modifying integrator")
+    if found.linear_only:
+        raise SchemeError(f"{found.name}: got stages that do not start from u, expected a scheme that has a B-series")
+    return ModifiedEquation(found, order, _exact(modifying(found), all_trees(found, order), found), left="f~")
+
+
+def modified_hamiltonian(scheme: Scheme | str, order: int = 3, **values: Any) -> ModifiedHamiltonian:
+    """The modified Hamiltonian H~ = H + h H_2 + ..., which a symplectic scheme conserves up to O(h^order).
+
+    Whether the scheme is symplectic is checked on the modified equation itself, tree by tree.
+    verlet, on H = T(p) + U(q) with q' = f = T'(p) and p' = g = -U'(q), conserves
+    T + U + h^2 (...) T''(g,g) + h^2 (...) U''(f,f) + O(h^4).
+
+    Args:
+        scheme: a Scheme, or a name of the zoo; partitioned ones are for separable H = T(p) + U(q).
+        order: powers h^0 ... h^(order-1) are computed.
+        values: exact numbers for its symbols.
+
+    Returns:
+        A mapping from trees to coefficients with ``text()``, ``latex()`` and ``expression(H, q, p)``.
+
+    Raises:
+        SchemeError: a scheme that is not symplectic, with the trees that show it, or one of several
+            functions that are not those of q' = f(p), p' = g(q).
+
+    Source: Hairer, Lubich & Wanner (2006), IX.9.2 and IX.10.
+    """
+    equation = modified_equation(scheme, order, **values)
+    if equation.maps not in (PLAIN, SEPARABLE) or equation.linear:
+        raise SchemeError(
+            f"{equation.scheme.name}: got functions that map components as {equation.maps}, expected one function "
+            "of the whole state or the two of q' = f(p), p' = g(q)"
+        )
+    one_step = equation.scheme.carried == equation.scheme.components
+    # Below the first term of its error any scheme looks symplectic: others are tested two orders beyond.
+    tested = order if one_step else max(order, equation.scheme.order + 3)
+    chosen = free_trees(equation if tested == order else modified_equation(equation.scheme, tested))
+    if one_step and not is_symplectic_one_step(equation.scheme):
+        raise SchemeError(
+            f"{equation.scheme.name}: got weights with b_i a_ij + b_j a_ji != b_i b_j, expected equality for all "
+            "stages: it is not symplectic, so it has no modified Hamiltonian"
+        )
+    kept = {tree: value for tree, value in chosen.items() if vertices(tree) <= order}
+    return ModifiedHamiltonian(equation.scheme, order, kept)
+
+
+def b_series(scheme: Scheme | str, order: int = 3, **values: Any) -> dict[Tree, sympy.Expr]:
+    """The B-series of one step: a(t) with u_{n+1} = u + sum of h^|t| a(t)/sigma(t) F(t)(u).
+
+    The elementary weights of a Runge-Kutta scheme; the underlying one-step method of one that
+    carries several values. The exact solution has a(t) = 1/gamma(t): :func:`order_conditions`.
+
+    Arguments and errors as for :func:`modified_equation`.
+
+    Source: Hairer, Lubich & Wanner (2006), III.1 and XV.2.
+    """
+    found = _checked(scheme, order, values, "B-series")
+    trees = [tall(n) for n in range(1, order + 1)] if found.linear_only else list(all_trees(found, order))
+    series = principal(found, order)
+    return {tree: _settled(series.exact(series.flow(tree), tree), found) for tree in trees}
+
+
+def _checked(scheme: Scheme | str, order: int, values: dict[str, Any], what: str) -> Scheme:
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise SchemeError(f"modified equation: got order {order!r}, expected an integer of at least 1")
-    found = resolve(scheme, values)
-    if found.stages != 1:
-        raise SchemeError(
-            f"{found.name}: got {found.stages} stages, expected 1 for a modified equation in derivative form; "
-            "the one of a Runge-Kutta scheme needs B-series, since its stages do not lie on the solution"
-        )
-    rho, sigma = multistep_polynomials(found)
-    base = sigma.degree()
-    scale = sigma.eval(1)
-    if scale == 0:
-        raise SchemeError(f"{found.name}: got sigma(1) = 0, expected function values with a non-zero sum")
-    if rest := sympy.expand(rho.eval(1)):
-        raise SchemeError(
-            f"{found.name}: got rho(1) = {rest}, expected 0: it damps u itself, so its equation has a term u/h"
-        )
-    left = tuple(_moment(rho, base, m) / scale for m in range(1, order + 1))
-    right = tuple(_moment(sigma, base, m) / scale for m in range(order))
-    return ModifiedEquation(found.name, tuple(map(sympy.factor, left)), tuple(map(sympy.factor, right)))
+        raise SchemeError(f"{what}: got order {order!r}, expected an integer of at least 1")
+    return resolve(scheme, values)
 
 
-def _moment(poly: sympy.Poly, base: int, m: int) -> sympy.Expr:
-    """Coefficient of (h d/dt)^m in poly(E) E^-base: sum_j p_j (j - base)^m / m!."""
-    terms = (c * sympy.Integer(j - base) ** m for (j,), c in sympy.Poly(poly, zeta).terms())
-    return sum(terms, start=sympy.Integer(0)) / sympy.factorial(m)
+def _exact(series: Field, trees: Iterable[Tree], scheme: Scheme) -> dict[Tree, sympy.Expr]:
+    return {tree: _settled(series.exact(series.field_coefficient(tree), tree), scheme) for tree in trees}
 
 
-def _split(coefficient: sympy.Expr) -> tuple[bool, sympy.Rational, str | sympy.Expr]:
-    """(negative, positive rational factor, rest without one).
-
-    The rest's lowest term is made positive: (1 - k), not -(k - 1).
-    """
-    number, rest = sympy.factor(coefficient).as_coeff_Mul()
-    top, bottom = sympy.fraction(rest)
-    if starts_negative(top):
-        number, rest = -number, sympy.expand(-top) / bottom
-    return bool(number < 0), abs(number), rest
-
-
-def _text_term(coefficient: sympy.Expr, power: int, name: str, derivative: int) -> str:
-    negative, number, rest = _split(coefficient)
-    h = "" if power == 0 else "h" if power == 1 else f"h^{power}"
-    top = f"{number.p} {h}".strip() if number.p != 1 or not h else h
-    factor = top if number.q == 1 else f"{top}/{number.q}"
-    parts = [] if rest == 1 else [f"({ascending(rest)})"]
-    parts += [] if factor == "1" else [f"({factor})" if " " in factor or "/" in factor else factor]
-    primes = "'" * derivative if derivative <= PRIMES else f"^({derivative})"
-    return ("-" if negative else "") + " ".join([*parts, name + primes])
-
-
-def _latex_term(coefficient: sympy.Expr, power: int, name: str, derivative: int) -> str:
-    negative, number, rest = _split(coefficient)
-    h = sympy.Symbol("h") ** power
-    factor = sympy.latex(number * h, fold_short_frac=False)
-    parts = [] if rest == 1 else [rf"\left({sympy.latex(rest, order=by_degree)}\right)"]
-    parts += [] if factor == "1" else [factor]
-    primes = "'" * derivative if derivative <= PRIMES else f"^{{({derivative})}}"
-    return ("-" if negative else "") + " ".join([*parts, name + primes])
+def _settled(value: sympy.Expr, scheme: Scheme) -> sympy.Expr:
+    """Rounded where the scheme is known in decimals: what is left of a condition it meets becomes 0."""
+    return value if scheme.digits is None else to_digits(value, scheme.digits - 2)

@@ -38,6 +38,21 @@ def starts_negative(polynomial: sympy.Expr) -> bool:
     return bool(lowest < 0)
 
 
+def split_sign(coefficient: sympy.Expr) -> tuple[bool, sympy.Rational, sympy.Expr]:
+    """(negative, positive rational factor, rest in factors without one).
+
+    The lowest term of every factor of the rest is made positive: (1 - k), not -(k - 1).
+    """
+    number, rest = sympy.factor(coefficient).as_coeff_Mul()
+    positive = []
+    for factor in sympy.Mul.make_args(rest):
+        base, exponent = factor.as_base_exp() if factor.free_symbols else (factor, sympy.Integer(1))
+        flip = starts_negative(base)
+        positive.append((sympy.expand(-base) if flip else base) ** exponent)
+        number = -number if flip and exponent % 2 else number
+    return bool(number < 0), abs(number), sympy.Mul(*positive)
+
+
 def ascending(expression: sympy.Expr) -> str:
     """1 + k1 + 2*k2 where sympy prints k1 + 2*k2 + 1: by degree, then by name; 2/3 - sqrt(2)/2."""
     return str(sympy.sstr(expression, order=by_degree if expression.free_symbols else "rev-lex"))

@@ -50,7 +50,7 @@ class Series:
         self._rows, self._left = _split_rows(scheme, shifted)
         inverse = shifted.extract(self._rows, list(range(shifted.cols))).inv() if self._rows else shifted[:0, :]
         blocks = [scheme.A, scheme.U, scheme.B, scheme.V, inverse, shifted]
-        self.field, rows = _in_one_field(blocks)
+        self.field, rows = self._in_one_field(blocks)
         self._A, self._U, self._B, self._V, self._solve, self._shifted = rows
         self.size = scheme.stages, r
         self._stages: dict[Tree, list[Any]] = {}
@@ -59,6 +59,14 @@ class Series:
         self.constants, self.preconsistency = zip(*map(self._constant, range(self.components)), strict=True)
         #: eta_i(empty): 1 where a stage value is the solution plus slopes, as in every scheme but PolyNet's
         self.stage_constants = [sum((self._dot(u, c) for c in self.constants), self.field.zero) for u in self._U]
+
+    def _in_one_field(self, blocks: list[sympy.MatrixBase]) -> tuple[Any, list[list[Sparse]]]:
+        """The field of all entries, and each block as sparse rows of its elements."""
+        entries = [x for block in blocks for x in block]
+        field, elements = construct_domain(entries, extension=True, field=True)
+        values = iter(elements)
+        dense = [[[next(values) for _ in range(block.cols)] for _ in range(block.rows)] for block in blocks]
+        return field, [[[(j, x) for j, x in enumerate(row) if x != field.zero] for row in block] for block in dense]
 
     def _constant(self, component: int) -> tuple[list[Any], list[Any]]:
         """s_i(empty) with respect to one component, and what the rows left over say."""
@@ -163,15 +171,6 @@ def _split_rows(scheme: Scheme, shifted: sympy.MatrixBase) -> tuple[list[int], l
             f"(rank {len(rows)} of {r - p}); every carried value must depend on the solution or on f"
         )
     return rows, [i for i in range(r) if i not in rows]
-
-
-def _in_one_field(blocks: list[sympy.MatrixBase]) -> tuple[Any, list[list[Sparse]]]:
-    """The field of all entries, and each block as sparse rows of its elements."""
-    entries = [x for block in blocks for x in block]
-    field, elements = construct_domain(entries, extension=True, field=True)
-    values = iter(elements)
-    dense = [[[next(values) for _ in range(block.cols)] for _ in range(block.rows)] for block in blocks]
-    return field, [[[(j, x) for j, x in enumerate(row) if x != field.zero] for row in block] for block in dense]
 
 
 def derive_order(series: Series, linear: bool, tolerance: sympy.Expr) -> int:

@@ -1,4 +1,4 @@
-"""The modified equation: hand expansions, and the defect of a smooth function."""
+"""The modified equation in derivative form: hand expansions, and the defect of a smooth function."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy
 
-from analysis import modified_equation
+from analysis import derivative_form
 from odenets import SchemeError, multistep
 
 k = sympy.Symbol("k", real=True)
@@ -15,7 +15,7 @@ LM4 = "(1 + k) u' + (1 - k) (h/2) u'' + (1 + k) (h^2/6) u''' + (1 - k) (h^3/24) 
 
 
 def test_lm_is_the_equation_of_lu_et_al():
-    found = modified_equation("lm", 4)
+    found = derivative_form("lm", 4)
     expected = [1 + k, (1 - k) / 2, (1 + k) / 6, (1 - k) / 24]
     assert all(sympy.expand(a - b) == 0 for a, b in zip(found.left, expected, strict=True))
     assert found.right == (1, 0, 0, 0)
@@ -39,18 +39,18 @@ def test_lm_is_the_equation_of_lu_et_al():
     ],
 )
 def test_text(scheme, order, text):
-    assert str(modified_equation(scheme, order)) == text
+    assert str(derivative_form(scheme, order)) == text
 
 
 def test_values_and_the_second_order_equation_at_minus_one():
-    assert str(modified_equation("lm", 2, k="1/2")) == "(3/2) u' + (h/4) u'' + ... = f"
-    assert str(modified_equation("lm", 4, k=-1)) == "h u'' + (h^3/12) u'''' + ... = f"
-    assert str(modified_equation("lm", 2, k=3)) == "4 u' - h u'' + ... = f"
+    assert str(derivative_form("lm", 2, k="1/2")) == "(3/2) u' + (h/4) u'' + ... = f"
+    assert str(derivative_form("lm", 4, k=-1)) == "h u'' + (h^3/12) u'''' + ... = f"
+    assert str(derivative_form("lm", 2, k=3)) == "4 u' - h u'' + ... = f"
 
 
 def test_latex():
-    assert modified_equation("euler", 2).latex() == r"u' + \frac{h}{2} u'' + \cdots = f"
-    lm = modified_equation("lm", 2).latex()
+    assert derivative_form("euler", 2).latex() == r"u' + \frac{h}{2} u'' + \cdots = f"
+    lm = derivative_form("lm", 2).latex()
     assert lm == r"\left(1 + k\right) u' + \left(1 - k\right) \frac{h}{2} u'' + \cdots = f"
 
 
@@ -65,7 +65,7 @@ def derivative(m, t):
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("value", [R(-1, 2), R(0), R(3, 4)])
 def test_defect_of_a_smooth_function_is_of_the_order_of_the_remainder(order, value):
-    found = modified_equation("lm", order, k=value)
+    found = derivative_form("lm", order, k=value)
     kn, t = float(value), 0.3
 
     def defect(h):
@@ -79,7 +79,7 @@ def test_defect_of_a_smooth_function_is_of_the_order_of_the_remainder(order, val
 
 def test_defect_with_past_function_values():
     # f := g(t) any smooth function; both sides of AB2's equation are read off its own recurrence.
-    found = modified_equation("ab2", 4)
+    found = derivative_form("ab2", 4)
 
     def defect(h):
         left = (derivative(0, 0.3 + h) - derivative(0, 0.3)) / h
@@ -93,10 +93,10 @@ def test_defect_with_past_function_values():
 
 
 def test_bad_input():
-    with pytest.raises(SchemeError, match=r"rk4: got 4 stages, expected 1.*needs B-series"):
-        modified_equation("rk4", 3)
+    with pytest.raises(SchemeError, match=r"rk4: got 4 stages, expected 1.*modified_equation has the form"):
+        derivative_form("rk4", 3)
     with pytest.raises(SchemeError, match=r"in_resnet: got rho\(1\) = lam, expected 0"):
-        modified_equation("in_resnet")
+        derivative_form("in_resnet")
     for order in (0, -1, 2.0, True):
         with pytest.raises(SchemeError, match="expected an integer of at least 1"):
-            modified_equation("lm", order)
+            derivative_form("lm", order)

@@ -1,0 +1,1 @@
+"""B-series: the equation a scheme really solves, as a sum over rooted trees."""
