@@ -17,6 +17,7 @@ from .stability import stability_matrix
 
 #: Rounding allowed for in |zeta| <= 1; a double root on the circle is only found to its square root.
 TOLERANCE = 1e-8
+Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +29,9 @@ class Region:
         radius: max |zeta|, shape (rows, columns); inf where a stage equation has no solution.
     """
 
-    re: npt.NDArray[np.float64]
-    im: npt.NDArray[np.float64]
-    radius: npt.NDArray[np.float64]
+    re: Float
+    im: Float
+    radius: Float
 
     @property
     def stable(self) -> npt.NDArray[np.bool_]:
@@ -58,14 +59,20 @@ def stability_region(
         SchemeError: a symbol without a value, an empty rectangle, a resolution below 2.
     """
     found = numeric(scheme, values, "the stability region", "")
-    for name, ends in (("re", re), ("im", im)):
-        if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
-            raise SchemeError(f"stability region: got {name} = {tuple(ends)}, expected two finite numbers, low < high")
-    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 2:
-        raise SchemeError(f"stability region: got resolution {resolution!r}, expected an integer of at least 2")
-    x, y = (np.linspace(low, high, resolution, dtype=np.float64) for low, high in (re, im))
+    x, y = grid("stability region", re, im, resolution)
     roots = amplification_factors(found, x[None, :] + 1j * y[:, None])
     return Region(x, y, np.abs(roots).max(axis=-1))
+
+
+def grid(what: str, re: Sequence[float], im: Sequence[float], resolution: int) -> tuple[Float, Float]:
+    """The coordinates of a rectangular grid; SchemeError for one that is empty or of fewer than 2 points a side."""
+    for name, ends in (("re", re), ("im", im)):
+        if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
+            raise SchemeError(f"{what}: got {name} = {tuple(ends)}, expected two finite numbers, low < high")
+    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 2:
+        raise SchemeError(f"{what}: got resolution {resolution!r}, expected an integer of at least 2")
+    x, y = (np.linspace(low, high, resolution, dtype=np.float64) for low, high in (re, im))
+    return x, y
 
 
 def is_stable(

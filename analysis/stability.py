@@ -124,7 +124,12 @@ def stability_polynomial(scheme: Scheme | str, **values: Any) -> sympy.Poly:
 
     Source: Hairer & Wanner, Solving Ordinary Differential Equations II (1996), V.1.
     """
-    return numerator(characteristic(stability_matrix(resolve(scheme, values))))
+    return _polynomial(resolve(scheme, values))
+
+
+@lru_cache(maxsize=256)
+def _polynomial(scheme: Scheme) -> sympy.Poly:
+    return numerator(characteristic(_matrix(scheme)))
 
 
 def numerator(expression: sympy.Expr) -> sympy.Poly:

@@ -1,0 +1,23 @@
+"""The timing of modified equations: what it counts and how it tells a failed claim."""
+
+import json
+import subprocess
+import sys
+
+from benchmarks import series
+
+
+def test_a_worker_counts_every_coefficient():
+    command = [sys.executable, "-m", "benchmarks.series", "--worker", "odenets", "rk4", "5"]
+    seconds, count = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert count == 1 + 1 + 2 + 4 + 9
+    assert seconds > 0
+
+
+def test_the_table_says_whether_the_claim_holds_for_every_sample():
+    row = {"package": "odenets", "scheme": "lm", "order": 6, "count": 37}
+    held = series.table([row | {"seconds": [0.3, 0.4]}])
+    missed = series.table([row | {"seconds": [0.3, 1.6]}])
+    assert "| 0.3000 | 0.3000, 0.4000 | < 1.5 s: holds |" in held
+    assert "FAILS" in missed
+    assert "< 1.5 s" not in series.table([row | {"package": "kauri", "seconds": [0.3]}])
