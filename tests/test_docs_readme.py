@@ -36,7 +36,7 @@ def test_python_of_the_other_pages_runs_after_the_readmes(page, capsys):
     run(page, names)
     printed = capsys.readouterr().out
     # What a comment behind print() shows is printed, up to the dots.
-    for shown in re.findall(r"print\(.*?\)  # (.*?)(?:, \.\.\.)?\n", page.read_text()):
+    for shown in re.findall(r"print\(.*?\)(?:  |\n)# (.*?)(?:, \.\.\.)?\n", page.read_text()):
         assert shown in printed
 
 
