@@ -1,0 +1,194 @@
+"""From a model and a batch to a Diagnosis: each layer of each ODENet in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from odenets import FieldError, ODENet, Scheme, as_scheme
+
+from .amplify import (
+    alternatives,
+    amplification,
+    corner_range,
+    other_roots,
+    parasitic_roots,
+    points_of,
+    reduced,
+    relative_step,
+    substituted,
+)
+from .branch import Branch, branches, check_separate, piecewise_linear
+from .findings import conclude
+from .limits import limits
+from .modified_terms import leading_term
+from .operator import Array, Jacobian
+from .records import BlockDiagnosis, Coefficient, Diagnosis, StageDiagnosis
+from .spectrum import Options, spectrum
+from .states import Visited, undisturbed, visit
+
+SCHEMES: tuple[str, ...] = ("euler", "heun", "rk4", "ssprk33", "ab2", "lm", "leapfrog", "backward_euler")
+
+
+def diagnose(
+    model: nn.Module,
+    x: Tensor,
+    *,
+    samples: int = 2,
+    values: int = 6,
+    dense_limit: int = 512,
+    schemes: Sequence[Scheme | str] = SCHEMES,
+    dtype: torch.dtype | None = torch.float64,
+    modified: bool = True,
+    seed: int = 0,
+) -> Diagnosis:
+    """The layers of a trained network as steps of its scheme: spectra, stability, k_n, modified equation.
+
+    A copy of the model runs on x in evaluation mode; the model itself is not touched. For every
+    layer n of every ODENet, at the states u_n that the samples reach,
+
+    - the eigenvalues lambda of J_n = df_n/du: all of them up to ``dense_limit`` dimensions, else
+      those at the ends of the spectrum, by ARPACK on products J v (torch.func.jvp);
+    - for what is beyond them, every lambda has Re lambda <= the largest eigenvalue of
+      (J + J^T)/2 and |lambda| <= ||J||_2;
+    - |zeta| over z = h lambda under the layer's scheme with its own k_n, the share with |zeta| > 1,
+      split by whether the exact flow grows as well (Re lambda > 0), and the same for ``schemes``;
+    - the effective step, h/(1 + k) for lm; the parasitic root, -k for lm, and its growth over the stage;
+    - ||h^m f_m|| / ||f||, the leading term of the modified equation.
+
+    A partitioned scheme (RevNet, Verlet) is linearised as the block system x' = f(y), y' = g(x); a
+    TimeField at t_n. Layers that change the shape have no square Jacobian and no spectrum.
+
+    Args:
+        model: an ODENet, :func:`odenets.models.cifar_resnet`, or any module with ODENets in it.
+        x: a batch for it; dimension 0 counts the samples.
+        samples: the first so many of the batch are analysed, each by itself.
+        values: eigenvalues at each end of the spectrum of each sample, where it is not dense.
+        dense_limit: largest dimension of the state for which the whole matrix is made.
+        schemes: what to compare with; one with a symbol takes the layer's own value of it, and is
+            left out where the layer has none.
+        dtype: of the copy; float64, since J's eigenvalues are sensitive to rounding. None: the model's.
+        modified: whether to compute the modified term.
+        seed: of ARPACK's start vector; no other random number is drawn, and torch's are kept.
+
+    Raises:
+        FieldError: no ODENet, an input or an option that does not fit, a layer that couples samples,
+            is random in evaluation or cannot be differentiated.
+        SchemeError: an unknown scheme among ``schemes``.
+    """
+    _check_input(x, samples, values, dense_limit)
+    others = [as_scheme(scheme) for scheme in schemes]
+    with undisturbed(x):
+        visited = visit(model, x[:samples], dtype)
+        # The accuracy asked of ARPACK: a residual, of which an eigenvalue that is sensitive loses some digits.
+        precision = next((u.dtype for one in visited for u in one.states), dtype or torch.float64)
+        tolerance = torch.finfo(precision).eps ** 0.6
+        setup = _Setup(Options(dense_limit, values, tolerance, seed), others, modified)
+        blocks: list[BlockDiagnosis] = []
+        stages: list[StageDiagnosis] = []
+        for stage, one in enumerate(visited):
+            found = _stage(setup, stage, sum(earlier.net.steps for earlier in visited[:stage]), one)
+            blocks += found
+            stages.append(_summary(stage, one, found))
+    settings: dict[str, Any] = {"samples": len(x[:samples]), "values": values, "dense_limit": dense_limit}
+    settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance}
+    findings, suggestion = conclude(blocks, stages, tolerance)
+    warnings = limits(model, visited, blocks, stages)
+    return Diagnosis(tuple(blocks), tuple(stages), tuple(findings), suggestion, tuple(warnings), settings)
+
+
+def _check_input(x: Any, samples: int, values: int, dense_limit: int) -> None:
+    if not isinstance(x, Tensor) or x.dim() < 1 or not len(x):
+        got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise FieldError(f"diagnose: got {got} for x, expected a batch of at least one sample")
+    for name, value, low in (("samples", samples, 1), ("values", values, 2), ("dense_limit", dense_limit, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise FieldError(f"{name}: got {value!r}, expected an integer of at least {low}")
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What is the same for all layers."""
+
+    options: Options
+    schemes: Sequence[Scheme]
+    modified: bool
+
+
+def _stage(setup: _Setup, stage: int, before: int, one: Visited) -> list[BlockDiagnosis]:
+    """The records of one ODENet, ``before`` layers into the model."""
+    net = one.net
+    found = []
+    for n in range(net.steps):
+        scheme = net.program_of(n).scheme
+        kind = "transition" if n < one.first else "regular" if scheme == net.scheme else "starting"
+        place = BlockDiagnosis(stage, before + n, None, kind, scheme.name, net.h)
+        if n < one.first:
+            found.append(place)
+        else:
+            u = one.states[n - one.first]
+            found += [_block(setup, place, net, n, branch=branch, u=u) for branch in branches(net, n)]
+    return found
+
+
+def _block(setup: _Setup, place: BlockDiagnosis, net: ODENet, n: int, *, branch: Branch, u: Tensor) -> BlockDiagnosis:
+    """The record of one function of layer n at the states u."""
+    check_separate(branch.function, u, place.label)
+    coefficients = _coefficients(net, n)
+    free = reduced(net.program_of(n).scheme)
+    scheme = substituted(free, coefficients)
+    jacobians = [Jacobian(branch.function, u[i : i + 1], place.label) for i in range(len(u))]
+    found = spectrum(jacobians, setup.options)
+    if not found.eigenvalues:
+        return replace(place, function=branch.index, dimension=u[0].numel(), coefficients=coefficients, scheme=scheme)
+    points, margin = points_of(found, net.h, setup.options.tolerance)
+    step = relative_step(scheme)
+    term, note = leading_term(free, coefficients, branch, u, net.h) if setup.modified else (None, "not asked for")
+    return replace(
+        place,
+        function=branch.index,
+        dimension=u[0].numel(),
+        coefficients=coefficients,
+        effective_step=None if step is None else net.h * step,
+        parasitic_roots=parasitic_roots(scheme),
+        spectrum=found,
+        amplification=amplification(scheme, points, margin),
+        amplification_range=corner_range(free, coefficients, points, margin),
+        modified=term,
+        modified_note=note,
+        alternatives=alternatives(setup.schemes, coefficients, points, margin),
+        piecewise_linear=piecewise_linear(branch.function, u[:1]),
+        scheme=scheme,
+    )
+
+
+def _coefficients(net: ODENet, n: int) -> tuple[Coefficient, ...]:
+    found = []
+    for symbol, value in net.coefficients_at(n).items():
+        entries = value.detach().double()
+        if not bool(entries.isfinite().all()):
+            raise FieldError(f"layer {n}: got a coefficient {symbol} that is not finite, expected a trained network")
+        found.append(Coefficient(symbol, float(entries.mean()), float(entries.min()), float(entries.max())))
+    return tuple(found)
+
+
+def _summary(stage: int, one: Visited, blocks: Sequence[BlockDiagnosis]) -> StageDiagnosis:
+    """The stage with the growth of its parasitic component: the products of its layers' V."""
+    net = one.net
+    regular = {b.layer: b.scheme for b in blocks if b.kind == "regular" and b.scheme is not None}
+    matrices = [np.array(scheme.V.tolist(), dtype=float) for scheme in regular.values()]
+    if not matrices or net.scheme.carried == net.scheme.components:
+        return StageDiagnosis(stage, net.steps, None, None, one.calls)
+    peak = max(_growth(matrices[i:j], net.scheme.components) for j in range(len(matrices) + 1) for i in range(j))
+    return StageDiagnosis(stage, net.steps, _growth(matrices, net.scheme.components), peak, one.calls)
+
+
+def _growth(matrices: Sequence[Array], components: int) -> float:
+    """The largest |eigenvalue|, principal ones aside, of the steps after each other for f = 0."""
+    whole = np.linalg.multi_dot([*matrices[::-1], np.eye(len(matrices[0]))])
+    return abs(other_roots(whole, components)[0])

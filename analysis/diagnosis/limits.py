@@ -1,0 +1,106 @@
+"""Where the analysis does not hold, or holds less than it seems."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from odenets import TimeField
+from odenets.random_fields import RandomLayers
+
+from .records import BlockDiagnosis, StageDiagnosis
+from .states import Visited
+from .words import layers, layers_of
+
+#: ||J|| beyond so many times the largest |lambda| is called far from normal.
+FAR = 1.5
+#: Residuals up to this leave three digits of an eigenvalue that is not very sensitive.
+RESIDUAL = 1e-6
+BENDS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.MaxPool2d)
+
+
+def limits(
+    model: nn.Module, visited: Sequence[Visited], blocks: Sequence[BlockDiagnosis], stages: Sequence[StageDiagnosis]
+) -> list[str]:
+    """The warnings of a diagnosis, one sentence each."""
+    return [*_of_fields(model, visited, blocks), *_of_spectra(blocks), *_of_schemes(visited, blocks, stages)]
+
+
+def _of_fields(model: nn.Module, visited: Sequence[Visited], blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
+    inner = [module for one in visited for module in one.net.field.modules()]
+    bent = [b for b in blocks if b.piecewise_linear]
+    if bent or any(isinstance(module, BENDS) for module in inner):
+        where = f" in {layers_of(bent)}" if bent else ""
+        yield (
+            f"f has kinks (ReLU){where}: f' exists almost everywhere, f'' does not. Of the modified equation only "
+            "the terms f'f, f'f'f, ... mean something, and the eigenvalues hold until a unit switches."
+        )
+    if any(isinstance(module, _BatchNorm) for module in inner):
+        yield "BatchNorm: analysed with its running statistics; in training the batch couples the samples."
+    if model.training:
+        yield "The model is in training mode; a copy in evaluation mode was analysed."
+    if any(isinstance(module, _DropoutNd) and module.p > 0 for module in inner):
+        yield "Dropout: analysed without it, as in evaluation."
+    if any(isinstance(one.net.field, RandomLayers) for one in visited):
+        yield "The field is random in training (stochastic depth, shake-shake, noise): its mean was analysed."
+    if any(isinstance(one.net.field, TimeField) for one in visited):
+        yield "f depends on time: each spectrum is that of f(t_n, .), the time held fixed."
+    elif sum(one.net.steps for one in visited) > 1:
+        yield (
+            "Every layer has its own f: the theory of u' = f(u) holds layer by layer, and |zeta| of several layers "
+            "must not be multiplied."
+        )
+    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float64}
+    if dtypes:
+        names = ", ".join(sorted(str(d).removeprefix("torch.") for d in dtypes))
+        yield f"The model's parameters are {names}: its own runs round more than the numbers here show."
+
+
+def _of_spectra(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
+    found = [(b, b.spectrum) for b in blocks if b.spectrum is not None]
+    if partial := [b for b, s in found if not s.complete]:
+        yield (
+            f"{layers_of(partial, start=True)}: only eigenvalues at the ends of the spectrum were computed. Shares "
+            "are of these, not of all; between them lie the others, and no eigenvalue is beyond the log norm and ||J||."
+        )
+    if far := [b for b, s in found if s.norm > FAR * s.radius]:
+        pairs = [(b.spectrum.norm, b.spectrum.radius) for b in far if b.spectrum]
+        most = max(norm / radius if radius else math.inf for norm, radius in pairs)
+        yield (
+            f"{layers_of(far, start=True)}: J is far from normal, ||J|| up to {most:.3g} times the largest |lambda|. "
+            "A step may grow at once by more than |zeta| says (transient growth); see the log norm."
+        )
+    if none := [b for b in blocks if b.kind != "transition" and b.spectrum is None]:
+        yield f"{layers_of(none, start=True)}: no eigenvalue converged; raise dense_limit, if memory allows."
+    if lost := [b for b, s in found if s.missing]:
+        count = sum(b.spectrum.missing for b in lost if b.spectrum)
+        yield f"{layers_of(lost, start=True)}: {count} values did not converge and are left out."
+    if rough := [b for b, s in found if s.residual > RESIDUAL]:
+        worst = max(b.spectrum.residual for b in rough if b.spectrum)
+        yield f"{layers_of(rough, start=True)}: residuals of eigenvalues reach {worst:.0e} of ||J||."
+
+
+def _of_schemes(
+    visited: Sequence[Visited], blocks: Sequence[BlockDiagnosis], stages: Sequence[StageDiagnosis]
+) -> Iterator[str]:
+    if changing := [b for b in blocks if b.kind == "transition"]:
+        yield f"{layers_of(changing, start=True)} change the shape of the state: no square Jacobian, not analysed."
+    if ranged := [b for b in blocks if b.amplification_range is not None]:
+        yield (
+            f"{layers_of(ranged, start=True)}: coefficients per channel make matrices of the scheme's numbers; "
+            "analysed at their means, with the range of max |zeta| over the ends of theirs."
+        )
+    if several := [b for b in blocks if b.function is not None]:
+        yield (
+            f"{layers_of(several, start=True)}: several functions stand for one f. Each is analysed at u_n as "
+            "if it were the only one; together they have no common spectrum."
+        )
+    if any(one.net.scheme.linear_only for one in visited):
+        yield "The scheme approximates u' = f for linear f only (PolyNet)."
+    if again := [s.stage for s in stages if s.calls > 1]:
+        yield f"Stages {layers(again)}: run several times by the model; the first time was analysed."
