@@ -85,9 +85,8 @@ __all__ = [
 ]
 
 
-#: Names that are loaded where they are used: what they need is large, or not always installed.
+#: Names that are loaded where they are used: what they need (matplotlib, scipy) is large, or not always installed.
 LAZY = {"plot": "plot", "gallery": "gallery", "diagnose": "diagnosis", "Diagnosis": "diagnosis"}
-EXTRA = {"matplotlib": "'odenets[plot]'", "scipy": "scipy"}
 
 
 def __getattr__(name: str) -> Any:
@@ -96,7 +95,7 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f".{LAZY[name]}", __name__)
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        if error.name != "matplotlib":
             raise
-        raise ImportError(f"analysis.{name} needs {error.name}: pip install {EXTRA[error.name]}") from error
+        raise ImportError(f"analysis.{name} needs matplotlib: pip install 'odenets[plot]'") from error
     return module if name == LAZY[name] else getattr(module, name)

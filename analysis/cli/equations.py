@@ -1,4 +1,4 @@
-"""Commands on the equation a scheme really solves: modified, modifying, hamiltonian."""
+"""Commands on trees, and on the equation a scheme really solves: conditions, modified, modifying, hamiltonian."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from odenets import Scheme, SchemeError
 
+from ..bseries.conditions import order_conditions
 from ..derivative_form import derivative_form
 from ..modified import modified_equation, modified_hamiltonian, modifying_integrator
+from ..table import render
 from .options import Command, add_equation, chosen
 
 
@@ -55,7 +57,17 @@ def _hamiltonian(options: argparse.Namespace) -> str:
     return "\n".join(line for scheme, found in members for line in _written(scheme, found, options.latex))
 
 
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("order", type=int, help="p: one condition for each rooted tree with at most p vertices")
+
+
+def _conditions(options: argparse.Namespace) -> str:
+    rows = [[c.differential, f"sum {c.weight}", str(c.value)] for c in order_conditions(options.order)]
+    return render(["elementary differential", "elementary weight", "must be"], rows)
+
+
 COMMANDS = (
+    Command("conditions", "the order conditions of a Runge-Kutta scheme", _add_conditions, _conditions),
     Command("modified", "the modified equation, and for multistep schemes its derivative form", _add, _modified),
     Command("modifying", "the field that makes a scheme exact", _add, _modifying),
     Command("hamiltonian", "the modified Hamiltonian of a symplectic scheme", _add, _hamiltonian),

@@ -1,15 +1,16 @@
-"""Commands on linear stability and accuracy: stability, order-star, locus, dispersion, ssp."""
+"""Commands on linear stability and accuracy: stability, growth, order-star, locus, dispersion, ssp, optimal-step."""
 
 from __future__ import annotations
 
 import argparse
 import math
 
-from odenets import OdenetsError
+from odenets import OdenetsError, as_scheme
 
 from ..boundary import boundary_locus
 from ..orderstar import order_star
 from ..phase import PhaseError, dispersion_dissipation
+from ..sequence import sequence_growth
 from ..ssp import ssp_coefficient
 from ..stepsize import optimal_step
 from ..table import render, stability_table
@@ -137,10 +138,38 @@ def _complex(text: str) -> complex:
         raise OdenetsError(f"--lambda: got {text!r}, expected numbers such as -1,-2+1j") from error
 
 
+def _add_growth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scheme", help="a scheme with one learnable coefficient, e.g. lm")
+    parser.add_argument(
+        "--ks", required=True, metavar="VALUE[,VALUE...]", help="k_1 ... k_N after an = sign, e.g. --ks=0.5,0.1,-1.2"
+    )
+
+
+def _growth(options: argparse.Namespace) -> str:
+    found = sequence_growth(as_scheme(options.scheme), [_real(text) for text in options.ks.split(",")])
+    rows = [
+        [str(n), f"{radius:.6g}", f"{growth:.6g}", f"{parasitic:.6g}"]
+        for n, (radius, growth, parasitic) in enumerate(
+            zip(found.radius, found.growth_from, found.parasitic_from, strict=True)
+        )
+    ]
+    header = ["layer", "spectral radius", "largest growth from here", "of the parasitic part"]
+    worst = f"largest: {found.growth:.6g}, layers {found.worst[0]} to {found.worst[1]}"
+    return f"{render(header, rows)}\n\n{worst}; bound for any number of such layers: {found.bound:.6g}"
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise OdenetsError(f"--ks: got {text.strip()!r}, expected numbers such as 0.5,-0.1") from error
+
+
 COMMANDS = (
     Command(
         "stability", "stability intervals, zero-stability, polynomial; a figure with --out", _add_stability, _stability
     ),
+    Command("growth", "zero-stability of a sequence of coefficients k_1 ... k_N", _add_growth, _growth),
     Command("order-star", "order of zeta(z) against e^z; the order star with --out", _add_star, _star),
     Command("locus", "points z with a root |zeta| = 1; the curves with --out", _add_locus, _locus),
     Command(

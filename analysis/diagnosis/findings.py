@@ -134,7 +134,8 @@ def _suggestions(pairs: Pairs, blocks: Sequence[BlockDiagnosis], tolerance: floa
             "normalisation, or a field with Re(lambda) <= 0 by construction."
         )
     if not (parasites or mendable or growing):
-        yield "None is needed: every eigenvalue is in the stability region of its layer."
+        what = "eigenvalue" if all(b.spectrum.complete for b, _ in pairs if b.spectrum) else "computed eigenvalue"
+        yield f"None is needed: every {what} is in the stability region of its layer."
 
 
 def _mend(pairs: Pairs, unstable: Pairs, tolerance: float) -> str:

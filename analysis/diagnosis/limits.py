@@ -66,7 +66,8 @@ def _of_spectra(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
     if partial := [b for b, s in found if not s.complete]:
         yield (
             f"{layers_of(partial, start=True)}: only eigenvalues at the ends of the spectrum were computed. Shares "
-            "are of these, not of all; between them lie the others, and no eigenvalue is beyond the log norm and ||J||."
+            "are of these, not of all. Others lie between them and may be unstable where none of these is: the largest "
+            "|zeta| is a lower bound. No eigenvalue is beyond the log norm and ||J||."
         )
     if far := [b for b, s in found if s.norm > FAR * s.radius]:
         pairs = [(b.spectrum.norm, b.spectrum.radius) for b in far if b.spectrum]
