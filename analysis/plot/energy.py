@@ -106,7 +106,7 @@ def energy_errors(results: Results, *, title: str = "Error of the energy over ti
             times, envelope = _envelope(one.times, np.abs(errors))
             axes.plot(times, envelope, color=tints[order], linewidth=1.4, label=name_of(order))
         axes.set(yscale="log", xlabel="time $t$", title=f"{one.scheme}, $h$ = {one.h:g}")
-    panels[0].set_ylabel(r"$|\widetilde H(q_n, p_n) - \widetilde H(q_0, p_0)|$")
+    panels[0].set_ylabel(r"envelope of $|\widetilde H(q_n, p_n) - \widetilde H(q_0, p_0)|$")
     figure.suptitle(title)
     shared_legend(figure, panels)
     return figure
