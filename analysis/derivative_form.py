@@ -91,7 +91,12 @@ def derivative_form(scheme: Scheme | str, order: int = 4, **values: Any) -> Deri
         )
     left = tuple(_moment(rho, base, m) / scale for m in range(1, order + 1))
     right = tuple(_moment(sigma, base, m) / scale for m in range(order))
-    return DerivativeForm(found.name, tuple(map(sympy.factor, left)), tuple(map(sympy.factor, right)))
+    return DerivativeForm(found.name, tuple(map(_tidy, left)), tuple(map(_tidy, right)))
+
+
+def _tidy(c: sympy.Expr) -> sympy.Expr:
+    """In factors where symbols are free; surds expanded, without roots in denominators."""
+    return sympy.factor(c) if c.free_symbols else sympy.expand(sympy.radsimp(sympy.expand(c)))
 
 
 def _moment(poly: sympy.Poly, base: int, m: int) -> sympy.Expr:
