@@ -86,7 +86,7 @@ __all__ = [
 
 
 #: Names that are loaded where they are used: what they need (matplotlib, scipy) is large, or not always installed.
-LAZY = {"plot": "plot", "gallery": "gallery", "diagnose": "diagnosis", "Diagnosis": "diagnosis"}
+LAZY = {"plot": "plot", "gallery": "gallery", "problems": "problems", "diagnose": "diagnosis", "Diagnosis": "diagnosis"}
 
 
 def __getattr__(name: str) -> Any:
@@ -99,3 +99,7 @@ def __getattr__(name: str) -> Any:
             raise
         raise ImportError(f"analysis.{name} needs matplotlib: pip install 'odenets[plot]'") from error
     return module if name == LAZY[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LAZY})

@@ -13,7 +13,7 @@ import torch
 
 from odenets import Scheme, SchemeError, as_scheme
 
-from .engine import truncated_hamiltonian
+from .modified import modified_hamiltonian
 from .orbit import Functions, numerical_orbit
 
 Symbols = tuple[sympy.Symbol, sympy.Symbol]
@@ -75,7 +75,7 @@ def hamiltonian_at(scheme: Scheme | str, hamiltonian: sympy.Expr, symbols: Symbo
     """(q, p) -> the modified Hamiltonian with the terms h^0 ... h^(order-1), of arrays."""
     expression = hamiltonian
     if order > 1:
-        expression = truncated_hamiltonian(as_scheme(scheme), order, hamiltonian, symbols, h)
+        expression = modified_hamiltonian(scheme, order).expression(hamiltonian, *symbols, h)
     function = sympy.lambdify(symbols, expression, "numpy")
     return lambda q, p: np.broadcast_to(function(q, p), np.shape(q))
 

@@ -13,7 +13,7 @@ from odenets.trees import PLAIN, Tree, tall, vertices
 from .bseries.equation import ModifiedEquation, all_trees
 from .bseries.hamiltonian import ModifiedHamiltonian, free_trees, is_symplectic_one_step
 from .bseries.principal import Field, modifying, principal
-from .resolve import resolve
+from .resolve import HIGHEST_ORDER, check_order, resolve
 from .stability import to_digits
 
 SEPARABLE = {(1, 0), (0, 1)}  # q' = f(p), p' = g(q)
@@ -38,7 +38,7 @@ def modified_equation(scheme: Scheme | str, order: int = 3, **values: Any) -> Mo
         stages do not start from u, it holds for linear f only.
 
     Raises:
-        SchemeError: an order below 1, a scheme that does not keep u' = 0 (In-ResNet), or one that
+        SchemeError: an order below 1 or above 12, a scheme that does not keep u' = 0 (In-ResNet), or one that
             solves a second-order equation (lm at k = -1; :func:`analysis.derivative_form` has it).
 
     Source: Hairer, Lubich & Wanner (2006), IX.9 and XV.2; Lu, Zhong, Li & Dong (2018), section 3, for lm.
@@ -136,9 +136,9 @@ def b_series(scheme: Scheme | str, order: int = 3, **values: Any) -> dict[Tree, 
 
 
 def _checked(scheme: Scheme | str, order: int, values: dict[str, Any], what: str) -> Scheme:
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise SchemeError(f"{what}: got order {order!r}, expected an integer of at least 1")
-    return resolve(scheme, values)
+    found = resolve(scheme, values)
+    check_order(order, what, None if found.linear_only else HIGHEST_ORDER)
+    return found
 
 
 def _exact(series: Field, trees: Iterable[Tree], scheme: Scheme) -> dict[Tree, sympy.Expr]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, SchemeError, TimeField, as_scheme
 
-from .engine import modified_field
+from .modified import modified_equation
 
 #: f of the whole state, or one function per module of a partitioned scheme; of tensors (..., d).
 Function = Callable[[Any], Any]
@@ -195,3 +195,11 @@ def whole_field(scheme: Scheme, f: Functions) -> Function:
         return torch.cat(slopes, -1)
 
     return field
+
+
+def modified_field(scheme: Scheme, order: int, f: Any, h: float) -> Callable[[Tensor], Tensor]:
+    """The field u -> sum_{j < order} h^j f_j(u), for a state (..., d) that is cut into the scheme's components."""
+    if isinstance(f, Sequence):
+        field = modified_equation(scheme, order).field(tuple(f), h)
+        return lambda u: torch.cat(field(u.chunk(scheme.components, -1)), -1)
+    return modified_equation(scheme, order).field(f, h)

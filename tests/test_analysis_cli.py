@@ -121,6 +121,19 @@ def test_optimal_step(capsys):
     assert found[2].split() == ["euler", "0.5", "0.5", "-4+0j"]  # |1 - 4 h| <= 1
     assert found[3].split()[:2] == ["leapfrog", "0"]
     assert "expected numbers" in fails(capsys, "optimal-step", "euler", "--lambda=a")
+    assert "1+0j, with which no step is stable" in "\n".join(lines(capsys, "optimal-step", "rk4", "--lambda=1,-1"))
+
+
+def test_growth_and_conditions(capsys):
+    # Products of -k: 0.5, 0.05, 0.06; then 1.2. The last layers' matrices are [[1 - k, k], [1, 0]].
+    found = lines(capsys, "growth", "lm", "--ks=0.5,0.1,-1.2")
+    assert found[2].split() == ["0", "1", "1", "0.5"]
+    assert found[4].split() == ["2", "1.2", "3.4", "1.2"]
+    assert "expected a scheme with exactly one" in fails(capsys, "growth", "rk4", "--ks=1")
+    assert "expected a scheme with exactly one" in fails(capsys, "growth", "lm3", "--ks=1")
+    assert "expected numbers such as" in fails(capsys, "growth", "lm", "--ks=a")
+    assert lines(capsys, "conditions", "2")[3].split() == ["f'f", "sum", "b_i", "c_i", "1/2"]
+    assert "at most 12" in fails(capsys, "conditions", "13")
 
 
 def test_convergence(capsys, tmp_path):

@@ -1,6 +1,7 @@
 """Modified equations against the literature and against independent derivations."""
 
 import math
+import pickle
 from fractions import Fraction
 from functools import reduce
 
@@ -331,6 +332,8 @@ def test_bad_input():
     for order in (0, -1, 2.0, True):
         with pytest.raises(SchemeError, match="expected an integer of at least 1"):
             modified_equation("lm", order)
+    with pytest.raises(SchemeError, match=r"got order 100, expected at most 12: there are 4766 rooted trees"):
+        modified_equation("rk4", 100)
     with pytest.raises(SchemeError, match="got values for no symbol, expected one for each of"):
         modified_equation("lm", 2).terms(torch.sin, torch.zeros(2))
     with pytest.raises(SchemeError, match=r"got values for \['q'\], expected one for each of no symbol"):
@@ -351,6 +354,15 @@ def test_bad_input():
         modified_equation("lm", 2).terms(torch.sin, torch.zeros(2), k=-1.0)
     with pytest.raises(SchemeError, match="weights sum to 0"):
         modifying_integrator(multistep("idle", a=[1], b=[1, -k]).substitute(k=1), 2)
+
+
+def test_an_equation_is_a_mapping_that_pickles():
+    equation = modified_equation("lm", 3)
+    equation.terms(torch.sin, torch.zeros(2), k=0.5)  # compiles the coefficients
+    again = pickle.loads(pickle.dumps(equation))
+    assert again == equation == dict(equation)
+    assert again.text() == equation.text()
+    assert equation != modified_equation("lm", 2)
 
 
 def test_surds_beside_a_symbol_are_exact():

@@ -23,7 +23,7 @@ from .fraction import latex_term, text_term
 State = Tensor | Sequence[Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal as mappings are
 class ModifiedEquation(Mapping[Tree, sympy.Expr]):
     """u' = sum over rooted trees t of h^(|t|-1) b(t)/sigma(t) F(t)(u), as far as h^(order-1).
 
@@ -58,6 +58,10 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
                 f"elementary differential, one of {', '.join(list(self._by_text)[:4])}, ..."
             )
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is derived from them is derived again (compiled functions do not pickle)."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     def __iter__(self) -> Iterator[Tree]:
         return iter(self.coefficients)

@@ -21,9 +21,10 @@ from .equation import ModifiedEquation
 from .fraction import latex_term, text_term
 
 Names = tuple[str, ...]
+STEP = sympy.Symbol("h")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal as mappings are
 class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
     """H~ = sum over free trees of h^(|t|-1) b(t)/s(t) H(t), conserved up to the remainder.
 
@@ -84,15 +85,20 @@ class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
         return ("H",) if len(self.scheme.functions) == 1 else tuple(names[y] for _, y in self.scheme.functions)
 
     def expression(
-        self, H: sympy.Expr, q: Sequence[sympy.Symbol] | sympy.Symbol, p: Sequence[sympy.Symbol] | sympy.Symbol
+        self,
+        H: sympy.Expr,
+        q: Sequence[sympy.Symbol] | sympy.Symbol,
+        p: Sequence[sympy.Symbol] | sympy.Symbol,
+        h: sympy.Expr | float = STEP,
     ) -> sympy.Expr:
-        """H~ of a given Hamiltonian as an expression in q, p and the symbol h.
+        """H~ of a given Hamiltonian as an expression in q, p and h.
 
         Args:
             H: the Hamiltonian; T(p) + U(q) for a partitioned scheme, which takes its functions as
                 (q' = dT/dp, p' = -dU/dq).
             q: the positions, one symbol or several.
             p: the momenta, as many.
+            h: the step size, a number or a symbol; default: the symbol h.
 
         Raises:
             SchemeError: numbers of symbols that differ, or an H that is not separable where it must be.
@@ -101,7 +107,6 @@ class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
         if len(q) != len(p) or not q:
             raise SchemeError(f"modified Hamiltonian: got {len(q)} positions and {len(p)} momenta, expected as many")
         system = _whole(H, q, p) if len(self._energies) == 1 else _separated(H, q, p, self._energies)
-        h = sympy.Symbol("h")
         return sympy.Add(*(self.factor(t) * h ** (vertices(t) - 1) * system.energy(t) for t in self))
 
 

@@ -127,6 +127,7 @@ def _step(options: argparse.Namespace) -> str:
     for scheme in chosen(options):
         found = optimal_step(scheme, eigenvalues)
         limiting = "-" if found.limiting is None else f"{found.limiting:.6g}"
+        limiting += ", with which no step is stable" if found.unstable else ""
         rows.append([scheme.name, f"{found.h:.10g}", f"{found.per_stage:.10g}", limiting])
     return render(["scheme", "largest stable h", "h per stage", "limited by lambda"], rows)
 
@@ -146,7 +147,14 @@ def _add_growth(parser: argparse.ArgumentParser) -> None:
 
 
 def _growth(options: argparse.Namespace) -> str:
-    found = sequence_growth(as_scheme(options.scheme), [_real(text) for text in options.ks.split(",")])
+    scheme = as_scheme(options.scheme)
+    if len(scheme.symbols) != 1:
+        names = ", ".join(map(str, scheme.symbols)) or "none"
+        raise OdenetsError(
+            f"growth: got {scheme.name} with the learnable coefficients {names}, expected a scheme with exactly one; "
+            "use analysis.sequence_growth for several"
+        )
+    found = sequence_growth(scheme, [_real(text) for text in options.ks.split(",")])
     rows = [
         [str(n), f"{radius:.6g}", f"{growth:.6g}", f"{parasitic:.6g}"]
         for n, (radius, growth, parasitic) in enumerate(

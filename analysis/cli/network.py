@@ -6,8 +6,6 @@ import argparse
 import ast
 import importlib
 import json
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +15,8 @@ from torch import Tensor, nn
 
 from odenets import OdenetsError
 
+from ..files import read
 from .options import Command, add_out, drawn
-
-#: What reading a damaged file raises, depending on where it is damaged.
-DAMAGE = (
-    RuntimeError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    OSError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +36,8 @@ def _diagnose(options: argparse.Namespace) -> str:
         from .. import plot  # noqa: PLC0415 - loads matplotlib
 
         plot.check_path(options.out)  # before the work, which may take minutes
+    if options.json is not None:
+        _check_place(options.json)
     from .. import diagnose  # noqa: PLC0415 - loads scipy
 
     batch = read_input(options.input)
@@ -66,7 +55,7 @@ def build(target: str, assignments: list[str]) -> nn.Module:
     """The model that MODULE:FACTORY makes of NAME=VALUE arguments.
 
     Args:
-        target: a dotted module name, a colon, a name in it (dots allowed).
+        target: a dotted module name, a colon, a name in it (dots allowed) of a factory, or of a model.
         assignments: values are read as Python literals, and as text where they are none.
 
     Raises:
@@ -80,16 +69,28 @@ def build(target: str, assignments: list[str]) -> nn.Module:
         factory: Any = importlib.import_module(module)
         for part in name.split("."):
             factory = getattr(factory, part)
-    except (ImportError, AttributeError) as error:
-        raise OdenetsError(f"got the factory {target!r}, expected a name that can be imported: {error}") from error
+    except Exception as error:
+        raise OdenetsError(
+            f"got the factory {target!r}, expected a name that can be imported: {type(error).__name__}: {error}"
+        ) from error
+    if isinstance(factory, nn.Module):
+        return _without_arguments(factory, target, arguments)
     try:
         model = factory(**arguments)
     except OdenetsError:
         raise
-    except (TypeError, ValueError) as error:
-        raise OdenetsError(f"{target}: got the arguments {arguments}, expected what it takes: {error}") from error
+    except Exception as error:
+        raise OdenetsError(
+            f"{target}: got the arguments {arguments}, expected what it takes: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise OdenetsError(f"{target}: got a {type(model).__name__}, expected a factory of torch.nn.Module")
+    return model
+
+
+def _without_arguments(model: nn.Module, target: str, arguments: dict[str, Any]) -> nn.Module:
+    if arguments:
+        raise OdenetsError(f"{target}: got the arguments {arguments} for a model that is built already, expected none")
     return model
 
 
@@ -110,7 +111,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
         OdenetsError: a file that is missing, damaged, holds more than tensors and plain values, or
             is another network's.
     """
-    content = _read(path, lambda: torch.load(path, map_location="cpu", weights_only=True), "a state_dict of torch.save")
+    content = read(path, lambda: torch.load(path, map_location="cpu", weights_only=True), "a state_dict of torch.save")
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        raise OdenetsError(
+            f"{path}: got a checkpoint with the key 'state_dict', expected the state_dict itself; save "
+            "checkpoint['state_dict'] into a file of its own"
+        )
     try:
         model.load_state_dict(content)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -125,9 +131,9 @@ def read_input(path: Path) -> Tensor:
         OdenetsError: another suffix, a file that is missing or damaged, numbers that are not finite.
     """
     if path.suffix == ".npy":
-        batch = _read(path, lambda: torch.from_numpy(np.load(path, allow_pickle=False)), "an array of numpy.save")
+        batch = read(path, lambda: torch.from_numpy(np.load(path, allow_pickle=False)), "an array of numpy.save")
     elif path.suffix == ".pt":
-        batch = _read(path, lambda: torch.load(path, map_location="cpu", weights_only=True), "a tensor of torch.save")
+        batch = read(path, lambda: torch.load(path, map_location="cpu", weights_only=True), "a tensor of torch.save")
     else:
         raise OdenetsError(f"got the input {str(path)!r}, expected a name ending in .npy or .pt")
     if not isinstance(batch, Tensor) or batch.is_complex():
@@ -139,24 +145,16 @@ def read_input(path: Path) -> Tensor:
     return batch
 
 
-def _read(path: Path, load: Any, expected: str) -> Any:
-    if not path.is_file():
-        raise OdenetsError(f"got the file {str(path)!r}, which does not exist, expected {expected}")
+def _check_place(path: Path) -> None:
     try:
-        return load()
-    except DAMAGE as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise OdenetsError(
-            f"{path}: got a file that cannot be read as {expected} ({type(error).__name__}: {reason})"
-        ) from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise OdenetsError(f"got the output file {str(path)!r}, expected a place to write to: {error}") from error
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> str:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OdenetsError(f"got the output file {str(path)!r}, expected a place to write to: {error}") from error
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     return f"Wrote {path}"
 
 

@@ -80,7 +80,7 @@ def level_curves(
     names = ["level curves of $H$", "numerical points"]
     if modified:
         handles.insert(1, Line2D([], [], color=MODIFIED, linewidth=1.6))
-        names.insert(1, "modified Hamiltonian through the starting point")
+        names.insert(1, "level set of the modified Hamiltonian through the starting point")
     legend_below(figure, handles, names)
     return figure
 

@@ -135,10 +135,12 @@ def dispersion_dissipation(schemes: Members, y: npt.ArrayLike | None = None) -> 
     members = _members(schemes, "dispersion")
     found = [phase_of(scheme, y) for scheme in members]
     figure, (left, right) = new_panels(1, 2, 9.6, 4.6)
-    # Curves that lie on the axis, as all dissipations of symmetric schemes do, show through each other's dashes.
+    # Curves that lie on the axis, as all dissipations of symmetric schemes do, show beside thinner ones and
+    # through their dashes.
     tints = colours(len(members))
     for i, (scheme, one, colour) in enumerate(zip(members, found, tints, strict=True)):
-        style: dict[str, Any] = {"color": colour, "linestyle": LINES[i % len(LINES)], "linewidth": 1.7}
+        style: dict[str, Any] = {"color": colour, "linestyle": LINES[i % len(LINES)]}
+        style["linewidth"] = max(3.4 - 0.5 * i, 1.2)
         order = r"\infty" if not one.dissipation_order.is_finite else one.dissipation_order
         label = f"{scheme.name}: {one.dispersion_order}, ${order}$"
         left.plot(one.y, one.dispersion, label=label, **style)
