@@ -213,8 +213,8 @@ def test_effective_step_and_parasitic_root_of_lm():
     assert d.blocks[0].parasitic_roots == ()
     assert d.stages[0].parasitic_growth == pytest.approx(0.5 * 1.5 * 1.0)
     assert d.stages[0].parasitic_peak == pytest.approx(1.5)
-    assert "Keep the coefficients of layer 2" in d.suggestion
-    assert any("Not zero-stable: layer 2" in finding for finding in d.findings)
+    assert "Keep the coefficients of layers 2, 3" in d.suggestion
+    assert any("Not zero-stable: layers 2, 3" in finding for finding in d.findings)
     assert d.as_dict()["blocks"][3]["effective_step"] is None
     assert d.blocks[3].modified is None
     assert "no first-order equation" in d.blocks[3].modified_note

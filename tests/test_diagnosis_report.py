@@ -89,9 +89,10 @@ def test_the_figure_shows_every_layer_and_four_panels_over_depth(found):
     drawn = np.concatenate(scatters(panels[1]))
     assert sorted(drawn[:, 0]) == [-2.5, -0.5]
     share = [axes for axes in panels if axes.get_ylabel().startswith("share")]
-    # Of layer 0 the eigenvalue 1/2 is outside, on the right; of layer 1, k = 1/4, the eigenvalue -5/2; of layer 2 all.
+    # Of layer 0 the eigenvalue 1/2 is outside, on the right; of layer 1, k = 1/4, the eigenvalue -5/2; of layer 2 all,
+    # on the left: with k = -3/2 the flow over the effective step -2 h grows there.
     heights = [bar.get_height() for bar in share[0].patches]
-    assert heights == [0, 0.5, 1, 0.5, 0, 0]
+    assert heights == [0, 0.5, 0, 0.5, 0, 1]
     lines = {line.get_label(): line.get_ydata() for axes in panels for line in axes.lines}
     np.testing.assert_allclose(lines["$k_n$"], [0.25, -1.5])
     np.testing.assert_allclose(lines[r"effective step $h_\mathrm{eff}$"], [1, 0.8, -2])

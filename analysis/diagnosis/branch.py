@@ -85,24 +85,36 @@ def _of_time(f: Function, field: TimeField, n: int) -> Branch:
 
 
 def check_separate(f: Function, u: Tensor, where: str) -> None:
-    """FieldError unless f is deterministic, finite and treats the samples (rows of u) each by itself."""
+    """FieldError unless f is deterministic, finite and treats the samples (rows of u) each by itself.
+
+    Samples alone are not enough to see it: of one sample a norm over the batch is a function of this sample.
+    """
     whole = f(u)
     scale = float(torch.linalg.vector_norm(whole))
     if not scale < float("inf"):
         raise FieldError(f"{where}: got slopes that are NaN or infinite, expected finite ones; check x and the weights")
     try:
         alone = torch.cat([f(u[i : i + 1]) for i in range(u.shape[0])])
+        beside = f(torch.cat([u, _elsewhere(u)]))[: u.shape[0]]
     except (RuntimeError, ValueError) as error:
         raise FieldError(
             f"{where}: cannot be evaluated for one sample alone ({error}), expected a function that acts on each "
             "sample (dimension 0) by itself; BatchNorm needs running statistics"
         ) from error
     # Rounding differs with the size of the batch, by far less than this.
-    if float(torch.linalg.vector_norm(whole - alone)) > torch.finfo(u.dtype).eps ** 0.5 * scale:
+    largest = max(float(torch.linalg.vector_norm(whole - other)) for other in (alone, beside))
+    # Not <= : a NaN that only the company of others brings is a difference, too.
+    if not largest <= torch.finfo(u.dtype).eps ** 0.5 * scale:
         raise FieldError(
-            f"{where}: got another value for a sample alone than in its batch, expected a function that acts on each "
-            "sample (dimension 0) by itself and is not random in evaluation; BatchNorm needs running statistics"
+            f"{where}: got another value for a sample alone than in another batch, expected a function that acts on "
+            "each sample (dimension 0) by itself and is not random in evaluation; BatchNorm needs running statistics"
         )
+
+
+def _elsewhere(u: Tensor) -> Tensor:
+    """Other states near u, of another mean and another spread."""
+    size = u.abs()
+    return u + 0.1 * (size + (size.mean() if bool(u.any()) else 1.0))
 
 
 def piecewise_linear(f: Function, u: Tensor) -> bool:

@@ -13,8 +13,9 @@ from torch import Tensor
 from odenets import Scheme, SchemeError
 
 from .. import modified
-from .amplify import relative_step, substituted
 from .branch import Branch
+from .flow import relative_step
+from .layer import substituted
 from .records import Coefficient, ModifiedTerm
 
 HIGHEST = 5  # terms up to h^4: beyond, the nested derivatives take longer than all the rest
@@ -38,6 +39,8 @@ def leading_term(
         return None, why
     known = {str(symbol) for symbol in scheme.symbols}
     values = {c.symbol: c.mean for c in coefficients if c.symbol in known}
+    if not scheme.series.preconsistent:
+        scheme, values = scheme.substitute(values), {}  # keeps u' = 0 for these values only
     samples = [u[i : i + 1] for i in range(u.shape[0])]
     # A term may vanish for these values of the symbols (lm at k = 1 is leapfrog): then the next one leads.
     found: tuple[ModifiedTerm | None, str] = (None, "")
@@ -55,12 +58,15 @@ def leading_term(
 def _none(scheme: Scheme, coefficients: Sequence[Coefficient], branch: Branch, u: Tensor) -> str:
     """Why there is no leading term to compute; empty where there is one."""
     order = max(scheme.order, 1)
-    step = relative_step(substituted(scheme, coefficients))
+    settled = substituted(scheme, coefficients)
+    step = relative_step(settled)
     timed = branch.autonomous(u[:1])[1].shape != u[:1].shape
     reasons = {
         f"order {order}: its leading term, of h^{order}, is not computed (h^{HIGHEST - 1} at most)": order >= HIGHEST,
         "several functions stand for one f": branch.index is not None,
         "a split or partitioned scheme": len(scheme.functions) > 1,
+        "the step does not keep u' = 0: it damps u itself, so its equation has a term u/h and no expansion about "
+        "u' = f": not settled.series.preconsistent,
         "the layer solves no first-order equation (lm at k = -1)": step is None or math.isinf(step),
         "a function of time under a scheme that advances time and state differently": timed and scheme.order < 1,
     }

@@ -18,12 +18,17 @@ class Amplification:
 
     Attributes:
         maximum: the largest |zeta|; inf where a stage equation has no solution.
-        outside: share with max |zeta| > 1, the sum of the next two.
-        growing: outside with Re(h lambda) > 0: the exact flow exp(h lambda) grows as well.
-        unstable: outside with Re(h lambda) <= 0: the scheme grows, the flow does not.
+        outside: share with |zeta| > 1, the sum of the next two.
+        growing: outside with Re(h_eff lambda) > 0: the exact flow exp(h_eff lambda) grows as well.
+        unstable: outside with Re(h_eff lambda) <= 0: the scheme grows, the flow does not.
         excess: part of ``growing`` that grows faster than the flow over the effective step,
             |zeta| > exp(Re(h_eff lambda)): the scheme adds to the growth.
-        worst_unstable: the largest |zeta| among Re(h lambda) <= 0; 0.0 if there is none.
+        worst_unstable: the largest |zeta| among Re(h_eff lambda) <= 0; 0.0 if there is none.
+        damped: share with Re(h_eff lambda) > 0 and |zeta| < 1: the flow grows, the scheme hides it.
+
+    |zeta| is the largest root; of a partitioned scheme, whose eigenvalues +-lambda share their roots,
+    the larger one is that of the eigenvalue with the larger real part. Where the scheme follows no flow
+    of first order (lm at k = -1) all but ``maximum`` and ``outside`` are NaN.
     """
 
     maximum: float
@@ -32,6 +37,7 @@ class Amplification:
     unstable: float
     excess: float
     worst_unstable: float
+    damped: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,11 @@ class Alternative:
         evaluations: function evaluations a step; of an implicit scheme its stages, whatever solving for
             them takes.
         explicit: whether nothing has to be solved for.
-        same_step: at the network's h, which costs ``evaluations`` times what euler does.
-        same_cost: at step h * evaluations, so that a unit of time costs what euler does; ``maximum``
-            and ``worst_unstable`` are per h, the root of that order.
+        same_step: at the step that covers what the layer does, its effective step (h for most schemes,
+            h/(1 + k) for lm); that costs ``evaluations`` times what euler does.
+        same_cost: at ``evaluations`` times that step, so that a unit of time costs what euler does;
+            ``maximum`` and ``worst_unstable`` are per layer, the root of that order.
+        starts: whether it can be the ``start`` of a multistep scheme.
     """
 
     scheme: str
@@ -53,6 +61,7 @@ class Alternative:
     explicit: bool
     same_step: Amplification
     same_cost: Amplification
+    starts: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,12 +100,21 @@ class BlockDiagnosis:
         scheme: what the step runs, coefficients at their mean; ``name`` is its name.
         h: step size. dimension: N of the state of one sample.
         coefficients: learned, of this layer.
-        effective_step: time by which u' = f advances, h/(1 + k) for lm; inf at k = -1; None unknown.
+        effective_step: time by which u' = f advances, h/(1 + k) for lm; inf at k = -1, negative below;
+            None unknown.
         parasitic_roots: eigenvalues of V other than the principal 1; -k for lm.
+        zero_stable: whether the powers of V are bounded, for the coefficients of every channel; None
+            where u' = 0 is not kept, or nothing was analysed.
         spectrum: of the Jacobian at the states reached; None where no eigenvalue converged. With it
             all that follows from it is None. amplification: under the layer's scheme.
         amplification_range: for coefficients per channel the smallest and largest of ``maximum`` over
-            the corners of their ranges.
+            the corners of their ranges, all channels alike. No bound of the layer.
+        channel_maximum: for coefficients per channel the largest |zeta| of the layer itself, where J was
+            made as a matrix.
+        step_norm: ||M(hJ)||_2, by how much one step may multiply a disturbance of all that it carries;
+            None where J was not made as a matrix.
+        quotient_error: how much J v differs, relatively, from a difference quotient of f in a random direction.
+        normal_norm: what ``step_norm`` would be if J were normal, max ||M(h lambda)||_2.
         modified: None where there is none; ``modified_note`` then says why.
         alternatives: other schemes on the same spectrum.
         piecewise_linear: whether f has kinks and no curvature between them (ReLU).
@@ -119,6 +137,11 @@ class BlockDiagnosis:
     modified_note: str = ""
     alternatives: tuple[Alternative, ...] = ()
     piecewise_linear: bool = False
+    zero_stable: bool | None = None
+    channel_maximum: float | None = None
+    step_norm: float | None = None
+    normal_norm: float | None = None
+    quotient_error: float | None = None
     scheme: Scheme | None = field(default=None, repr=False, metadata={"json": False})
 
     @property
@@ -137,6 +160,8 @@ class StageDiagnosis:
             f = 0: |k_1 k_2 ...| for lm. None without one.
         parasitic_peak: the largest factor over any run of consecutive layers.
         calls: how often the model runs it; only the first time is analysed.
+        given: states that the model's run has in it, more than the samples where the model flattens its
+            batch; the first ones are analysed, as many as there are samples.
     """
 
     stage: int
@@ -144,6 +169,7 @@ class StageDiagnosis:
     parasitic_growth: float | None
     parasitic_peak: float | None
     calls: int
+    given: int | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +189,7 @@ class Diagnosis:
     findings: tuple[str, ...]
     suggestion: str
     warnings: tuple[str, ...]
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(hash=False)
 
     @property
     def analysed(self) -> tuple[BlockDiagnosis, ...]:
@@ -181,6 +207,11 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        worst = max((b.amplification.maximum for b in self.blocks if b.amplification is not None), default=math.nan)
+        layers = len({b.layer for b in self.blocks})
+        return f"Diagnosis({layers} layers, {len(self.stages)} stages, max |zeta| {worst:.3g}; print() for the report)"
 
 
 def to_plain(value: Any) -> Any:

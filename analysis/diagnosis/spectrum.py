@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
@@ -51,7 +51,7 @@ class Spectrum:
     for the implicitly restarted Arnoldi process of ARPACK.
     """
 
-    eigenvalues: tuple[complex, ...]
+    eigenvalues: tuple[complex, ...] = field(repr=False)
     samples: int
     complete: bool
     residual: float
@@ -138,7 +138,8 @@ def _extremal(jacobian: Jacobian, options: Options) -> _Sample:
     vectors = np.where(values.imag < 0, vectors.conj(), vectors)
     values = np.where(values.imag < 0, values.conj(), values)
     scale = ends[2] if np.isfinite(ends[2]) else float(np.abs(values).max(initial=0.0))
-    keep = _distinct(values, 1e3 * options.tolerance * scale)
+    # Ends that overlap agree to about the tolerance; in float32 a thousand times that would merge neighbours.
+    keep = _distinct(values, min(1e3 * options.tolerance, 1e-4) * scale)
     residual = _residual(jacobian, values[keep], vectors[:, keep], scale)
     return _Sample(_with_conjugates(values[keep]), False, residual, missing, ends)
 

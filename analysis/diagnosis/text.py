@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 WIDTH = 110
 HEADER = (
     "layer", "stage", "scheme", "coefficient", "h_eff", "N", "Re(lambda)", "max |lambda|", "log norm", "||J||",
-    "outside", "grows", "unstable", "max |zeta|", "modified",
+    "outside", "grows", "unstable", "max |zeta|", "||step||", "modified",
 )  # fmt: skip
 LEGEND = (
     "h_eff: effective step. N: dimension. log norm: largest eigenvalue of (J + J^T)/2. outside: share of the "
-    "eigenvalues with |zeta| > 1; grows: of these Re(lambda) > 0, unstable: Re(lambda) <= 0. modified: size of the "
-    "leading modified term relative to f. Several samples: the largest value."
+    "eigenvalues with |zeta| > 1; grows: of these the flow over h_eff grows as well, Re(h_eff lambda) > 0, unstable: "
+    "it does not. ||step||: 2-norm of one step as a matrix, on all that it carries. modified: size of the leading "
+    "modified term relative to f. Several samples: the largest value."
 )
 
 
@@ -31,7 +32,7 @@ def render(diagnosis: Diagnosis) -> str:
     parts.append("Findings\n" + _bullets(diagnosis.findings))
     parts.append("Suggestion\n" + _paragraph(diagnosis.suggestion, "  "))
     if others := _others(diagnosis):
-        parts.append("Other schemes on these spectra (largest over the layers)\n" + others)
+        parts.append("Other schemes on these spectra, over each layer's h_eff (largest over the layers)\n" + others)
     if diagnosis.warnings:
         parts.append("Where the analysis does not hold\n" + _bullets(diagnosis.warnings))
     return "\n\n".join(parts)
@@ -58,7 +59,8 @@ def _row(block: BlockDiagnosis) -> list[str]:
         percent(a.outside),
         percent(a.growing),
         percent(a.unstable),
-        number(a.maximum),
+        number(a.maximum) if block.channel_maximum is None else f"{number(block.channel_maximum)} (channels)",
+        number(block.step_norm),
         modified,
     ]
 
@@ -75,7 +77,7 @@ def number(x: float | None) -> str:
 
 
 def _others(diagnosis: Diagnosis) -> str:
-    """One line a scheme: at the same step and at the same cost, where Re(lambda) <= 0 and everywhere."""
+    """One line a scheme: at the same effective step and at the same cost, everywhere and where no flow grows."""
     found: dict[str, list[list[float]]] = {}
     for block in diagnosis.analysed:
         for a in block.alternatives:

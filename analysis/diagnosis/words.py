@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,5 +29,7 @@ def layers_of(blocks: Sequence[BlockDiagnosis], *, start: bool = False) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as text; a small one is not rounded to nothing."""
+    """A share as text; a small one is not rounded to nothing, an undefined one is a dash."""
+    if math.isnan(share):
+        return "-"
     return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"

@@ -13,24 +13,25 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from odenets import FieldError
+from odenets import FieldError, Scheme
 
-from ..diagnosis.amplify import points_of
+from ..diagnosis.amplify import GROWS, INSIDE, UNKNOWN, UNSTABLE, kinds, points_of
 from ..diagnosis.records import BlockDiagnosis, Diagnosis
-from ..region import TOLERANCE, amplification_factors, stability_region
+from ..region import stability_region
 from ..style import COLOURS, colours
 
-INSIDE, GROWS, UNSTABLE = COLOURS[0], COLOURS[4], COLOURS[1]
-#: (label, colour, marker) of the three kinds of eigenvalues
-KINDS = (
-    (r"$|\zeta| \leq 1$", INSIDE, "o"),
-    (r"$|\zeta| > 1$, Re$(\lambda) > 0$: the flow grows too", GROWS, "^"),
-    (r"$|\zeta| > 1$, Re$(\lambda) \leq 0$: numerically unstable", UNSTABLE, "X"),
-)
+#: (label, colour, marker) of the kinds of eigenvalues
+KINDS = {
+    INSIDE: (r"$|\zeta| \leq 1$", COLOURS[0], "o"),
+    GROWS: (r"$|\zeta| > 1$, the flow grows too", COLOURS[4], "^"),
+    UNSTABLE: (r"$|\zeta| > 1$, it does not: numerically unstable", COLOURS[1], "X"),
+    UNKNOWN: (r"$|\zeta| > 1$, no flow to compare with", "0.35", "D"),
+}
 WIDTH = 13.0
 DEPTH = 3.4  # height of the panels over depth
 COLUMNS = 9  # panels in a row
 APART = 6.0  # spectra whose sizes differ by more get limits of their own
+HIGHEST = 4.0  # regions beyond are cut: implicit schemes have no end
 Ends = tuple[float, float]
 
 
@@ -73,7 +74,14 @@ def diagnosis(found: Diagnosis, *, title: str = "Numerical diagnosis", resolutio
         last = place + columns >= len(blocks)
         axes.set_xlabel(r"Re$(h\lambda)$" if last else "")
         axes.set_ylabel(r"Im$(h\lambda)$" if place % columns == 0 else "")
-    above.legend(handles=_handles(), loc="outside lower center", ncols=5, frameon=False, fontsize="small")
+    handles = _handles(blocks)
+    above.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=5 if len(handles) == 5 else 3,
+        frameon=False,
+        fontsize="small",
+    )
     _depth(found, below.subplots(1, 4))
     return figure
 
@@ -94,12 +102,21 @@ def _limits(blocks: Sequence[BlockDiagnosis]) -> list[tuple[Ends, Ends]]:
 
 
 def _around(blocks: Sequence[BlockDiagnosis]) -> tuple[Ends, Ends]:
-    """A rectangle around the spectra and the part of Euler's disc, the least that shows a region."""
+    """A rectangle around the spectra, at least a part of the disc of Euler, and as high as the region."""
     values = np.array([z for b in blocks for z in points_of(_known(b), b.h, 0.0)[0]])
     left, right = min(values.real.min(), -2.1), max(values.real.max(), 0.4)
-    top = max(np.abs(values.imag).max(), 1.15)
+    heights = [_height(b.scheme, left, right) for b in blocks if b.scheme is not None]
+    top = max(np.abs(values.imag).max(), 1.15, *heights)
     margin = 0.06 * max(right - left, 2 * top)
     return (left - margin, right + margin), (-top - margin, top + margin)
+
+
+def _height(scheme: Scheme, left: float, right: float) -> float:
+    """The largest |Im z| of the region between two real parts; 0 where it is none, or higher than a panel shows."""
+    region = stability_region(scheme, (left, right), (0.0, HIGHEST), resolution=60)
+    rows = np.flatnonzero(region.stable.any(axis=1))
+    top = float(region.im[rows[-1]]) if len(rows) else 0.0
+    return top if top < HIGHEST else 0.0
 
 
 def _known(block: BlockDiagnosis) -> Any:
@@ -122,9 +139,8 @@ def _panel(axes: Axes, block: BlockDiagnosis, limits: tuple[Ends, Ends], resolut
         if math.isfinite(bound) and limits[0][0] < block.h * bound < limits[0][1]:
             axes.axvline(block.h * bound, color="0.2", linestyle=":", linewidth=1.0, zorder=1)
     z, margin = points_of(spectrum, block.h, tolerance)
-    outside = np.abs(amplification_factors(block.scheme, z)).max(axis=-1) > 1 + TOLERANCE
-    kind = np.where(~outside, 0, np.where(z.real > margin, 1, 2))
-    for number, (_, colour, marker) in enumerate(KINDS):
+    kind = kinds(block.scheme, z, margin)
+    for number, (_, colour, marker) in KINDS.items():
         points = z[kind == number]
         axes.scatter(points.real, points.imag, s=13, marker=marker, color=colour, linewidths=0, zorder=3 + number)
     axes.set(xlim=limits[0], ylim=limits[1], aspect="equal")
@@ -140,10 +156,12 @@ def _heading(block: BlockDiagnosis) -> str:
     return f"layer {block.layer}{function} ({name})"
 
 
-def _handles() -> list[Any]:
+def _handles(blocks: Sequence[BlockDiagnosis]) -> list[Any]:
+    flowless = any(b.amplification is not None and math.isnan(b.amplification.growing) for b in blocks)
     marks = [
         Line2D([], [], linestyle="", marker=marker, color=colour, markeredgewidth=0, label=label)
-        for label, colour, marker in KINDS
+        for kind, (label, colour, marker) in KINDS.items()
+        if kind != UNKNOWN or flowless
     ]
     region = Patch(facecolor="0.5", alpha=0.3, edgecolor="0.35", label="stability region")
     bound = Line2D([], [], color="0.2", linestyle=":", label=r"bounds of Re$(h\lambda)$")
@@ -159,7 +177,8 @@ def _depth(found: Diagnosis, panels: Any) -> None:
     last = {block.stage: block.layer for block in found.blocks}
     for axes in panels:
         for stage in sorted(last)[:-1]:
-            axes.axvline(last[stage] + 0.5, color="0.45", linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+            named = {"label": "change of stage"} if axes is panels[0] and stage == 0 else {}
+            axes.axvline(last[stage] + 0.5, color="0.45", linestyle=(0, (4, 3)), linewidth=0.9, zorder=1, **named)
         axes.set_xlabel("layer $n$")
         axes.set_xlim(min(b.layer for b in found.blocks) - 0.6, max(b.layer for b in found.blocks) + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -176,10 +195,14 @@ def _depth(found: Diagnosis, panels: Any) -> None:
 def _shares(axes: Axes, found: Diagnosis) -> None:
     blocks = found.analysed
     places = [_place(block) for block in blocks]
-    unstable = np.array([b.amplification.unstable if b.amplification else 0.0 for b in blocks])
-    growing = np.array([b.amplification.growing if b.amplification else 0.0 for b in blocks])
-    axes.bar(places, unstable, color=UNSTABLE, width=0.7, label=r"Re$(\lambda) \leq 0$")
-    axes.bar(places, growing, bottom=unstable, color=GROWS, width=0.7, label=r"Re$(\lambda) > 0$")
+    shares = [(a.unstable, a.growing, a.outside) for b in blocks if (a := b.amplification) is not None]
+    unstable, growing, outside = np.array(shares).T
+    unknown = np.where(np.isnan(growing), outside, 0.0)
+    unstable, growing = np.nan_to_num(unstable), np.nan_to_num(growing)
+    axes.bar(places, unstable, color=KINDS[UNSTABLE][1], width=0.7, label="the flow does not grow")
+    axes.bar(places, growing, bottom=unstable, color=KINDS[GROWS][1], width=0.7, label="it grows too")
+    if unknown.any():
+        axes.bar(places, unknown, color=KINDS[UNKNOWN][1], width=0.7, label="no flow")
     complete = all(_known(block).complete for block in blocks)
     what = "of all eigenvalues" if complete else "of those computed"
     axes.set(ylim=(0, 1), title="Eigenvalues outside the region", ylabel=f"share {what}")
@@ -188,9 +211,9 @@ def _shares(axes: Axes, found: Diagnosis) -> None:
 
 def _amplification(axes: Axes, found: Diagnosis) -> None:
     known = [(b, b.amplification) for b in found.analysed if b.amplification]
-    _line(axes, [(b, a.maximum) for b, a in known], GROWS, "^", "all")
+    _line(axes, [(b, a.maximum) for b, a in known], KINDS[GROWS][1], "^", "all")
     stable_flow = [(b, a.worst_unstable or math.nan) for b, a in known]
-    _line(axes, stable_flow, UNSTABLE, "X", r"Re$(\lambda) \leq 0$")
+    _line(axes, stable_flow, KINDS[UNSTABLE][1], "X", "the flow does not grow")
     axes.axhline(1, color="0.4", linewidth=0.9)
     axes.set(title="Largest amplification a step", ylabel=r"max $|\zeta|$")
 
@@ -208,7 +231,9 @@ def _steps(axes: Axes, found: Diagnosis) -> None:
             [_place(b) for b, _ in ranged], [c.low for _, c in ranged], [c.high for _, c in ranged], color=colour
         )
         if symbol == "k":
-            axes.axhline(-1, color=UNSTABLE, linewidth=0.9, linestyle="--", label="zero-stable above")
+            limit: dict[str, Any] = {"color": KINDS[UNSTABLE][1], "linewidth": 0.9, "linestyle": "--"}
+            axes.axhline(-1, **limit, label="zero-stable: $k_n$ in between")
+            axes.axhline(1, **limit)
     axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
     axes.set(title="Coefficients and effective step" if symbols else "Effective step")
     axes.set_ylabel(r"$h_\mathrm{eff}$" + "".join(f", ${symbol}_n$" for symbol in symbols))
