@@ -10,7 +10,7 @@ import sympy
 from odenets import Scheme, SchemeError
 
 from .multistep import multistep_polynomials
-from .resolve import resolve, zeta
+from .resolve import check_order, resolve, zeta
 from .text import ascending, by_degree, join_terms, split_sign
 
 PRIMES = 4  # u'''' is still read at a glance, u^(5) is written with its number
@@ -72,8 +72,7 @@ def derivative_form(scheme: Scheme | str, order: int = 4, **values: Any) -> Deri
 
     Source: Lu, Zhong, Li & Dong (2018), section 3; Warming & Hyett (1974) for the method.
     """
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise SchemeError(f"modified equation: got order {order!r}, expected an integer of at least 1")
+    check_order(order, "derivative form")
     found = resolve(scheme, values)
     if found.stages != 1:
         raise SchemeError(
@@ -91,7 +90,12 @@ def derivative_form(scheme: Scheme | str, order: int = 4, **values: Any) -> Deri
         )
     left = tuple(_moment(rho, base, m) / scale for m in range(1, order + 1))
     right = tuple(_moment(sigma, base, m) / scale for m in range(order))
-    return DerivativeForm(found.name, tuple(map(sympy.factor, left)), tuple(map(sympy.factor, right)))
+    return DerivativeForm(found.name, tuple(map(_tidy, left)), tuple(map(_tidy, right)))
+
+
+def _tidy(c: sympy.Expr) -> sympy.Expr:
+    """In factors where symbols are free; surds expanded, without roots in denominators."""
+    return sympy.factor(c) if c.free_symbols else sympy.expand(sympy.radsimp(sympy.expand(c)))
 
 
 def _moment(poly: sympy.Poly, base: int, m: int) -> sympy.Expr:

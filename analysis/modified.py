@@ -13,10 +13,10 @@ from odenets.trees import PLAIN, Tree, tall, vertices
 from .bseries.equation import ModifiedEquation, all_trees
 from .bseries.hamiltonian import ModifiedHamiltonian, free_trees, is_symplectic_one_step
 from .bseries.principal import Field, modifying, principal
-from .resolve import resolve
+from .resolve import HIGHEST_ORDER, check_order, resolve
 from .stability import to_digits
 
-SEPARABLE = ((1, 0), (0, 1))  # q' = f(p), p' = g(q)
+SEPARABLE = {(1, 0), (0, 1)}  # q' = f(p), p' = g(q)
 
 
 def modified_equation(scheme: Scheme | str, order: int = 3, **values: Any) -> ModifiedEquation:
@@ -38,7 +38,7 @@ def modified_equation(scheme: Scheme | str, order: int = 3, **values: Any) -> Mo
         stages do not start from u, it holds for linear f only.
 
     Raises:
-        SchemeError: an order below 1, a scheme that does not keep u' = 0 (In-ResNet), or one that
+        SchemeError: an order below 1 or above 12, a scheme that does not keep u' = 0 (In-ResNet), or one that
             solves a second-order equation (lm at k = -1; :func:`analysis.derivative_form` has it).
 
     Source: Hairer, Lubich & Wanner (2006), IX.9 and XV.2; Lu, Zhong, Li & Dong (2018), section 3, for lm.
@@ -71,9 +71,12 @@ def modifying_integrator(scheme: Scheme | str, order: int = 3, **values: Any) ->
 def modified_hamiltonian(scheme: Scheme | str, order: int = 3, **values: Any) -> ModifiedHamiltonian:
     """The modified Hamiltonian H~ = H + h H_2 + ..., which a symplectic scheme conserves up to O(h^order).
 
-    Whether the scheme is symplectic is checked on the modified equation itself, tree by tree.
+    Whether the scheme is symplectic is decided for one-step schemes by its weights, and tested tree
+    by tree on the modified equation: for schemes that carry several values to two orders beyond the
+    first term of the error, which is a test and no proof.
+
     verlet, on H = T(p) + U(q) with q' = f = T'(p) and p' = g = -U'(q), conserves
-    T + U + h^2 (...) T''(g,g) + h^2 (...) U''(f,f) + O(h^4).
+    T + U - h^2/24 T''(g,g) + h^2/12 U''(f,f) + O(h^4).
 
     Args:
         scheme: a Scheme, or a name of the zoo; partitioned ones are for separable H = T(p) + U(q).
@@ -90,14 +93,15 @@ def modified_hamiltonian(scheme: Scheme | str, order: int = 3, **values: Any) ->
     Source: Hairer, Lubich & Wanner (2006), IX.9.2 and IX.10.
     """
     equation = modified_equation(scheme, order, **values)
-    if equation.maps not in (PLAIN, SEPARABLE) or equation.linear:
+    separable = len(equation.maps) == len(SEPARABLE) and set(equation.maps) == SEPARABLE
+    if not (equation.maps == PLAIN or separable) or equation.linear:
         raise SchemeError(
             f"{equation.scheme.name}: got functions that map components as {equation.maps}, expected one function "
             "of the whole state or the two of q' = f(p), p' = g(q)"
         )
     one_step = equation.scheme.carried == equation.scheme.components
-    # Below the first term of its error any scheme looks symplectic: others are tested two orders beyond.
-    tested = order if one_step else max(order, equation.scheme.order + 3)
+    # Below the first term of its error any scheme looks symplectic: others are tested two orders beyond it.
+    tested = order if one_step else max(order, _first_term(equation.scheme) + 2)
     chosen = free_trees(equation if tested == order else modified_equation(equation.scheme, tested))
     if one_step and not is_symplectic_one_step(equation.scheme):
         raise SchemeError(
@@ -106,6 +110,13 @@ def modified_hamiltonian(scheme: Scheme | str, order: int = 3, **values: Any) ->
         )
     kept = {tree: value for tree, value in chosen.items() if vertices(tree) <= order}
     return ModifiedHamiltonian(equation.scheme, order, kept)
+
+
+def _first_term(scheme: Scheme) -> int:
+    """Vertices of the smallest trees with an error term: the order of its underlying method, in its own time, and 1."""
+    limit = 2 * scheme.stages + scheme.carried + 1  # no scheme has a higher order
+    found = (t for n in range(2, limit + 1) for t, b in modified_equation(scheme, n).items() if b != 0)
+    return next((vertices(tree) for tree in found if vertices(tree) > 1), limit)
 
 
 def b_series(scheme: Scheme | str, order: int = 3, **values: Any) -> dict[Tree, sympy.Expr]:
@@ -125,9 +136,9 @@ def b_series(scheme: Scheme | str, order: int = 3, **values: Any) -> dict[Tree, 
 
 
 def _checked(scheme: Scheme | str, order: int, values: dict[str, Any], what: str) -> Scheme:
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise SchemeError(f"{what}: got order {order!r}, expected an integer of at least 1")
-    return resolve(scheme, values)
+    found = resolve(scheme, values)
+    check_order(order, what, None if found.linear_only else HIGHEST_ORDER)
+    return found
 
 
 def _exact(series: Field, trees: Iterable[Tree], scheme: Scheme) -> dict[Tree, sympy.Expr]:

@@ -10,6 +10,9 @@ from odenets import Scheme, SchemeError, as_scheme
 
 #: z = h lambda of the test equation u' = lambda u.
 z = sympy.Symbol("z")
+#: Rooted trees with 12 vertices; beyond, a modified equation takes minutes and says nothing a person can read.
+TREES_OF_12 = 4766
+HIGHEST_ORDER = 12
 #: The amplification factor of one step: the roots of the stability polynomial.
 zeta = sympy.Symbol("zeta")
 
@@ -30,6 +33,17 @@ def resolve(scheme: Scheme | str, values: dict[str, Any]) -> Scheme:
                 "z = h lambda and zeta are the variables of the stability polynomial"
             )
     return found
+
+
+def check_order(order: Any, what: str, highest: int | None = None) -> None:
+    """SchemeError unless ``order`` is an integer of at least 1, and of at most ``highest``."""
+    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
+        raise SchemeError(f"{what}: got order {order!r}, expected an integer of at least 1")
+    if highest is not None and order > highest:
+        raise SchemeError(
+            f"{what}: got order {order}, expected at most {highest}: there are {TREES_OF_12} rooted trees with 12 "
+            "vertices, and three times as many for each vertex more"
+        )
 
 
 def numeric(scheme: Scheme | str, values: dict[str, Any], what: str, instead: str) -> Scheme:

@@ -132,7 +132,13 @@ def _basis(scheme: Scheme) -> tuple[Float, Float]:
     series, r = scheme.series, scheme.carried
     to = np.eye(r)
     for c, constants in enumerate(series.constants):
-        to[:, c] = [float(series.to_sympy(x)) for x in constants]
+        multiples = [series.to_sympy(x) for x in constants]
+        if any(x.free_symbols for x in multiples):
+            raise SchemeError(
+                f"{scheme.name}: got carried values that are {multiples} times the solution, expected multiples "
+                "without free symbols: their scale would change from layer to layer; rescale the carried values"
+            )
+        to[:, c] = [float(x) for x in multiples]
     return to, np.asarray(np.linalg.inv(to), dtype=np.float64)
 
 

@@ -91,7 +91,7 @@ def stability_function(scheme: Scheme | str, **values: Any) -> sympy.Expr:
     Raises:
         SchemeError: a scheme that carries more than one value has no R(z), but several roots.
 
-    Source: Hairer & Wanner, Solving Ordinary Differential Equations II (1996), IV.2.
+    Source: Hairer & Wanner, Solving Ordinary Differential Equations II (1996), IV.3.
     """
     found = resolve(scheme, values)
     if found.carried != 1:

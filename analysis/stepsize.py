@@ -11,6 +11,7 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.program import compile_scheme
 
 from .reach import reach
 from .region import amplification_factors
@@ -45,7 +46,8 @@ class OptimalStep:
     Attributes:
         h: the step, in units of 1/lambda; 0 where none is stable, inf where all are.
         limiting: the eigenvalue that limits it; None where nothing does.
-        per_stage: h divided by the number of stages, the progress per function evaluation.
+        per_stage: h divided by the function evaluations of a step (6 for dopri5, whose 7th stage only the
+            embedded weights use).
         unstable: the eigenvalues for which no step however small is stable; h is 0 if there are any.
         tolerance: |zeta| up to 1 + tolerance counts as stable.
     """
@@ -97,7 +99,7 @@ def optimal_step(scheme: Scheme | str, eigenvalues: npt.ArrayLike, **values: Any
         h, limiting = min((h, limiting), _scanned_limit(found, spectrum[~axis], h), key=lambda limit: limit[0])
     if limiting is not None and limiting not in given:
         limiting = limiting.conjugate()
-    return OptimalStep(h, limiting, h / found.stages, (), TOLERANCE)
+    return OptimalStep(h, limiting, h / compile_scheme(found, 1.0).evaluations, (), TOLERANCE)
 
 
 def _checked(eigenvalues: npt.ArrayLike) -> Complex:

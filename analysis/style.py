@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from odenets import OdenetsError
 #: Okabe & Ito (2008), told apart with every common colour blindness; yellow is left out on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":")
+MARKERS = "osD^vP*X<>"
+#: What takes no room in a label.
+MARKUP = re.compile(r"\\[a-z]+|[${}^_]")
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -37,17 +41,53 @@ def line_styles(count: int) -> list[Any]:
 
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one pair of axes; no pyplot, so nothing global is left behind."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    axes.grid(color="0.9", linewidth=0.6)
+    figure, (axes,) = new_panels(1, 1, width, height)
     return figure, axes
+
+
+def new_panels(rows: int, columns: int, width: float, height: float, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with ``rows`` x ``columns`` pairs of axes, row by row; ``sharex`` and ``sharey`` as in matplotlib."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_axisbelow(True)
+        axes.grid(color="0.9", linewidth=0.6)
+    return figure, panels
+
+
+def plane_size(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Inches that a picture with equal axes needs, the legend beside it."""
+    ratio = (x[1] - x[0]) / (y[1] - y[0])
+    width = min(5.2, max(2.5, 5.0 * ratio))
+    return width + 2.3, min(width / ratio, 6.0) + 0.9
+
+
+def diverging() -> Any:
+    """The colour map of values with a sign: white at 0."""
+    return colormaps["RdBu_r"]
 
 
 def legend_beside(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """A legend to the right of the axes: inside, some set of curves would always run through it."""
     axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str = "") -> None:
+    """One legend for all panels, below them, in as many columns as fit."""
+    longest = max(len(MARKUP.sub("", label)) for label in labels)
+    columns = max(1, min(int(figure.get_figwidth() / (0.7 + 0.08 * longest)), len(labels)))
+    columns = -(-len(labels) // -(-len(labels) // columns))  # rows of about equal length
+    options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    figure.legend(handles, labels, title=title or None, **options)
+
+
+def shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend for what is labelled in any panel, each label once."""
+    entries = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    legend_below(figure, list(entries.values()), list(entries))
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:

@@ -7,9 +7,8 @@ import sympy
 from odenets import Scheme, SchemeError
 
 from .multistep import multistep_polynomials, stage_shift
+from .reduction import Form, irreducible
 from .resolve import zeta
-
-Form = tuple[sympy.Matrix, sympy.Matrix, sympy.Matrix, sympy.Matrix]
 
 
 def value_form(scheme: Scheme) -> Form:
@@ -26,8 +25,13 @@ def value_form(scheme: Scheme) -> Form:
     """
     _refuse(scheme)
     if stage_shift(scheme) is not None:
-        return _used(_from_polynomials(scheme))
-    return _used(_merged(_slopes_as_values(scheme)))
+        form = _from_polynomials(scheme)
+        return irreducible(form, [0] * form[0].rows)[0]
+    form = _merged(_slopes_as_values(scheme))
+    added = form[0].rows - scheme.stages
+    # What a carried slope was taken of is not followed: with several functions an added stage stays by itself.
+    colours = [*scheme.colours, *(range(-added, 0) if len(scheme.functions) > 1 else [0] * added)]
+    return irreducible(form, colours)[0]
 
 
 def _refuse(scheme: Scheme) -> None:
@@ -112,17 +116,3 @@ def _merged(form: Form) -> Form:
                     matrix.row_del(j)
                 return _merged((A, U, B, V))
     return form
-
-
-def _used(form: Form) -> Form:
-    """Without stages that no carried value depends on."""
-    A, U, B, V = form
-    needed = {j for j in range(A.rows) if any(x != 0 for x in B.col(j))}
-    waiting = list(needed)
-    while waiting:
-        new = {j for j, x in enumerate(A.row(waiting.pop())) if x != 0} - needed
-        needed |= new
-        waiting += new
-    kept = sorted(needed)
-    everything = list(range(V.rows))
-    return A.extract(kept, kept), U.extract(kept, everything), B.extract(everything, kept), V

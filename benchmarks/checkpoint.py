@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import io
-import pickle
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from analysis.files import DAMAGE
 
 from .config import RunConfig
 from .errors import CheckpointError
 from .files import write_atomic
 
 NAME = "checkpoint.pt"
-#: what reading a damaged archive raises, depending on the byte
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    OSError,
-)
 
 
 def save(path: Path, config: RunConfig, content: dict[str, Any]) -> None:

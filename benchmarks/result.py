@@ -29,6 +29,8 @@ KINDS = {
     "date": str,
     "command": str,
 }
+#: Of every epoch. An epoch may have "coefficients" besides: the values of ``learned_coefficients`` after it, in their
+#: order; results written before it was recorded are of the same layout without it, hence of the same format.
 EPOCH_FIELDS = ("epoch", "train_loss", "train_error", "test_error", "seconds")
 
 
@@ -111,11 +113,23 @@ def _check(values: dict[str, Any]) -> RunConfig:
     for name, kind in KINDS.items():
         if type(values[name]) is not kind or (kind is int and values[name] < 1):
             raise ResultError(f"its {name} is {values[name]!r}, expected {kind.__name__}")
+    _check_coefficients(values["learned_coefficients"], values["epochs"])
+    return config
+
+
+def _check_coefficients(final: list[Any], epochs: list[dict[str, Any]]) -> None:
+    """The final records are whole; epochs that tell of coefficients (those of older results do not) fit them."""
     wanted = {field.name for field in fields(analysis.LearnedCoefficient)}
-    for record in values["learned_coefficients"]:
+    for record in final:
         if not isinstance(record, dict) or set(record) != wanted:
             raise ResultError(f"it has a learned coefficient {record!r}, expected {sorted(wanted)}")
-    return config
+    own = [record["value"] for record in final]
+    told = [record["coefficients"] for record in epochs if "coefficients" in record]
+    for row in told:
+        if not isinstance(row, list) or len(row) != len(own):
+            raise ResultError(f"it has an epoch with the coefficients {row!r}, expected a list of {len(own)}")
+    if told and told[-1] != own:
+        raise ResultError(f"its learned coefficients are {own!r}, its last epoch says {told[-1]!r}")
 
 
 def _finite(value: Any, name: str) -> float:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import analysis
 import odenets
 
 from . import augment, checkpoint
@@ -181,7 +182,10 @@ def finish_epoch(state: State, config: RunConfig, data: Dataset, started: float)
         "train_error": 100.0 * int(state.wrong) / len(data.train_labels),
         "test_error": test_error(state.model, config, data),
     }
-    state.history.append({**record, "seconds": time.perf_counter() - started})
+    seconds = time.perf_counter() - started
+    # The values alone: which layer each belongs to is in the result's final records, once.
+    values = [coefficient.as_dict()["value"] for coefficient in analysis.learned_coefficients(state.model)]
+    state.history.append({**record, "seconds": seconds, "coefficients": values})
     state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
     state.losses.zero_()
     state.wrong.zero_()

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import sympy
+from sympy.polys.constructor import construct_domain
 
 from .errors import SchemeError
 
@@ -83,6 +84,29 @@ def independent_rows(matrix: sympy.MatrixBase, order: Sequence[int]) -> list[int
         if matrix.extract([*chosen, row], list(range(matrix.cols))).rank() == len(chosen) + 1:
             chosen.append(row)
     return chosen
+
+
+def common_field(entries: Sequence[sympy.Expr]) -> tuple[Any, list[Any]]:
+    """The smallest field that holds all entries, and the entries as its elements.
+
+    The rationals, an algebraic number field, or rational functions of the free symbols over one of
+    these. sympy finds them but for surds beside symbols, where it falls back on expressions, whose
+    zero test is a heuristic; there the field is put together here.
+
+    Raises:
+        SchemeError: entries in no such field.
+    """
+    symbols = sorted(set().union(*(x.free_symbols for x in entries)), key=str)
+    powers = set().union(*(x.atoms(sympy.Pow) for x in entries))
+    surds = sorted((x for x in powers if not x.free_symbols and not x.is_rational), key=sympy.default_sort_key)
+    if symbols and surds:
+        base, _ = construct_domain(surds, extension=True, field=True)
+        field = base.frac_field(*symbols)
+        return field, [field.from_sympy(x) for x in entries]
+    field, elements = construct_domain(list(entries), extension=True, field=True)
+    if field.is_EX:
+        raise SchemeError(f"got entries {list(entries)}, expected algebraic numbers and rational functions of symbols")
+    return field, elements
 
 
 def spectral_radius(matrix: sympy.MatrixBase) -> sympy.Expr:

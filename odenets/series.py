@@ -24,10 +24,9 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import sympy
-from sympy.polys.constructor import construct_domain
 
 from .errors import SchemeError
-from .exact import independent_rows
+from .exact import common_field, independent_rows
 from .trees import Tree, exact_weight, rooted_cuts, tall, trees_of_order
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Series:
     def _in_one_field(self, blocks: list[sympy.MatrixBase]) -> tuple[Any, list[list[Sparse]]]:
         """The field of all entries, and each block as sparse rows of its elements."""
         entries = [x for block in blocks for x in block]
-        field, elements = construct_domain(entries, extension=True, field=True)
+        field, elements = common_field(entries)
         values = iter(elements)
         dense = [[[next(values) for _ in range(block.cols)] for _ in range(block.rows)] for block in blocks]
         return field, [[[(j, x) for j, x in enumerate(row) if x != field.zero] for row in block] for block in dense]
@@ -155,6 +154,10 @@ class Series:
 
     def to_sympy(self, value: Any) -> sympy.Expr:
         """An element of the field as an expression."""
+        if self.field.is_Frac and self.field.domain.is_Algebraic:
+            # Over a number field fractions keep common factors that are numbers, which grow with every operation.
+            lead = value.denom.LC
+            value = self.field.field.new(value.numer.quo_ground(lead), value.denom.quo_ground(lead))
         return self.field.to_sympy(value)
 
 

@@ -55,13 +55,100 @@ def test_stability_figure(capsys, tmp_path, name):
     assert out.stat().st_size > 1000
 
 
-def test_modified(capsys):
-    assert lines(capsys, "modified", "lm", "--order", "3") == [
-        "lm: (1 + k) u' + (1 - k) (h/2) u'' + (1 + k) (h^2/6) u''' + ... = f"
-    ]
-    assert lines(capsys, "modified", "lm", "--order", "1", "--set", "k=1/3", "--latex") == [
+def test_modified_prints_both_forms(capsys):
+    solved, derivatives = lines(capsys, "modified", "lm", "--order", "3")
+    assert solved.startswith("lm: u' = f/(1 + k) - (1 - k) h/(2 (1 + k)^3) f'f ")
+    assert derivatives == "lm: (1 + k) u' + (1 - k) (h/2) u'' + (1 + k) (h^2/6) u''' + ... = f"
+    # Hairer, Lubich & Wanner (2006), IX.9: explicit Euler; a Runge-Kutta scheme has no other form
+    assert lines(capsys, "modified", "midpoint", "--order", "2") == ["midpoint: u' = f + O(h^2)"]
+    assert lines(capsys, "modified", "euler", "--order", "2")[0] == "euler: u' = f - h/2 f'f + O(h^2)"
+    assert lines(capsys, "modified", "lm", "--order", "1", "--set", "k=1/3", "--latex")[-1] == (
         r"\frac{4}{3} u' + \cdots = f"
+    )
+
+
+def test_modified_where_there_is_no_equation_solved_for_the_derivative(capsys):
+    reason, derivatives = lines(capsys, "modified", "lm", "--order", "3", "--k", "-1")
+    assert reason.startswith("lm(k=-1): got ")
+    assert derivatives == "lm(k=-1): h u'' + ... = f"
+
+
+def test_modifying_and_hamiltonian(capsys):
+    # Chartier, Hairer & Vilmart (2007): explicit Euler; Hairer, Lubich & Wanner (2006), IX.3: symplectic Euler
+    assert lines(capsys, "modifying", "euler", "--order", "2") == ["euler: f~ = f + h/2 f'f + O(h^2)"]
+    assert lines(capsys, "hamiltonian", "symplectic_euler", "--order", "2") == [
+        "symplectic_euler: H~ = T + U - h/2 T'g + O(h^2)"
     ]
+    assert lines(capsys, "hamiltonian", "implicit_midpoint", "--order", "1", "--latex") == [
+        r"\tilde H = H + \mathcal{O}(h^{1})"
+    ]
+
+
+def test_order_star(capsys, tmp_path):
+    out = tmp_path / "star.svg"
+    found = lines(capsys, "order-star", "gauss2", "--out", str(out))
+    # Wanner, Hairer & Norsett (1978): order p, p + 1 sectors; error constant (2!)^2/(4! 5!) = 1/720
+    assert found[2].split() == ["gauss2", "4", "1/720", "5"]
+    assert found[-1] == f"Wrote {out}"
+    assert "expected one" in fails(capsys, "order-star", "euler", "rk4", "--out", str(out))
+
+
+def test_locus(capsys, tmp_path):
+    found = lines(capsys, "locus", "euler", "--points", "5", "--out", str(tmp_path / "x.png"))
+    # z = e^(i theta) - 1
+    assert [row.split()[2:] for row in found[2:7]] == [
+        ["0", "0", "0"],
+        ["90", "-1", "1"],
+        ["180", "-2", "0"],
+        ["270", "-1", "-1"],
+        ["360", "0", "0"],
+    ]
+
+
+def test_dispersion(capsys, tmp_path):
+    _, _, rk4, leapfrog, *_ = lines(capsys, "dispersion", "rk4", "leapfrog", "--out", str(tmp_path / "x.png"))
+    assert rk4.split() == ["rk4", "4", "1/120", "y^5", "5", "1/144", "y^6"]
+    assert leapfrog.split() == ["leapfrog", "2", "-1/6", "y^3", "inf", "0"]
+
+
+def test_ssp(capsys):
+    found = lines(capsys, "ssp", "ssprk33", "lm", "--set", "k=1/2")
+    assert [row.split()[:2] for row in found[2:]] == [["ssprk33", "1"], ["lm(k=1/2)", "1/2"]]
+
+
+def test_optimal_step(capsys):
+    found = lines(capsys, "optimal-step", "euler", "leapfrog", "--lambda=-4,-1")
+    assert found[2].split() == ["euler", "0.5", "0.5", "-4+0j"]  # |1 - 4 h| <= 1
+    assert found[3].split()[:2] == ["leapfrog", "0"]
+    assert "expected numbers" in fails(capsys, "optimal-step", "euler", "--lambda=a")
+    assert "1+0j, with which no step is stable" in "\n".join(lines(capsys, "optimal-step", "rk4", "--lambda=1,-1"))
+
+
+def test_growth_and_conditions(capsys):
+    # Products of -k: 0.5, 0.05, 0.06; then 1.2. The last layers' matrices are [[1 - k, k], [1, 0]].
+    found = lines(capsys, "growth", "lm", "--ks=0.5,0.1,-1.2")
+    assert found[2].split() == ["0", "1", "1", "0.5"]
+    assert found[4].split() == ["2", "1.2", "3.4", "1.2"]
+    assert "expected a scheme with exactly one" in fails(capsys, "growth", "rk4", "--ks=1")
+    assert "expected a scheme with exactly one" in fails(capsys, "growth", "lm3", "--ks=1")
+    assert "expected numbers such as" in fails(capsys, "growth", "lm", "--ks=a")
+    assert lines(capsys, "conditions", "2")[3].split() == ["f'f", "sum", "b_i", "c_i", "1/2"]
+    assert "at most 12" in fails(capsys, "conditions", "13")
+
+
+def test_convergence(capsys, tmp_path):
+    argv = ["convergence", "rk4", "--steps", "32", "64", "--out", str(tmp_path / "x.png")]
+    name, order, observed, coarse, fine = lines(capsys, *argv)[4].split()
+    assert (name, order) == ("rk4", "4")
+    assert float(observed) == pytest.approx(4, abs=0.15)
+    assert float(coarse) / float(fine) == pytest.approx(2 ** float(observed), rel=0.02)
+
+
+def test_gallery(capsys, tmp_path):
+    assert lines(capsys, "gallery", "lm-regions", "--out", str(tmp_path)) == [
+        f"Wrote {tmp_path / 'gallery-lm-regions.png'}"
+    ]
+    assert [item.name for item in tmp_path.iterdir()] == ["gallery-lm-regions.png"]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +216,14 @@ def test_schemes_with_values(capsys):
     ("argv", "message"),
     [
         (["stability", "rk5"], "unknown scheme 'rk5'; did you mean 'rk4'"),
-        (["modified", "rk4"], "needs B-series"),
+        (["modified", "in_resnet"], "in_resnet: got"),
+        (["hamiltonian", "euler"], "it is not symplectic"),
+        (["order-star", "lm"], "no value for k"),
+        (["locus", "euler", "--points", "2"], "at least 3"),
+        (["locus", "euler", "--im", "0", "1"], "--re or --im without --out"),
+        (["convergence", "euler", "--steps", "4", "4"], "different positive integers"),
+        (["convergence", "verlet"], "expected one of f(t, x) alone"),
+        (["gallery", "nothing", "--out", "."], "gallery: got nothing, expected some of square"),
         (["modified", "lm", "--order", "0"], "expected an integer of at least 1"),
         (["stability", "euler", "--k", "1"], "got values for k, expected symbols of euler: none"),
         (["stability", "lm", "--set", "q=1"], "got values for q, expected symbols of lm"),
@@ -162,14 +256,17 @@ def test_option_typos(capsys, argv):
 
 
 def test_import_brings_no_matplotlib():
-    code = "import sys, analysis; assert 'matplotlib' not in sys.modules; analysis.plot.save"
+    code = "import sys, analysis.cli; assert not {'matplotlib', 'scipy'} & set(sys.modules); analysis.plot.save"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_matplotlib(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in ("plot", "plot_coefficients", "style"):
-        monkeypatch.delitem(sys.modules, f"analysis.{name}", raising=False)
-    monkeypatch.delattr(analysis, "plot", raising=False)
+    drawing = ("analysis.plot", "analysis.style", "analysis.gallery")
+    for name in [name for name in sys.modules if name.startswith(drawing)]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("plot", "gallery"):
+        monkeypatch.delattr(analysis, name, raising=False)
     assert "pip install 'odenets[plot]'" in fails(capsys, "stability", "euler", "--out", "x.png")
+    assert "pip install 'odenets[plot]'" in fails(capsys, "gallery", "--out", "x")
     assert lines(capsys, "stability", "euler")

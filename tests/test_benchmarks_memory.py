@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -51,13 +52,17 @@ def test_a_partitioned_scheme_has_two_functions_of_half_the_channels():
 
 
 def test_peak_is_what_is_taken_at_most():
-    blocks = []
-
-    def run():
-        blocks.append(bytearray(b"x" * (32 << 20)))
-        blocks.clear()
-
-    peak, _ = memory_measure.peak_bytes(run)
+    # In a process of its own, as the benchmark measures: where the kernel keeps the high-water mark of a process
+    # from being reset, what other tests took would hide it.
+    code = """
+from benchmarks import memory_measure
+blocks = []
+def run():
+    blocks.append(bytearray(b"x" * (32 << 20)))
+    blocks.clear()
+print(memory_measure.peak_bytes(run)[0])
+"""
+    peak = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert peak >= 30 << 20
 
 

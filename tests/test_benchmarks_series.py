@@ -11,7 +11,7 @@ def test_a_worker_counts_every_coefficient():
     command = [sys.executable, "-m", "benchmarks.series", "--worker", "odenets", "rk4", "5"]
     seconds, count = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert count == 1 + 1 + 2 + 4 + 9
-    assert seconds > 0
+    assert seconds >= 0  # a coarse clock may show none
 
 
 def test_the_table_says_whether_the_claim_holds_for_every_sample():

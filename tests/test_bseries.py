@@ -1,6 +1,7 @@
 """Modified equations against the literature and against independent derivations."""
 
 import math
+import pickle
 from fractions import Fraction
 from functools import reduce
 
@@ -326,11 +327,13 @@ def test_the_modifying_integrator_of_explicit_midpoint_raises_its_order():
 def test_bad_input():
     with pytest.raises(SchemeError, match=r"in_resnet: got a step that does not keep u' = 0"):
         modified_equation("in_resnet", 2)
-    with pytest.raises(SchemeError, match=r"double root 1.*second order.*derivative form"):
+    with pytest.raises(SchemeError, match=r"double root 1.*second order.*use derivative_form"):
         modified_equation("lm", 2, k=-1)
     for order in (0, -1, 2.0, True):
         with pytest.raises(SchemeError, match="expected an integer of at least 1"):
             modified_equation("lm", order)
+    with pytest.raises(SchemeError, match=r"got order 100, expected at most 12: there are 4766 rooted trees"):
+        modified_equation("rk4", 100)
     with pytest.raises(SchemeError, match="got values for no symbol, expected one for each of"):
         modified_equation("lm", 2).terms(torch.sin, torch.zeros(2))
     with pytest.raises(SchemeError, match=r"got values for \['q'\], expected one for each of no symbol"):
@@ -345,8 +348,37 @@ def test_bad_input():
         modifying_integrator("verlet", 2)
     with pytest.raises(SchemeError, match="stages that do not start from u"):
         modifying_integrator("poly2", 2)
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="expected a rooted tree with at most 2 vertices"):
         modified_equation("euler", 2)["f'f'f"]
+    with pytest.raises(SchemeError, match=r"got \{'k': -1.0\}, a pole of the coefficients"):
+        modified_equation("lm", 2).terms(torch.sin, torch.zeros(2), k=-1.0)
+    with pytest.raises(SchemeError, match="weights sum to 0"):
+        modifying_integrator(multistep("idle", a=[1], b=[1, -k]).substitute(k=1), 2)
+
+
+def test_an_equation_is_a_mapping_that_pickles():
+    equation = modified_equation("lm", 3)
+    equation.terms(torch.sin, torch.zeros(2), k=0.5)  # compiles the coefficients
+    again = pickle.loads(pickle.dumps(equation))
+    assert again == equation == dict(equation)
+    assert again.text() == equation.text()
+    assert equation != modified_equation("lm", 2)
+
+
+def test_surds_beside_a_symbol_are_exact():
+    # sqrt(3 + 2 sqrt(2)) = 1 + sqrt(2), so b_2 a_21 = 1/2 for every k: order 2.
+    nested = sympy.sqrt(3 + 2 * sympy.sqrt(2)) / (1 + sympy.sqrt(2))
+    family = runge_kutta("nested", A=[[0, 0], [nested / (2 * k), 0]], b=[1 - k, k])
+    assert family.order == 2
+    assert modified_equation(family, 2)["f'f"] == 0
+    # LM with sqrt(2) k in k's place.
+    scaled = modified_equation(multistep("sk", [1 - sympy.sqrt(2) * k, sympy.sqrt(2) * k], [1]), 4)
+    lm = modified_equation("lm", 4)
+    at = sympy.Rational(2, 7)
+    for tree in lm:
+        expected = lm[tree].subs(k, sympy.sqrt(2) * at)
+        assert abs((scaled[tree].subs(k, at) - expected).evalf(30)) < 1e-25
+        assert len(str(scaled[tree])) < 400
 
 
 def test_a_new_scheme_needs_nothing_more():

@@ -6,7 +6,7 @@ import sympy
 
 from analysis import modified_equation, modified_hamiltonian
 from analysis.bseries.hamiltonian import is_symplectic_one_step
-from odenets import SchemeError, schemes
+from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
 from odenets.trees import symmetry, vertices
 
 R = sympy.Rational
@@ -41,14 +41,35 @@ def test_textbook_formulas():
 
 
 def test_symplectic_euler_is_the_baker_campbell_hausdorff_series():
-    # kick after drift or drift after kick: log(exp(hA) exp(hB)), commutators as Poisson brackets.
-    def bch(A, B):
-        ab = bracket(A, B)
-        third = (bracket(A, ab) + bracket(B, bracket(B, A))) / 12
-        return A + B + h * ab / 2 + h**2 * third - h**3 * bracket(B, bracket(A, ab)) / 24
+    # The drift exp(hT) comes first, then the kick: h H~ = log(exp(hT) exp(hU)) (HLW III.4.2), with the bracket of two
+    # Lie derivatives D_A g = {g, A}: [D_A, D_B] = D_{B, A}.
+    def lie(A, B):
+        return bracket(B, A)
 
-    found = modified_hamiltonian("symplectic_euler", 4).expression(T + U, q, p)
-    assert same(found, bch(T, U)) or same(found, bch(U, T))
+    def bch(A, B):
+        third = (lie(A, lie(A, B)) + lie(B, lie(B, A))) / 12
+        return A + B + h * lie(A, B) / 2 + h**2 * third - h**3 * lie(B, lie(A, lie(A, B))) / 24
+
+    assert same(modified_hamiltonian("symplectic_euler", 4).expression(T + U, q, p), bch(T, U))
+    assert not same(bch(T, U), bch(U, T))
+    # The kick first, its function named first: p' = g(q), then q' = f(p).
+    identity, maps = [[1, 0], [0, 1]], ((0, 1), (1, 0))
+    kick = Scheme("kick_drift", [[0, 0], [1, 0]], identity, [[0, 1], [1, 0]], identity, modules=(0, 1), functions=maps)
+    assert str(modified_hamiltonian(kick, 2)) == "H~ = U + T - h/2 U'g + O(h^2)"
+    assert same(modified_hamiltonian(kick, 4).expression(T + U, q, p), bch(U, T))
+
+
+def test_superfluous_stages_and_scaled_steps_change_no_verdict():
+    # Both stages are the midpoint; b_i a_ij + b_j a_ji = b_i b_j fails for the tableau as it stands.
+    twice = runge_kutta("twice", A=[["1/2", 0], ["1/2", 0]], b=["1/4", "3/4"])
+    assert dict(modified_hamiltonian(twice, 5)) == dict(modified_hamiltonian("implicit_midpoint", 5))
+    idle = runge_kutta("idle", A=[["1/2", 0], [1, 0]], b=[1, 0])
+    assert is_symplectic_one_step(idle)
+    # Milne-Simpson on 2 f: of order 0 for u' = f, yet of order 4 in its own time, where nothing shows before h^4.
+    c = sympy.Symbol("c", real=True)
+    scaled = multistep("scaled", a=[0, 1], b=[4 * c / 3, c / 3], b_next=c / 3).substitute(c=2)
+    with pytest.raises(SchemeError, match="not symplectic"):
+        modified_hamiltonian(scaled, 3)
 
 
 @pytest.mark.parametrize(("name", "order"), [("verlet", 5), ("implicit_midpoint", 5), ("symplectic_euler", 4)])

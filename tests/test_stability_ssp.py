@@ -174,3 +174,10 @@ def test_total_variation_of_burgers_does_not_grow_up_to_the_coefficient(name):
         new = u + h * (b @ np.array(slopes))
         assert np.abs(np.diff(new, append=new[0])).sum() <= np.abs(np.diff(u, append=u[0])).sum() + 1e-12
         u = new
+
+
+def test_superfluous_stages_do_not_count():
+    # Twice the midpoint, and a stage nothing uses: the implicit midpoint rule, whose coefficient is 2.
+    twice = runge_kutta("twice", A=[["1/2", 0], ["1/2", 0]], b=["1/4", "3/4"])
+    idle = runge_kutta("idle", A=[["1/2", 0], [-5, 0]], b=[1, 0])
+    assert ssp_coefficient(twice) == ssp_coefficient(idle) == 2

@@ -200,7 +200,8 @@ def test_random_spectra_against_a_scan(name):
         assert amplification(scheme, found.h * part * spectrum).max() <= 1 + 1e-9
     beyond = amplification(scheme, found.h * 1.001 * np.array([found.limiting]))
     assert beyond.max() > 1 + 1e-9
-    assert found.per_stage == found.h / scheme.stages
+    # Stages that the step itself needs, counted by hand: the last of dopri5 is for its error estimate.
+    assert found.per_stage == pytest.approx(found.h / {"dopri5": 6}.get(name, scheme.stages))
 
 
 @pytest.mark.parametrize("spectrum", [[], [math.nan], [1, math.inf], ["a"], None])

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import sympy
 
-from odenets import SchemeError
 from odenets.trees import Tree, density, trees_of_order, vertices
 
+from ..resolve import HIGHEST_ORDER, check_order
 from .elementary import differential_text, weight_text
 
 
@@ -41,12 +41,11 @@ def order_conditions(order: int) -> list[OrderCondition]:
         order: p, at least 1.
 
     Raises:
-        SchemeError: an order below 1.
+        SchemeError: an order below 1 or above 12.
 
     Source: Butcher (1963); Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), II.2.
     """
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise SchemeError(f"order conditions: got order {order!r}, expected an integer of at least 1")
+    check_order(order, "order conditions", HIGHEST_ORDER)
     found = [tree for n in range(1, order + 1) for tree in reversed(trees_of_order(n))]
     return [
         OrderCondition(tree, differential_text(tree), weight_text(tree), sympy.Rational(1, density(tree)))

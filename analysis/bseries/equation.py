@@ -23,7 +23,7 @@ from .fraction import latex_term, text_term
 State = Tensor | Sequence[Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal as mappings are
 class ModifiedEquation(Mapping[Tree, sympy.Expr]):
     """u' = sum over rooted trees t of h^(|t|-1) b(t)/sigma(t) F(t)(u), as far as h^(order-1).
 
@@ -47,7 +47,21 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
     linear: bool = False
 
     def __getitem__(self, tree: Tree | str) -> sympy.Expr:  # the text for people, the tree for Mapping
-        return self.coefficients[self._by_text[tree] if isinstance(tree, str) else tree]
+        return self.coefficients[self._tree(tree)]
+
+    def _tree(self, tree: Tree | str) -> Tree:
+        """The tree itself; KeyError for one that is not there."""
+        found = self._by_text.get(tree) if isinstance(tree, str) else tree
+        if found is None or found not in self.coefficients:
+            raise KeyError(
+                f"got {tree!r}, expected a rooted tree with at most {self.order} vertices, or the text of its "
+                f"elementary differential, one of {', '.join(list(self._by_text)[:4])}, ..."
+            )
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is derived from them is derived again (compiled functions do not pickle)."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     def __iter__(self) -> Iterator[Tree]:
         return iter(self.coefficients)
@@ -75,7 +89,7 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
 
     def factor(self, tree: Tree | str) -> sympy.Expr:
         """b(t)/sigma(t), the factor of h^(|t|-1) F(t)(u)."""
-        found = self._by_text[tree] if isinstance(tree, str) else tree
+        found = self._tree(tree)
         return sympy.factor(self[found] / symmetry(found))
 
     def text(self) -> str:
@@ -126,7 +140,7 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
 
         Raises:
             FieldError: functions, components or shapes that do not fit.
-            SchemeError: a symbol without a value, or an unknown one.
+            SchemeError: a symbol without a value, an unknown one, or a pole of the coefficients.
         """
         numbers = self._numbers(values)
         at = Differentials(f, u, self.maps)
@@ -156,7 +170,13 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
                 f"{self.scheme.name}: got values for {sorted(values) or 'no symbol'}, expected one for each of "
                 f"{names or 'no symbol'}"
             )
-        found = self._compiled(*(float(values[name]) for name in names))
+        try:
+            found = self._compiled(*(float(values[name]) for name in names))
+        except ZeroDivisionError as error:
+            raise SchemeError(
+                f"{self.scheme.name}: got {values}, a pole of the coefficients, expected other values: there the "
+                "scheme solves an equation of another order (lm at k = -1); see derivative_form"
+            ) from error
         return {tree: float(value) for tree, value in zip(self, found, strict=True)}
 
 

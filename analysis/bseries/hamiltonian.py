@@ -14,15 +14,17 @@ from odenets import Scheme, SchemeError
 from odenets.exact import is_zero
 from odenets.trees import Tree, graft, grow, symmetry, vertices
 
+from ..reduction import irreducible
 from ..text import join_terms
 from .elementary import differential_latex, differential_text, function_names
 from .equation import ModifiedEquation
 from .fraction import latex_term, text_term
 
 Names = tuple[str, ...]
+STEP = sympy.Symbol("h")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal as mappings are
 class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
     """H~ = sum over free trees of h^(|t|-1) b(t)/s(t) H(t), conserved up to the remainder.
 
@@ -79,18 +81,24 @@ class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
     @cached_property
     def _energies(self) -> Names:
         """For each colour the part of H its function is a derivative of."""
-        return ("H",) if len(self.scheme.functions) == 1 else ("T", "U")
+        names = ("T", "U")  # q' = T'(p) is the function that yields component 0
+        return ("H",) if len(self.scheme.functions) == 1 else tuple(names[y] for _, y in self.scheme.functions)
 
     def expression(
-        self, H: sympy.Expr, q: Sequence[sympy.Symbol] | sympy.Symbol, p: Sequence[sympy.Symbol] | sympy.Symbol
+        self,
+        H: sympy.Expr,
+        q: Sequence[sympy.Symbol] | sympy.Symbol,
+        p: Sequence[sympy.Symbol] | sympy.Symbol,
+        h: sympy.Expr | float = STEP,
     ) -> sympy.Expr:
-        """H~ of a given Hamiltonian as an expression in q, p and the symbol h.
+        """H~ of a given Hamiltonian as an expression in q, p and h.
 
         Args:
             H: the Hamiltonian; T(p) + U(q) for a partitioned scheme, which takes its functions as
                 (q' = dT/dp, p' = -dU/dq).
             q: the positions, one symbol or several.
             p: the momenta, as many.
+            h: the step size, a number or a symbol; default: the symbol h.
 
         Raises:
             SchemeError: numbers of symbols that differ, or an H that is not separable where it must be.
@@ -98,8 +106,7 @@ class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
         q, p = (tuple(x) if isinstance(x, (tuple, list)) else (x,) for x in (q, p))
         if len(q) != len(p) or not q:
             raise SchemeError(f"modified Hamiltonian: got {len(q)} positions and {len(p)} momenta, expected as many")
-        system = _whole(H, q, p) if len(self._energies) == 1 else _separated(H, q, p)
-        h = sympy.Symbol("h")
+        system = _whole(H, q, p) if len(self._energies) == 1 else _separated(H, q, p, self._energies)
         return sympy.Add(*(self.factor(t) * h ** (vertices(t) - 1) * system.energy(t) for t in self))
 
 
@@ -136,15 +143,15 @@ def _whole(H: sympy.Expr, q: Any, p: Any) -> _System:
     return _System((H,), ((*(H.diff(x) for x in p), *(-H.diff(x) for x in q)),), ((*q, *p),))
 
 
-def _separated(H: sympy.Expr, q: Any, p: Any) -> _System:
+def _separated(H: sympy.Expr, q: Any, p: Any, energies: Names) -> _System:
     kinetic, potential = sympy.expand(H).as_independent(*q, as_Add=True)
     if potential.free_symbols & set(p):
         raise SchemeError(f"modified Hamiltonian: got H = {H}, expected T(p) + U(q) for a partitioned scheme")
-    return _System(
-        (kinetic, potential),
-        (tuple(kinetic.diff(x) for x in p), tuple(-potential.diff(x) for x in q)),
-        (tuple(p), tuple(q)),
-    )
+    parts = {
+        "T": (kinetic, tuple(kinetic.diff(x) for x in p), tuple(p)),
+        "U": (potential, tuple(-potential.diff(x) for x in q), tuple(q)),
+    }
+    return _System(*zip(*(parts[energy] for energy in energies), strict=True))
 
 
 def free_trees(equation: ModifiedEquation) -> dict[Tree, sympy.Expr]:
@@ -185,14 +192,17 @@ def _check_pair(equation: ModifiedEquation, tree: Tree, other: Tree) -> None:
 def is_symplectic_one_step(scheme: Scheme) -> bool:
     """b_i a_ij + b_j a_ji = b_i b_j for all stages i, j whose functions are conjugate (all, if there is one function).
 
+    Sufficient always, and necessary without superfluous stages, so these are taken out first.
+
     Source: Sanz-Serna (1988), Suris (1988); Hairer, Lubich & Wanner (2006), theorems VI.4.3 and VI.4.6.
     """
-    weights = [scheme.B[scheme.functions[colour][1], i] for i, colour in enumerate(scheme.colours)]
+    (A, _, B, _), colours = irreducible((scheme.A, scheme.U, scheme.B, scheme.V), scheme.colours)
+    weights = [B[scheme.functions[colour][1], i] for i, colour in enumerate(colours)]
     plain = len(scheme.functions) == 1
     return all(
-        is_zero(weights[i] * scheme.A[i, j] + weights[j] * scheme.A[j, i] - weights[i] * weights[j])
-        for i, j in combinations_with_replacement(range(scheme.stages), 2)
-        if plain or scheme.colours[i] != scheme.colours[j]
+        is_zero(weights[i] * A[i, j] + weights[j] * A[j, i] - weights[i] * weights[j])
+        for i, j in combinations_with_replacement(range(len(colours)), 2)
+        if plain or colours[i] != colours[j]
     )
 
 

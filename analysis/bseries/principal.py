@@ -33,12 +33,14 @@ class Field(Series):
     ``field_coefficient(t)`` is b(t); the field is sum of h^(|t|-1) b(t)/sigma(t) F(t).
     """
 
+    _unsolvable = ""  # why the equations may have no solution
+
     def __init__(self, scheme: Scheme) -> None:
         super().__init__(scheme)
         if not self.preconsistent:
             raise SchemeError(
                 f"{scheme.name}: got a step that does not keep u' = 0, expected V u = u for some carried values: "
-                "it damps u itself, so its equation has a term u/h; put numbers in the place of its symbols"
+                "it damps u itself, so its equation has a term u/h"
             )
         self._name = scheme.name
         self._found: dict[Tree, Any] = {}
@@ -49,10 +51,7 @@ class Field(Series):
         rest, left = self._balance(*self._unit(component))
         row = next((i for i, value in enumerate(left) if value != self.field.zero), None)
         if row is None:
-            raise SchemeError(
-                f"{self._name}: got a double root 1 of its characteristic polynomial, expected a simple one: it "
-                "solves an equation of second order, which has no modified field; use the derivative form"
-            )
+            raise SchemeError(f"{self._name}: {self._unsolvable}")
         return rest, row, self.field.one / left[row] if self.field.is_Field else left[row]
 
     def _unit(self, component: int) -> tuple[list[Any], list[Any]]:
@@ -81,6 +80,11 @@ class Field(Series):
 
 class Principal(Field):
     """The modified equation: b(t), whose exact flow is the scheme's underlying one-step method."""
+
+    _unsolvable = (
+        "got a double root 1 of its characteristic polynomial, expected a simple one: it solves an equation of "
+        "second order, which has no modified field; use derivative_form"
+    )
 
     def __init__(self, scheme: Scheme, order: int) -> None:
         self.order, self.scale = order, _integer_scale(scheme, order)
@@ -169,6 +173,10 @@ class Modifying(Field):
     Only for schemes of one function of the whole state: a component's modified function would take
     the other components too.
     """
+
+    _unsolvable = (
+        "got function values whose weights sum to 0, expected another sum: no field makes such a scheme consistent"
+    )
 
     def __init__(self, scheme: Scheme) -> None:
         if len(scheme.functions) > 1:

@@ -1,8 +1,4 @@
-"""Figures: stability regions, families of them, and the coefficients a network has learned.
-
-The one module of the package that needs matplotlib. Every function returns its Figure;
-:func:`save` writes it.
-"""
+"""Figures of stability regions: of several schemes, and of a family of them."""
 
 from __future__ import annotations
 
@@ -18,14 +14,11 @@ from matplotlib.lines import Line2D
 
 from odenets import Scheme, SchemeError, as_scheme
 
-from .intervals import imaginary_interval, real_interval
-from .plot_coefficients import learned_coefficients
-from .region import Region
-from .region import stability_region as region_on_grid
-from .stability import stability_polynomial
-from .style import LINES, check_path, colours, legend_beside, new_axes, save, shades
-
-__all__ = ["check_path", "learned_coefficients", "save", "stability_family", "stability_region"]
+from ..intervals import imaginary_interval, real_interval
+from ..region import Region
+from ..region import stability_region as region_on_grid
+from ..stability import stability_polynomial
+from ..style import LINES, colours, legend_beside, new_axes, plane_size, shades
 
 Ends = tuple[float, float]
 WIDEST: tuple[Ends, Ends] = ((-12.0, 4.0), (-8.0, 8.0))  # where the limits of a figure are looked for
@@ -118,7 +111,7 @@ def _draw(
     own_re, own_im = _limits(curves) if re is None or im is None else (re, im)
     x, y = tuple(own_re if re is None else re), tuple(own_im if im is None else im)
     regions = [region_on_grid(c.scheme, _times(x, c.cost), _times(y, c.cost), resolution) for c in curves]
-    figure, axes = new_axes(*_size(x, y))
+    figure, axes = new_axes(*plane_size(x, y))
     axes.axhline(0, color="0.4", linewidth=0.8)
     axes.axvline(0, color="0.4", linewidth=0.8)
     styles = _styles(curves)
@@ -159,13 +152,6 @@ def _segments(axes: Axes, curve: _Curve) -> None:
 
 def _times(ends: Sequence[float], factor: float) -> tuple[float, ...]:
     return tuple(end * factor for end in ends)
-
-
-def _size(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Inches that a picture with equal axes needs, the legend beside it."""
-    ratio = (x[1] - x[0]) / (y[1] - y[0])
-    width = min(5.2, max(2.5, 5.0 * ratio))
-    return width + 2.3, min(width / ratio, 6.0) + 0.9
 
 
 def _limits(curves: Sequence[_Curve]) -> tuple[Ends, Ends]:

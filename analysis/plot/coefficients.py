@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from odenets import FieldError
 
-from .coefficients import LearnedCoefficient
-from .style import colours, legend_beside, line_styles, new_axes
+from ..coefficients import LearnedCoefficient
+from ..style import colours, legend_beside, line_styles, new_axes
 
 Record = LearnedCoefficient | Mapping[str, Any]
 Run = Sequence[Record]
@@ -38,8 +38,8 @@ def learned_coefficients(
     Raises:
         FieldError: no records, several symbols and none chosen, seeds whose layers differ.
     """
-    runs = {label: [_as_dicts(run) for run in _as_runs(given)] for label, given in records_by_label.items()}
-    chosen = _choose_symbol(runs, symbol)
+    runs = {label: [as_dicts(run) for run in _as_runs(given)] for label, given in records_by_label.items()}
+    chosen = choose_symbol(runs, symbol)
     figure, axes = new_axes(7.5, 4.2)
     labels = list(runs)
     tints = colours(len(labels))
@@ -60,11 +60,13 @@ def _as_runs(given: Any) -> list[Run]:
     return runs if runs and isinstance(runs[0], (list, tuple)) else [runs]
 
 
-def _as_dicts(run: Run) -> Plain:
+def as_dicts(run: Run) -> Plain:
+    """Records as the dicts they become in JSON."""
     return [record.as_dict() if isinstance(record, LearnedCoefficient) else record for record in run]
 
 
-def _choose_symbol(runs: Mapping[str, Sequence[Plain]], symbol: str | None) -> str:
+def choose_symbol(runs: Mapping[str, Sequence[Plain]], symbol: str | None) -> str:
+    """The symbol, or the only one there is; FieldError where a run has none, or the choice is open."""
     found = sorted({record["symbol"] for group in runs.values() for run in group for record in run})
     empty = [label for label, group in runs.items() if not all(group)]
     if not found or empty:

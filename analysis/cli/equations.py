@@ -1,0 +1,74 @@
+"""Commands on trees, and on the equation a scheme really solves: conditions, modified, modifying, hamiltonian."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from odenets import Scheme, SchemeError
+
+from ..bseries.conditions import order_conditions
+from ..derivative_form import derivative_form
+from ..modified import modified_equation, modified_hamiltonian, modifying_integrator
+from ..table import render
+from .options import Command, add_equation, chosen
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    add_equation(parser, order=4)
+
+
+def _written(scheme: Scheme, equation: Any, latex: bool) -> list[str]:
+    """A line a component, with the scheme's name before it unless it is LaTeX."""
+    text = equation.latex() if latex else equation.text()
+    return [line if latex else f"{scheme.name}: {line}" for line in text.split("\n")]
+
+
+def _modified(options: argparse.Namespace) -> str:
+    return "\n".join(line for scheme in chosen(options) for line in _both(scheme, options))
+
+
+def _both(scheme: Scheme, options: argparse.Namespace) -> list[str]:
+    """The form solved for u', and the paper's for linear multistep schemes; SchemeError where there is neither."""
+    equation, form = (_or_error(make, scheme, options.order) for make in (modified_equation, derivative_form))
+    if isinstance(equation, SchemeError):
+        if isinstance(form, SchemeError):
+            raise equation
+        # lm at k = -1: an equation of second order, which cannot be solved for u'
+        return [*([] if options.latex else [f"{equation}"]), *_written(scheme, form, options.latex)]
+    lines = _written(scheme, equation, options.latex)
+    return lines if isinstance(form, SchemeError) else lines + _written(scheme, form, options.latex)
+
+
+def _or_error(make: Any, scheme: Scheme, order: int) -> Any:
+    try:
+        return make(scheme, order)
+    except SchemeError as error:
+        return error
+
+
+def _modifying(options: argparse.Namespace) -> str:
+    members = [(scheme, modifying_integrator(scheme, options.order)) for scheme in chosen(options)]
+    return "\n".join(line for scheme, found in members for line in _written(scheme, found, options.latex))
+
+
+def _hamiltonian(options: argparse.Namespace) -> str:
+    members = [(scheme, modified_hamiltonian(scheme, options.order)) for scheme in chosen(options)]
+    return "\n".join(line for scheme, found in members for line in _written(scheme, found, options.latex))
+
+
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("order", type=int, help="p: one condition for each rooted tree with at most p vertices")
+
+
+def _conditions(options: argparse.Namespace) -> str:
+    rows = [[c.differential, f"sum {c.weight}", str(c.value)] for c in order_conditions(options.order)]
+    return render(["elementary differential", "elementary weight", "must be"], rows)
+
+
+COMMANDS = (
+    Command("conditions", "the order conditions of a Runge-Kutta scheme", _add_conditions, _conditions),
+    Command("modified", "the modified equation, and for multistep schemes its derivative form", _add, _modified),
+    Command("modifying", "the field that makes a scheme exact", _add, _modifying),
+    Command("hamiltonian", "the modified Hamiltonian of a symplectic scheme", _add, _hamiltonian),
+)

@@ -1,0 +1,52 @@
+"""Commands that measure and draw: convergence, gallery."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from ..errorcurve import Convergence, convergence_of
+from ..problems import rotation, rotation_solution
+from ..table import render
+from .options import Command, add_out, add_schemes, chosen, drawn
+
+
+def _add_convergence(parser: argparse.ArgumentParser) -> None:
+    add_schemes(parser)
+    add_out(parser, "error over step size")
+    parser.add_argument("--steps", type=int, nargs="+", default=[8, 16, 32, 64, 128], help="numbers of steps")
+
+
+def _convergence(options: argparse.Namespace) -> str:
+    results = convergence_of(chosen(options), rotation, rotation_solution, t1=3.0, steps=options.steps)
+    head = ["scheme", "order", "observed", *(f"error, {n} steps" for n in options.steps)]
+    title = r"Error at $t = 3$ on $u' = \cos(t)\,(-u_2, u_1)$"
+    wrote = drawn(options.out, lambda plot: plot.convergence(results, title=title))
+    note = "u' = cos(t) (-u_2, u_1), u(0) = (1, 0), at t = 3, in float64"
+    return "\n\n".join([note, render(head, [_row(result) for result in results]), *wrote])
+
+
+def _row(result: Convergence) -> list[str]:
+    slope = result.observed_order
+    observed = "-" if math.isnan(slope) else f"{slope:.2f}"
+    return [result.scheme, str(result.order), observed, *(f"{error:.3g}" for error in result.error)]
+
+
+def _add_gallery(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="figure", help="names of figures; all by default")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write gallery-NAME.png into")
+
+
+def _gallery(options: argparse.Namespace) -> str:
+    from .. import gallery  # noqa: PLC0415 - loads matplotlib
+
+    return "\n".join(f"Wrote {path}" for path in gallery.write(options.out, options.names))
+
+
+COMMANDS = (
+    Command(
+        "convergence", "errors over the step size on a problem with a known solution", _add_convergence, _convergence
+    ),
+    Command("gallery", "draw the figures of docs/gallery.md", _add_gallery, _gallery),
+)

@@ -1,0 +1,113 @@
+"""What the commands share: schemes and values of their symbols, files to draw into."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from odenets import OdenetsError, Scheme, SchemeError, as_scheme, schemes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Values = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its name, a line of help, what adds its options, and what it prints."""
+
+    name: str
+    help: str
+    add: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], str]
+
+
+def add_schemes(parser: argparse.ArgumentParser) -> None:
+    """One scheme or several, and values of their symbols."""
+    parser.add_argument("schemes", nargs="+", metavar="scheme", help=f"one of {', '.join(schemes)}")
+    add_values(parser)
+
+
+def add_values(parser: argparse.ArgumentParser) -> None:
+    """Values of symbols."""
+    # argparse takes -1/2 for an option, so --k is for decimals and --set, with its =, for anything.
+    parser.add_argument("--k", nargs="+", metavar="K", help="values of the symbol k, e.g. --k -0.5 0 0.5")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SYMBOL=VALUE[,VALUE...]",
+        help="values of any symbol, read exactly, e.g. --set k=-1/2,0,1/2; may be repeated",
+    )
+
+
+def add_ends(parser: argparse.ArgumentParser) -> None:
+    """Ends of a figure of the complex plane."""
+    for axis in ("re", "im"):
+        parser.add_argument(f"--{axis}", type=float, nargs=2, metavar=("LOW", "HIGH"), help="ends of the figure")
+
+
+def add_out(parser: argparse.ArgumentParser, what: str) -> None:
+    """A file to draw into."""
+    parser.add_argument("--out", type=Path, help=f"draw {what} into this file (.png, .svg or .pdf)")
+
+
+def add_equation(parser: argparse.ArgumentParser, order: int) -> None:
+    """The order of a truncation, and the form of the output."""
+    add_schemes(parser)
+    parser.add_argument("--order", type=int, default=order, help=f"powers h^0 ... h^(order-1) (default: {order})")
+    parser.add_argument("--latex", action="store_true", help="write LaTeX")
+
+
+def chosen(options: argparse.Namespace) -> list[Scheme]:
+    """The schemes asked for, once for every combination of values of their symbols."""
+    return expand([as_scheme(name) for name in options.schemes], wanted(options))
+
+
+def wanted(options: argparse.Namespace) -> Values:
+    """Symbol -> values, as text: Scheme.substitute reads them exactly."""
+    found: Values = {"k": list(options.k)} if options.k else {}
+    for item in options.set:
+        symbol, _, text = item.partition("=")
+        values = [value.strip() for value in text.split(",")]
+        if not symbol.isidentifier() or not all(values):
+            raise SchemeError(f"--set: got {item!r}, expected SYMBOL=VALUE or SYMBOL=VALUE,VALUE such as k=-1/2,0")
+        found.setdefault(symbol, []).extend(values)
+    return found
+
+
+def expand(members: Sequence[Scheme], values: Values) -> list[Scheme]:
+    """Each scheme once, or once for every combination of the values of its own symbols."""
+    known = {str(symbol) for scheme in members for symbol in scheme.symbols}
+    if unknown := sorted(set(values) - known):
+        names = ", ".join(scheme.name for scheme in members)
+        raise SchemeError(
+            f"got values for {', '.join(unknown)}, expected symbols of {names}: {sorted(known) or 'none'}"
+        )
+    found = []
+    for scheme in members:
+        own = {str(symbol): values[str(symbol)] for symbol in scheme.symbols if str(symbol) in values}
+        found += [scheme.substitute(dict(zip(own, choice, strict=True))) for choice in product(*own.values())]
+    return found
+
+
+def drawn(out: Path | None, draw: Callable[[Any], Figure]) -> list[str]:
+    """The line that tells of the figure, or nothing where none is wanted; ``draw`` is given analysis.plot."""
+    if out is None:
+        return []
+    from .. import plot  # noqa: PLC0415 - loads matplotlib
+
+    path = plot.check_path(out)
+    return [f"Wrote {plot.save(draw(plot), path)}"]
+
+
+def refuse_ends_without_out(options: argparse.Namespace, *names: str) -> None:
+    """OdenetsError for options of a figure without --out."""
+    if options.out is None and any(getattr(options, name) for name in names):
+        listed = " or ".join([", ".join(f"--{name}" for name in names[:-1]), f"--{names[-1]}"])
+        raise OdenetsError(f"got {listed} without --out, expected a file such as --out region.png")

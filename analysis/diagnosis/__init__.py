@@ -1,0 +1,16 @@
+"""The numerical diagnosis of a trained residual network: spectra of its layers under its scheme."""
+
+from .diagnose import diagnose
+from .records import Alternative, Amplification, BlockDiagnosis, Diagnosis, ModifiedTerm, StageDiagnosis
+from .spectrum import Spectrum
+
+__all__ = [
+    "Alternative",
+    "Amplification",
+    "BlockDiagnosis",
+    "Diagnosis",
+    "ModifiedTerm",
+    "Spectrum",
+    "StageDiagnosis",
+    "diagnose",
+]

@@ -1,0 +1,138 @@
+"""The residual function of a layer as a function of the state alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from odenets import FieldError, ODENet, TimeField
+from odenets.program import Evaluate
+
+Function = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """The f of u' = f(u) that a layer stands for, at time t_n.
+
+    Attributes:
+        index: which of the layer's functions it is; None where it is the whole right-hand side.
+        function: states of any number of samples -> their slopes, of the same shape.
+        autonomous: one sample u -> (g, w): the system w' = g(w) without time that u' = f is; for a
+            function of time w = (u, t) and t' = 1.
+    """
+
+    index: int | None
+    function: Function
+    autonomous: Callable[[Tensor], tuple[Function, Tensor]]
+
+
+def branches(net: ODENet, n: int) -> list[Branch]:
+    """What step n of a network evaluates.
+
+    One function: itself. A split or partitioned system, u_c' = sum of f_g(u_takes(g)), is one
+    right-hand side of the whole state, whose Jacobian is the block matrix of theirs (RevNet,
+    Verlet: x' = f(y), y' = g(x)). Several functions that all stand for one f (mpoly2, fractal2):
+    each by itself, since they have no spectrum together.
+    """
+    program = net.program_of(n)
+    first: dict[int, Evaluate] = {}
+    for what in program.evaluated:
+        # At t_n, where u_n belongs, though a midpoint rule evaluates at another time.
+        first.setdefault(what.module, replace(what, node=0.0))
+    functions = {g: _single(net, n, what) for g, what in sorted(first.items())}
+    if isinstance(net.field, TimeField):
+        return [_of_time(functions[0], net.field, n)]
+    maps = program.scheme.functions
+    if len(maps) > 1:
+        return [_timeless(None, _joined(functions, maps, program.scheme.components))]
+    return [_timeless(None if len(functions) == 1 else g, f) for g, f in functions.items()]
+
+
+def _timeless(index: int | None, f: Function) -> Branch:
+    return Branch(index, f, lambda u: (f, u))
+
+
+def _single(net: ODENet, n: int, what: Evaluate) -> Function:
+    return lambda u: net.field(n, (), what, u)
+
+
+def _joined(functions: dict[int, Function], maps: tuple[tuple[int, int], ...], components: int) -> Function:
+    """The whole right-hand side: each function adds to the component that it yields."""
+
+    def whole(u: Tensor) -> Tensor:
+        parts = u.chunk(components, 1)
+        slopes = [torch.zeros_like(part) for part in parts]
+        for g, f in functions.items():
+            takes, yields = maps[g]
+            slopes[yields] = slopes[yields] + f(parts[takes])
+        return slopes[0] if components == 1 else torch.cat(slopes, 1)
+
+    return whole
+
+
+def _of_time(f: Function, field: TimeField, n: int) -> Branch:
+    def autonomous(u: Tensor) -> tuple[Function, Tensor]:
+        def g(w: Tensor) -> Tensor:
+            return torch.cat([field.f(w[-1], w[:-1].reshape(u.shape)).reshape(-1), torch.ones_like(w[-1:])])
+
+        return g, torch.cat([u.reshape(-1), u.new_full((1,), field.t0 + n * field.h)])
+
+    return Branch(None, f, autonomous)
+
+
+def check_separate(f: Function, u: Tensor, where: str) -> None:
+    """FieldError unless f is deterministic, finite and treats the samples (rows of u) each by itself.
+
+    Samples alone are not enough to see it: of one sample a norm over the batch is a function of this sample.
+    """
+    whole = f(u)
+    scale = float(torch.linalg.vector_norm(whole))
+    if not scale < float("inf"):
+        raise FieldError(f"{where}: got slopes that are NaN or infinite, expected finite ones; check x and the weights")
+    try:
+        alone = torch.cat([f(u[i : i + 1]) for i in range(u.shape[0])])
+        beside = f(torch.cat([u, _elsewhere(u)]))[: u.shape[0]]
+    except (RuntimeError, ValueError) as error:
+        raise FieldError(
+            f"{where}: cannot be evaluated for one sample alone ({error}), expected a function that acts on each "
+            "sample (dimension 0) by itself; BatchNorm needs running statistics"
+        ) from error
+    # Rounding differs with the size of the batch, by far less than this.
+    largest = max(float(torch.linalg.vector_norm(whole - other)) for other in (alone, beside))
+    # Not <= : a NaN that only the company of others brings is a difference, too.
+    if not largest <= torch.finfo(u.dtype).eps ** 0.5 * scale:
+        raise FieldError(
+            f"{where}: got another value for a sample alone than in another batch, expected a function that acts on "
+            "each sample (dimension 0) by itself and is not random in evaluation; BatchNorm needs running statistics"
+        )
+
+
+def _elsewhere(u: Tensor) -> Tensor:
+    """Other states near u, of another mean and another spread."""
+    size = u.abs()
+    return u + 0.1 * (size + (size.mean() if bool(u.any()) else 1.0))
+
+
+def piecewise_linear(f: Function, u: Tensor) -> bool:
+    """Whether f''(v, v) vanishes though f is not linear: kinks (ReLU), at which there is no second derivative.
+
+    Looked at in one direction v = f(u): enough to see that there is no curvature where ReLU alone bends.
+    """
+    slope = f(u)
+    if not bool(slope.any()):
+        return False
+    direction = slope * (torch.linalg.vector_norm(u) / torch.linalg.vector_norm(slope))
+
+    def push(w: Tensor) -> Tensor:
+        out: Tensor = torch.func.jvp(f, (w,), (direction,))[1]
+        return out
+
+    first, second, *_ = torch.func.jvp(push, (u,), (direction,))
+    if bool(second.any()):
+        return False
+    missed = torch.linalg.vector_norm(f(u + direction) - slope - first)
+    return float(missed) > torch.finfo(u.dtype).eps ** 0.5 * float(torch.linalg.vector_norm(first))

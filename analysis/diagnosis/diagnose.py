@@ -1,0 +1,233 @@
+"""From a model and a batch to a Diagnosis: each layer of each ODENet in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import index
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from odenets import FieldError, ODENet, Scheme, as_scheme
+
+from .amplify import amplification, points_of
+from .branch import Branch, branches, check_separate, piecewise_linear
+from .compare import alternatives
+from .findings import conclude
+from .flow import relative_step
+from .layer import (
+    Channels,
+    channels,
+    coefficients,
+    corner_range,
+    is_zero_stable,
+    other_roots,
+    parasitic_roots,
+    reduced,
+    substituted,
+)
+from .limits import limits
+from .modified_terms import leading_term
+from .operator import Array, Jacobian
+from .records import BlockDiagnosis, Diagnosis, StageDiagnosis
+from .spectrum import Options, Spectrum, spectrum
+from .states import Visited, check_device, undisturbed, visit
+from .step_matrix import step_norms
+
+SCHEMES: tuple[str, ...] = ("euler", "heun", "rk4", "ssprk33", "ab2", "lm", "leapfrog", "backward_euler")
+
+
+def diagnose(
+    model: nn.Module,
+    x: Tensor,
+    *,
+    samples: int = 2,
+    values: int = 6,
+    dense_limit: int = 512,
+    schemes: Scheme | str | Sequence[Scheme | str] = SCHEMES,
+    dtype: torch.dtype | None = torch.float64,
+    modified: bool = True,
+    seed: int = 0,
+) -> Diagnosis:
+    """The layers of a trained network as steps of its scheme: spectra, stability, k_n, modified equation.
+
+    A copy of the model runs on x in evaluation mode; the model itself is not touched. For every
+    layer n of every ODENet, at the states u_n that the samples reach,
+
+    - the eigenvalues lambda of J_n = df_n/du: all of them up to ``dense_limit`` dimensions, else
+      those at the ends of the spectrum, by ARPACK on products J v (torch.func.jvp);
+    - for what is beyond them, every lambda has Re lambda <= the largest eigenvalue of
+      (J + J^T)/2 and |lambda| <= ||J||_2;
+    - |zeta| over z = h lambda under the layer's scheme with its own k_n, the share with |zeta| > 1,
+      split by whether the exact flow over the effective step grows as well (Re(h_eff lambda) > 0), and
+      the same for ``schemes``, at steps of that length;
+    - where J is dense ||M(hJ)||_2, by how much one step may multiply a disturbance;
+    - the effective step, h/(1 + k) for lm; the parasitic root, -k for lm, and its growth over the stage;
+    - ||h^m f_m|| / ||f||, the leading term of the modified equation.
+
+    A partitioned scheme (RevNet, Verlet) is linearised as the block system x' = f(y), y' = g(x); a
+    TimeField at t_n. Layers that change the shape have no square Jacobian and no spectrum.
+
+    Args:
+        model: an ODENet, :func:`odenets.models.cifar_resnet`, or any module with ODENets in it that takes x
+            alone; wrap one of several inputs in a module that holds the others. Its forward and backward
+            hooks are not run.
+        x: a batch for it; dimension 0 counts the samples.
+        samples: the first so many of the batch are analysed, each by itself.
+        values: eigenvalues at each end of the spectrum of each sample, where it is not dense.
+        dense_limit: largest dimension N of the state for which the whole matrix is made. Memory is then 6 to
+            18 times 8 N^2 bytes, more with a history.
+        schemes: what to compare with; one with a symbol takes the layer's own value of it, and is
+            left out where the layer has none. A partitioned one is left out where the layer is not.
+        dtype: of the copy; float64, since J's eigenvalues are sensitive to rounding. None: the model's.
+        modified: whether to compute the modified term.
+        seed: of ARPACK's start vector; no other random number is drawn, and torch's are kept.
+
+    Raises:
+        FieldError: no ODENet, an input or an option that does not fit, a model that does not run on x, a layer
+            that couples samples, is random in evaluation or cannot be differentiated.
+        SchemeError: an unknown scheme among ``schemes``.
+    """
+    _check_input(x, dtype)
+    samples, values, dense_limit = (
+        _integer(name, value, low)
+        for name, value, low in (("samples", samples, 1), ("values", values, 2), ("dense_limit", dense_limit, 0))
+    )
+    others = [as_scheme(scheme) for scheme in ([schemes] if isinstance(schemes, (Scheme, str)) else schemes)]
+    with undisturbed(x):
+        visited = visit(model, x[:samples], dtype)
+        # The accuracy asked of ARPACK: a residual, of which an eigenvalue that is sensitive loses some digits.
+        precision = next((u.dtype for one in visited for u in one.states), dtype or torch.float64)
+        tolerance = torch.finfo(precision).eps ** 0.6
+        setup = _Setup(Options(dense_limit, values, tolerance, seed), others, modified)
+        blocks: list[BlockDiagnosis] = []
+        stages: list[StageDiagnosis] = []
+        for stage, one in enumerate(visited):
+            found = _stage(setup, stage, sum(earlier.net.steps for earlier in visited[:stage]), one)
+            blocks += found
+            stages.append(_summary(stage, one, found))
+    settings: dict[str, Any] = {"samples": len(x[:samples]), "values": values, "dense_limit": dense_limit}
+    settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance}
+    findings, suggestion = conclude(blocks, stages, tolerance)
+    warnings = limits(model, visited, blocks, stages, settings)
+    return Diagnosis(tuple(blocks), tuple(stages), tuple(findings), suggestion, tuple(warnings), settings)
+
+
+def _check_input(x: Any, dtype: torch.dtype | None) -> None:
+    if not isinstance(x, Tensor) or x.dim() < 1 or not len(x):
+        got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise FieldError(f"diagnose: got {got} for x, expected a batch of at least one sample")
+    if x.layout != torch.strided or x.is_meta:
+        got = "on the meta device" if x.is_meta else f"of layout {x.layout}"
+        raise FieldError(f"diagnose: got a tensor {got} for x, expected a dense one with values; use x.to_dense()")
+    check_device(x.device, dtype)
+
+
+def _integer(name: str, value: Any, low: int) -> int:
+    """Of any integer type, numpy's too."""
+    try:
+        number = low - 1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = low - 1
+    if number < low:
+        raise FieldError(f"{name}: got {value!r}, expected an integer of at least {low}")
+    return number
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What is the same for all layers."""
+
+    options: Options
+    schemes: Sequence[Scheme]
+    modified: bool
+
+
+def _stage(setup: _Setup, stage: int, before: int, one: Visited) -> list[BlockDiagnosis]:
+    """The records of one ODENet, ``before`` layers into the model."""
+    net = one.net
+    found = []
+    for n in range(net.steps):
+        scheme = net.program_of(n).scheme
+        kind = "transition" if n < one.first else "regular" if scheme == net.scheme else "starting"
+        place = BlockDiagnosis(stage, before + n, None, kind, scheme.name, net.h)
+        if n < one.first:
+            found.append(place)
+        else:
+            u = one.states[n - one.first]
+            found += [_block(setup, place, net, n, branch=branch, u=u) for branch in branches(net, n)]
+    return found
+
+
+def _block(setup: _Setup, place: BlockDiagnosis, net: ODENet, n: int, *, branch: Branch, u: Tensor) -> BlockDiagnosis:
+    """The record of one function of layer n at the states u."""
+    check_separate(branch.function, u, place.label)
+    learned = coefficients(net, n)
+    free = reduced(net.program_of(n).scheme)
+    scheme = substituted(free, learned)
+    values = channels(net, n, u[:1])
+    jacobians = [Jacobian(branch.function, u[i : i + 1], place.label) for i in range(len(u))]
+    found = spectrum(jacobians, setup.options)
+    step = relative_step(scheme)
+    record = replace(
+        place,
+        function=branch.index,
+        dimension=u[0].numel(),
+        coefficients=learned,
+        effective_step=None if step is None else net.h * step,
+        parasitic_roots=parasitic_roots(scheme),
+        zero_stable=is_zero_stable(free, values),
+        quotient_error=max(jacobian.quotient_error(setup.options.seed) for jacobian in jacobians),
+        scheme=scheme,
+    )
+    if not found.eigenvalues:
+        return record
+    term, note = leading_term(free, learned, branch, u, net.h) if setup.modified else (None, "not asked for")
+    bent = piecewise_linear(branch.function, u[:1])
+    record = replace(record, modified=term, modified_note=note, piecewise_linear=bent)
+    return _amplified(setup, record, found, jacobians, free=free, values=values)
+
+
+def _amplified(
+    setup: _Setup,
+    record: BlockDiagnosis,
+    found: Spectrum,
+    jacobians: Sequence[Jacobian],
+    *,
+    free: Scheme,
+    values: Channels,
+) -> BlockDiagnosis:
+    """The record with what follows from the spectrum."""
+    scheme = substituted(free, record.coefficients)
+    points, margin = points_of(found, record.h, setup.options.tolerance)
+    norms = step_norms(jacobians, points, record.h, free=free, mean=scheme, values=values)
+    return replace(
+        record,
+        spectrum=found,
+        amplification=amplification(scheme, points, margin),
+        amplification_range=corner_range(free, record.coefficients, points, margin),
+        alternatives=alternatives(setup.schemes, scheme, record.coefficients, points, margin),
+        channel_maximum=None if norms is None else norms.radius,
+        step_norm=None if norms is None else norms.norm,
+        normal_norm=None if norms is None else norms.normal,
+    )
+
+
+def _summary(stage: int, one: Visited, blocks: Sequence[BlockDiagnosis]) -> StageDiagnosis:
+    """The stage with the growth of its parasitic component: the products of its layers' V."""
+    net = one.net
+    regular = {b.layer: b.scheme for b in blocks if b.kind == "regular" and b.scheme is not None}
+    matrices = [np.array(scheme.V.tolist(), dtype=float) for scheme in regular.values()]
+    if not matrices or net.scheme.carried == net.scheme.components:
+        return StageDiagnosis(stage, net.steps, None, None, one.calls, one.given)
+    peak = max(_growth(matrices[i:j], net.scheme.components) for j in range(len(matrices) + 1) for i in range(j))
+    return StageDiagnosis(stage, net.steps, _growth(matrices, net.scheme.components), peak, one.calls, one.given)
+
+
+def _growth(matrices: Sequence[Array], components: int) -> float:
+    """The largest |eigenvalue|, principal ones aside, of the steps after each other for f = 0."""
+    whole = np.linalg.multi_dot([*matrices[::-1], np.eye(len(matrices[0]))])
+    return abs(other_roots(whole, components)[0])

@@ -1,0 +1,149 @@
+"""What the numbers say, in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ..region import TOLERANCE
+from .records import Amplification, BlockDiagnosis, StageDiagnosis
+from .suggest import FAR, not_zero_stable, suggest, transient
+from .words import layers_of, percent
+
+#: A leading modified term beyond this part of f: the layers are no small steps.
+LARGE = 0.5
+
+Pairs = Sequence[tuple[BlockDiagnosis, Amplification]]
+
+
+def conclude(
+    blocks: Sequence[BlockDiagnosis], stages: Sequence[StageDiagnosis], tolerance: float
+) -> tuple[list[str], str]:
+    """(findings, suggestion)."""
+    pairs = [(b, b.amplification) for b in blocks if b.amplification is not None]
+    if not pairs:
+        return ["No layer has a spectrum: there is nothing to analyse."], "None: nothing was analysed."
+    findings = [*_coefficients(blocks), *_stability(pairs), *_at_once(blocks), *_parasites(stages), *_modified(blocks)]
+    return findings, suggest(pairs, tolerance)
+
+
+def _coefficients(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
+    """What is wrong whatever f is."""
+    if bad := not_zero_stable(blocks):
+        yield f"Not zero-stable: {layers_of(bad)}. {_why(max(bad, key=_parasite))}"
+    flowless = [b for b in blocks if b.amplification and math.isnan(b.amplification.growing)]
+    if flowless:
+        yield (
+            f"{layers_of(flowless, start=True)}: no flow of first order is followed (lm at k = -1 solves an equation "
+            "of second order), so growth of the equation and of the scheme cannot be told apart there."
+        )
+    if backwards := [b for b in blocks if b.effective_step is not None and b.effective_step * b.h < 0]:
+        yield (
+            f"{layers_of(backwards, start=True)}: the effective step is negative. The principal solution runs "
+            "backwards in time, and grows where Re(lambda) < 0."
+        )
+
+
+def _parasite(block: BlockDiagnosis) -> float:
+    return max(map(abs, block.parasitic_roots), default=0.0)
+
+
+def _why(block: BlockDiagnosis) -> str:
+    size = _parasite(block)
+    k = [c for c in block.coefficients if c.symbol == "k"]
+    is_lm = block.name == "lm" and len(k) == 1
+    if size > 1 + TOLERANCE:
+        what = f"k = {k[0].mean:.3g}, so the parasitic root -k" if is_lm else "a parasitic root of V"
+        return f"In {block.label} {what} has modulus {size:.3g}: it grows whatever f is."
+    if any(c.low < c.high for c in block.coefficients):
+        ranges = ", ".join(f"{c.symbol} from {c.low:.3g} to {c.high:.3g}" for c in block.coefficients)
+        return f"In {block.label} ({ranges}) some channels are not, though their mean is: they grow whatever f is."
+    what = f"k = {k[0].mean:.3g}, so 1 is a double root" if is_lm else "a root of V of modulus 1 is not simple"
+    return f"In {block.label} {what}: the difference of the carried values adds up over the layers whatever f is."
+
+
+def _stability(pairs: Pairs) -> Iterator[str]:
+    whole = all(b.spectrum.complete for b, _ in pairs if b.spectrum)
+    what = "eigenvalues" if whole else "computed eigenvalues"
+    if inside := [b for b, a in pairs if a.outside == 0]:
+        yield f"All {what} of {layers_of(inside)} lie in the stability region."
+    if growing := [(b, a) for b, a in pairs if a.growing > 0]:
+        worst = max(growing, key=lambda pair: pair[1].maximum)
+        yield (
+            f"Growth in the equation: in {_named(growing)} {_range([a.growing for _, a in growing])} of the {what} are "
+            "outside with Re(h_eff lambda) > 0. The exact flow grows there too. The largest |zeta| of a layer with "
+            f"such eigenvalues is {worst[1].maximum:.4g} ({worst[0].label})."
+        )
+    if excess := [(b, a) for b, a in growing if a.excess > 0]:
+        yield (
+            f"In {_named(excess)} {_range([a.excess for _, a in excess])} of the {what} have Re(h_eff lambda) > 0 and "
+            "grow faster than the flow over the effective step: that part of the growth is the scheme's."
+        )
+    if unstable := [(b, a) for b, a in pairs if a.unstable > 0]:
+        worst = max(unstable, key=lambda pair: pair[1].worst_unstable)
+        yield (
+            f"Numerical instability: in {_named(unstable)} {_range([a.unstable for _, a in unstable])} of the {what} "
+            f"have Re(h_eff lambda) <= 0 and |zeta| > 1, up to {worst[1].worst_unstable:.4g} ({worst[0].label}). The "
+            "flow does not grow there, the network does."
+        )
+    if damped := [(b, a) for b, a in pairs if a.damped > 0]:
+        yield (
+            f"Damped growth: in {_named(damped)} {_range([a.damped for _, a in damped])} of the {what} have "
+            "Re(h_eff lambda) > 0 and |zeta| < 1. The flow grows there and the network does not, as implicit schemes "
+            "do at large steps (backward Euler: |zeta| = 1/|1 - z|): what is stable need not be right."
+        )
+
+
+def _at_once(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
+    """What one step does where eigenvalues do not say it."""
+    if far := transient(blocks):
+        worst = max(far, key=lambda b: b.step_norm or 0.0)
+        yield (
+            f"Transient growth: in {layers_of(far)} one step multiplies some disturbance by more than {FAR:g} times "
+            f"what the eigenvalues say, up to {worst.step_norm:.4g} ({worst.label}; {worst.normal_norm:.4g} if J were "
+            "normal)."
+        )
+    if own := [b for b in blocks if b.channel_maximum is not None]:
+        rows = [(b, b.channel_maximum, b.amplification.maximum) for b in own if b.channel_maximum and b.amplification]
+        text = ", ".join(f"{true:.4g} in {b.label} ({mean:.4g})" for b, true, mean in rows)
+        yield f"With the coefficients of every channel (at their means) the largest |zeta| of a step is {text}."
+
+
+def _parasites(stages: Sequence[StageDiagnosis]) -> Iterator[str]:
+    grown = [s for s in stages if s.parasitic_growth is not None and s.parasitic_peak is not None]
+    if grown and any(s.parasitic_growth for s in grown):
+        text = ", ".join(f"{s.parasitic_growth:.2g} in stage {s.stage} ({s.parasitic_peak:.2g})" for s in grown)
+        yield (
+            "Where f = 0 the parasitic component is multiplied over a whole stage, and at most over any layers in a "
+            f"row, by {text}."
+        )
+
+
+def _modified(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
+    known = [(b, b.modified) for b in blocks if b.modified is not None]
+    if not known:
+        return
+    worst, term = max(known, key=lambda pair: pair[1].relative)
+    yield (
+        f"The leading modified term is {_span([t.relative for _, t in known])} times ||f|| (largest in {worst.label}, "
+        f"of h^{term.order})."
+    )
+    if large := [b for b, t in known if t.relative > LARGE]:
+        yield (
+            f"In {layers_of(large)} it is more than {LARGE:g} ||f||: the layers are no small steps of a flow, and the "
+            "expansion in h says how large the difference is, not more."
+        )
+
+
+def _named(pairs: Pairs) -> str:
+    return layers_of([b for b, _ in pairs])
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = percent(min(shares)), percent(max(shares))
+    return low if low == high else f"{low} to {high}"
+
+
+def _span(numbers: Sequence[float]) -> str:
+    low, high = f"{min(numbers):.2g}", f"{max(numbers):.2g}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,227 @@
+"""The results: frozen records, plain values for JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from odenets import Scheme
+
+from .spectrum import Spectrum
+from .text import render
+
+
+@dataclass(frozen=True)
+class Amplification:
+    """What a scheme does to the eigenvalues of a layer, per step; shares are of the eigenvalues computed.
+
+    Attributes:
+        maximum: the largest |zeta|; inf where a stage equation has no solution.
+        outside: share with |zeta| > 1, the sum of the next two.
+        growing: outside with Re(h_eff lambda) > 0: the exact flow exp(h_eff lambda) grows as well.
+        unstable: outside with Re(h_eff lambda) <= 0: the scheme grows, the flow does not.
+        excess: part of ``growing`` that grows faster than the flow over the effective step,
+            |zeta| > exp(Re(h_eff lambda)): the scheme adds to the growth.
+        worst_unstable: the largest |zeta| among Re(h_eff lambda) <= 0; 0.0 if there is none.
+        damped: share with Re(h_eff lambda) > 0 and |zeta| < 1: the flow grows, the scheme hides it.
+
+    |zeta| is the largest root; of a partitioned scheme, whose eigenvalues +-lambda share their roots,
+    the larger one is that of the eigenvalue with the larger real part. Where the scheme follows no flow
+    of first order (lm at k = -1) all but ``maximum`` and ``outside`` are NaN.
+    """
+
+    maximum: float
+    outside: float
+    growing: float
+    unstable: float
+    excess: float
+    worst_unstable: float
+    damped: float = math.nan
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another scheme on the same eigenvalues: linear stability only, not accuracy.
+
+    Attributes:
+        scheme: its name, with the values of its symbols.
+        evaluations: function evaluations a step; of an implicit scheme its stages, whatever solving for
+            them takes.
+        explicit: whether nothing has to be solved for.
+        same_step: at the step that covers what the layer does, its effective step (h for most schemes,
+            h/(1 + k) for lm); that costs ``evaluations`` times what euler does.
+        same_cost: at ``evaluations`` times that step, so that a unit of time costs what euler does;
+            ``maximum`` and ``worst_unstable`` are per layer, the root of that order.
+        starts: whether it can be the ``start`` of a multistep scheme.
+    """
+
+    scheme: str
+    evaluations: int
+    explicit: bool
+    same_step: Amplification
+    same_cost: Amplification
+    starts: bool = False
+
+
+@dataclass(frozen=True)
+class ModifiedTerm:
+    """The leading term h^m f_m, m >= 1, of the modified equation u' = f_0 + h f_1 + h^2 f_2 + ... of a layer.
+
+    Attributes:
+        order: m.
+        relative: ||h^m f_m|| / ||f||, mean over the samples; largest: the largest of them.
+    """
+
+    order: int
+    relative: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """A learned coefficient of a layer: its mean over the channels and its range (all equal for a scalar)."""
+
+    symbol: str
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BlockDiagnosis:
+    """One layer, or one of its functions where they stand for one f together.
+
+    Attributes:
+        stage: number of the ODENet, from 0; layer: number of the layer over all stages, from 0.
+        function: which of the layer's functions; None where f is the whole right-hand side.
+        kind: "regular", "starting" (of a multistep scheme) or "transition" (changes the shape: no
+            square Jacobian, nothing below is known).
+        scheme: what the step runs, coefficients at their mean; ``name`` is its name.
+        h: step size. dimension: N of the state of one sample.
+        coefficients: learned, of this layer.
+        effective_step: time by which u' = f advances, h/(1 + k) for lm; inf at k = -1, negative below;
+            None unknown.
+        parasitic_roots: eigenvalues of V other than the principal 1; -k for lm.
+        zero_stable: whether the powers of V are bounded, for the coefficients of every channel; None
+            where u' = 0 is not kept, or nothing was analysed.
+        spectrum: of the Jacobian at the states reached; None where no eigenvalue converged. With it
+            all that follows from it is None. amplification: under the layer's scheme.
+        amplification_range: for coefficients per channel the smallest and largest of ``maximum`` over
+            the corners of their ranges, all channels alike. No bound of the layer.
+        channel_maximum: for coefficients per channel the largest |zeta| of the layer itself, where J was
+            made as a matrix.
+        step_norm: ||M(hJ)||_2, by how much one step may multiply a disturbance of all that it carries;
+            None where J was not made as a matrix.
+        quotient_error: how much J v differs, relatively, from a difference quotient of f in a random direction.
+        normal_norm: what ``step_norm`` would be if J were normal, max ||M(h lambda)||_2.
+        modified: None where there is none; ``modified_note`` then says why.
+        alternatives: other schemes on the same spectrum.
+        piecewise_linear: whether f has kinks and no curvature between them (ReLU).
+    """
+
+    stage: int
+    layer: int
+    function: int | None
+    kind: str
+    name: str
+    h: float
+    dimension: int | None = None
+    coefficients: tuple[Coefficient, ...] = ()
+    effective_step: float | None = None
+    parasitic_roots: tuple[complex, ...] = ()
+    spectrum: Spectrum | None = None
+    amplification: Amplification | None = None
+    amplification_range: tuple[float, float] | None = None
+    modified: ModifiedTerm | None = None
+    modified_note: str = ""
+    alternatives: tuple[Alternative, ...] = ()
+    piecewise_linear: bool = False
+    zero_stable: bool | None = None
+    channel_maximum: float | None = None
+    step_norm: float | None = None
+    normal_norm: float | None = None
+    quotient_error: float | None = None
+    scheme: Scheme | None = field(default=None, repr=False, metadata={"json": False})
+
+    @property
+    def label(self) -> str:
+        """Such as "layer 4", or "layer 4, function 1"."""
+        return f"layer {self.layer}" + ("" if self.function is None else f", function {self.function}")
+
+
+@dataclass(frozen=True)
+class StageDiagnosis:
+    """One ODENet.
+
+    Attributes:
+        stage, steps: its number, and its layers.
+        parasitic_growth: factor by which its layers multiply the parasitic component together where
+            f = 0: |k_1 k_2 ...| for lm. None without one.
+        parasitic_peak: the largest factor over any run of consecutive layers.
+        calls: how often the model runs it; only the first time is analysed.
+        given: states that the model's run has in it, more than the samples where the model flattens its
+            batch; the first ones are analysed, as many as there are samples.
+    """
+
+    stage: int
+    steps: int
+    parasitic_growth: float | None
+    parasitic_peak: float | None
+    calls: int
+    given: int | None = None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What :func:`analysis.diagnose` found.
+
+    Attributes:
+        blocks, stages: records in the order of the network.
+        findings: sentences on what the numbers say.
+        suggestion: what to do, with the reason.
+        warnings: where the analysis does not hold, or holds less.
+        settings: samples, values, dense_limit, dtype, seed, tolerance.
+    """
+
+    blocks: tuple[BlockDiagnosis, ...]
+    stages: tuple[StageDiagnosis, ...]
+    findings: tuple[str, ...]
+    suggestion: str
+    warnings: tuple[str, ...]
+    settings: dict[str, Any] = field(hash=False)
+
+    @property
+    def analysed(self) -> tuple[BlockDiagnosis, ...]:
+        """The blocks with a spectrum."""
+        return tuple(block for block in self.blocks if block.spectrum is not None)
+
+    def text(self) -> str:
+        """A table with a line a block, the findings, the suggestion and the warnings."""
+        return render(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: complex numbers as [re, im], None for what is infinite or NaN."""
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        worst = max((b.amplification.maximum for b in self.blocks if b.amplification is not None), default=math.nan)
+        layers = len({b.layer for b in self.blocks})
+        return f"Diagnosis({layers} layers, {len(self.stages)} stages, max |zeta| {worst:.3g}; print() for the report)"
+
+
+def to_plain(value: Any) -> Any:
+    """Records as dicts, tuples as lists, numbers that JSON does not have as None."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value) if f.metadata.get("json", True)}
+    if isinstance(value, dict):
+        return {key: to_plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(entry) for entry in value]
+    if isinstance(value, complex):
+        return [to_plain(value.real), to_plain(value.imag)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

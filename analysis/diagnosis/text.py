@@ -1,0 +1,102 @@
+"""A diagnosis as text: a table, the findings, the suggestion, the warnings."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..table import render as table
+from .words import percent
+
+if TYPE_CHECKING:
+    from .records import BlockDiagnosis, Diagnosis
+
+WIDTH = 110
+HEADER = (
+    "layer", "stage", "scheme", "coefficient", "h_eff", "N", "Re(lambda)", "max |lambda|", "log norm", "||J||",
+    "outside", "grows", "unstable", "max |zeta|", "||step||", "modified",
+)  # fmt: skip
+LEGEND = (
+    "h_eff: effective step. N: dimension. log norm: largest eigenvalue of (J + J^T)/2. outside: share of the "
+    "eigenvalues with |zeta| > 1; grows: of these the flow over h_eff grows as well, Re(h_eff lambda) > 0, unstable: "
+    "it does not. ||step||: 2-norm of one step as a matrix, on all that it carries. modified: size of the leading "
+    "modified term relative to f. Several samples: the largest value."
+)
+
+
+def render(diagnosis: Diagnosis) -> str:
+    """The whole report."""
+    parts = [table(HEADER, [_row(block) for block in diagnosis.blocks]), _paragraph(LEGEND)]
+    parts.append("Findings\n" + _bullets(diagnosis.findings))
+    parts.append("Suggestion\n" + _paragraph(diagnosis.suggestion, "  "))
+    if others := _others(diagnosis):
+        parts.append("Other schemes on these spectra, over each layer's h_eff (largest over the layers)\n" + others)
+    if diagnosis.warnings:
+        parts.append("Where the analysis does not hold\n" + _bullets(diagnosis.warnings))
+    return "\n\n".join(parts)
+
+
+def _row(block: BlockDiagnosis) -> list[str]:
+    place = f"{block.layer}" if block.function is None else f"{block.layer}.{block.function}"
+    start = [place, str(block.stage), block.name]
+    s, a = block.spectrum, block.amplification
+    if s is None or a is None:
+        why = "changes the shape" if block.kind == "transition" else "did not converge"
+        return [*start, why, *[""] * (len(HEADER) - 4)]
+    low = min(value.real for value in s.eigenvalues)
+    modified = "-" if block.modified is None else f"{block.modified.relative:.2g} (h^{block.modified.order})"
+    return [
+        *start,
+        ", ".join(_coefficient(c.symbol, c.mean, c.low, c.high) for c in block.coefficients) or "-",
+        number(block.effective_step),
+        str(block.dimension),
+        f"{low:.2f} to {s.abscissa:.2f}",
+        number(s.radius),
+        number(s.bounds[1]),
+        number(s.norm),
+        percent(a.outside),
+        percent(a.growing),
+        percent(a.unstable),
+        number(a.maximum) if block.channel_maximum is None else f"{number(block.channel_maximum)} (channels)",
+        number(block.step_norm),
+        modified,
+    ]
+
+
+def _coefficient(symbol: str, mean: float, low: float, high: float) -> str:
+    return f"{symbol} = {mean:.3f}" + ("" if low == high else f" ({low:.2f} to {high:.2f})")
+
+
+def number(x: float | None) -> str:
+    """Three digits; what is unknown is a dash."""
+    if x is None or math.isnan(x):
+        return "-"
+    return "inf" if math.isinf(x) else f"{x:.3g}"
+
+
+def _others(diagnosis: Diagnosis) -> str:
+    """One line a scheme: at the same effective step and at the same cost, everywhere and where no flow grows."""
+    found: dict[str, list[list[float]]] = {}
+    for block in diagnosis.analysed:
+        for a in block.alternatives:
+            row = [a.evaluations, a.same_step.maximum, a.same_step.worst_unstable]
+            row += [a.same_cost.maximum, a.same_cost.worst_unstable]
+            found.setdefault(a.scheme.partition("(")[0], []).append(row)
+    if not found:
+        return ""
+    header = ("scheme", "evaluations", "max |zeta|", "of Re <= 0", "same cost: max |zeta|", "of Re <= 0", "layers")
+    rows = []
+    for name, entries in found.items():
+        worst = [max(column) for column in zip(*entries, strict=True)]
+        rows.append([name, f"{worst[0]:.0f}", *[number(x) for x in worst[1:]], str(len(entries))])
+    return table(header, rows)
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(textwrap.fill(s, WIDTH, initial_indent="- ", subsequent_indent="  ") for s in sentences)
+
+
+def _paragraph(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)

@@ -1,0 +1,169 @@
+"""Figures of linear stability and accuracy: order stars, boundary loci, dispersion and dissipation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from odenets import Scheme, SchemeError, as_scheme
+
+from ..boundary import boundary_locus as locus_of
+from ..orderstar import order_star as star_of
+from ..phase import dispersion_dissipation as phase_of
+from ..style import LINES, colours, legend_below, legend_beside, line_styles, new_axes, new_panels, plane_size
+
+Members = Sequence[Scheme | str] | Scheme | str
+FILLED = "#56B4E9"
+#: Points of a locus further out than this are left to the edge of the figure: some pass infinity.
+FARTHEST = 12.0
+
+
+def order_star(
+    scheme: Scheme | str,
+    re: Sequence[float] = (-5.0, 7.0),
+    im: Sequence[float] = (-6.0, 6.0),
+    *,
+    resolution: int = 500,
+    **values: Any,
+) -> Figure:
+    """The order star A = {z : |R(z)| > |e^z|}, filled, and the level curves of log|R(z) e^-z|.
+
+    Args:
+        scheme: a Scheme or a name of the zoo.
+        re: ends of the figure along the real axis, in units of h lambda.
+        im: the same along the imaginary axis.
+        resolution: grid points along each side.
+        values: exact numbers for its symbols.
+
+    The origin is met by p + 1 sectors of A for order p. A scheme is A-stable where A does not meet
+    the imaginary axis and the poles, crosses here, lie in the right half plane.
+
+    Raises:
+        SchemeError: what :func:`analysis.order_star` raises.
+
+    Source: Wanner, Hairer & Norsett (1978), Order Stars and Stability Theorems.
+    """
+    star = star_of(scheme, re, im, resolution, **values)
+    with np.errstate(divide="ignore"):
+        growth = np.clip(np.log(star.ratio), -4, 4)  # contours are interpolated: poles and zeros would shift them
+    figure, axes = new_axes(*plane_size(re, im))
+    axes.grid(visible=False)
+    axes.contourf(star.re, star.im, growth, levels=[0, 4], colors=[FILLED], alpha=0.55, extend="max")
+    levels = [-2, -1, -0.5, 0.5, 1, 2]
+    axes.contour(star.re, star.im, growth, levels=levels, colors="0.55", linewidths=0.6, linestyles="-")
+    axes.contour(star.re, star.im, growth, levels=[0], colors=["black"], linewidths=1.4)
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.axvline(0, color="0.4", linewidth=0.8)
+    poles = _peaks(star.ratio)
+    axes.plot(star.re[poles[1]], star.im[poles[0]], color="#D55E00", marker="x", linestyle="", markersize=7, mew=2)
+    name = as_scheme(scheme).substitute(values).name
+    axes.set(xlim=tuple(re), ylim=tuple(im), aspect="equal", xlabel=r"Re$(h\lambda)$", ylabel=r"Im$(h\lambda)$")
+    axes.set_title(f"Order star of {name}, order {star.order}")
+    handles = [
+        Patch(facecolor=FILLED, edgecolor="black", alpha=0.55),
+        Line2D([], [], color="0.55", linewidth=0.6),
+        Line2D([], [], color="#D55E00", marker="x", linestyle="", mew=2),
+    ]
+    names = [r"$|R(z)| > |e^z|$", r"$\log|R(z) e^{-z}|$:" + "\n" + r"$\pm 1/2$, $\pm 1$, $\pm 2$", "pole of $R$"]
+    legend_beside(axes, handles if len(poles[0]) else handles[:2], names if len(poles[0]) else names[:2])
+    return figure
+
+
+def _peaks(ratio: Any, least: float = 20.0) -> Any:
+    """Rows and columns of the poles: large local maxima away from the edge."""
+    inner = np.nan_to_num(ratio, posinf=np.finfo(float).max)
+    around = [np.roll(inner, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+    peak = (inner > least) & (inner > np.max(around, axis=0) * (1 - 1e-12))
+    peak[[0, -1], :] = peak[:, [0, -1]] = False
+    return np.nonzero(peak)
+
+
+def boundary_locus(
+    schemes: Members, *, re: Sequence[float] | None = None, im: Sequence[float] | None = None, points: int = 1441
+) -> Figure:
+    """The root locus curves of several schemes: the z at which some root zeta lies on the unit circle.
+
+    Args:
+        schemes: names or schemes with numbers for all their symbols.
+        re: ends of the figure along the real axis, in units of h lambda; default: what the curves need.
+        im: the same along the imaginary axis.
+        points: angles.
+
+    The boundary of the stability region is part of each curve, not always the whole.
+
+    Raises:
+        SchemeError: no scheme, or what :func:`analysis.boundary_locus` raises.
+    """
+    members = _members(schemes, "boundary locus")
+    curves = [locus_of(scheme, points).z for scheme in members]
+    known = np.concatenate([curve.ravel() for curve in curves])
+    near = known[np.isfinite(known) & (np.abs(known) < FARTHEST)]
+    x, y = (tuple(ends) if ends is not None else _around(part) for ends, part in ((re, near.real), (im, near.imag)))
+    figure, axes = new_axes(*plane_size(x, y))
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.axvline(0, color="0.4", linewidth=0.8)
+    tints, styles = colours(len(members)), line_styles(len(members))
+    for curve, colour, style in zip(curves, tints, styles, strict=True):
+        for branch in curve:
+            axes.plot(branch.real, branch.imag, color=colour, linestyle=style, linewidth=1.6)
+    axes.set(xlim=x, ylim=y, aspect="equal", title=r"Boundary loci: $z$ with a root $|\zeta| = 1$")
+    axes.set(xlabel=r"Re$(h\lambda)$", ylabel=r"Im$(h\lambda)$")
+    handles = [Line2D([], [], color=c, linestyle=s) for c, s in zip(tints, styles, strict=True)]
+    legend_beside(axes, handles, [scheme.name for scheme in members])
+    return figure
+
+
+def dispersion_dissipation(schemes: Members, y: npt.ArrayLike | None = None) -> Figure:
+    """What schemes do to an oscillation u' = i omega u, over y = omega h: phase error and loss of amplitude a step.
+
+    Args:
+        schemes: names or schemes with numbers for all their symbols.
+        y: points omega h in radians a step; default: 400 up to pi.
+
+    Left y - arg zeta(i y), positive where the scheme lags behind; right 1 - |zeta(i y)|, negative
+    where the oscillation grows, which no stable scheme does.
+
+    Raises:
+        SchemeError: no scheme, or what :func:`analysis.dispersion_dissipation` raises.
+    """
+    members = _members(schemes, "dispersion")
+    found = [phase_of(scheme, y) for scheme in members]
+    figure, (left, right) = new_panels(1, 2, 9.6, 4.6)
+    # Curves that lie on the axis, as all dissipations of symmetric schemes do, show beside thinner ones and
+    # through their dashes.
+    tints = colours(len(members))
+    for i, (scheme, one, colour) in enumerate(zip(members, found, tints, strict=True)):
+        style: dict[str, Any] = {"color": colour, "linestyle": LINES[i % len(LINES)]}
+        style["linewidth"] = max(3.4 - 0.5 * i, 1.2)
+        order = r"\infty" if not one.dissipation_order.is_finite else one.dissipation_order
+        label = f"{scheme.name}: {one.dispersion_order}, ${order}$"
+        left.plot(one.y, one.dispersion, label=label, **style)
+        right.plot(one.y, one.dissipation, **style)
+    for axes, limits in ((left, (-1.0, 2.0)), (right, (-0.5, 1.05))):
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, limits[0]), min(high, limits[1]))
+        axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
+        axes.set_xlabel(r"$y = \omega h$, radians a step")
+    left.set(title="Dispersion", ylabel=r"phase error $y - \arg\zeta(iy)$, radians a step")
+    right.set(title="Dissipation", ylabel=r"loss of amplitude $1 - |\zeta(iy)|$ a step")
+    legend_below(figure, *left.get_legend_handles_labels(), title="orders of dispersion and dissipation")
+    return figure
+
+
+def _members(schemes: Members, what: str) -> list[Scheme]:
+    given = [schemes] if isinstance(schemes, (Scheme, str)) else list(schemes)
+    if not given:
+        raise SchemeError(f"{what}: got no scheme to draw, expected at least one")
+    return [as_scheme(scheme) for scheme in given]
+
+
+def _around(part: Any) -> tuple[float, float]:
+    low, high = (float(part.min()), float(part.max())) if len(part) else (-1.0, 1.0)
+    margin = 0.06 * max(high - low, 1.0)
+    return low - margin, high + margin
