@@ -58,6 +58,8 @@ class Swapped:
         if self.chain.whole:
             return self._whole(args, kwargs, x)
         call = BlockCall(self.original, self.chain.plans[self.index], args, kwargs, place)
+        if self.chain.observer is not None:
+            self.chain.observer.on_call(call)
         if self.chain.inline(self.index):
             return self._inline(call, x)
         self._refuse_state(args, kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,16 @@ class Session:
     index: int
 
 
+class Observer(Protocol):
+    """Who sees a chain at work."""
+
+    def on_call(self, call: BlockCall) -> None:
+        """A block is entered with these arguments."""
+
+    def on_step(self, n: int, state: State) -> None:
+        """Step n is taken from this state."""
+
+
 class Chain(ODENet):
     """The sums of a chain of blocks as the layers of one network.
 
@@ -60,6 +70,7 @@ class Chain(ODENet):
             self.first.append(self.first[-1] + len(plan.skips))
         self.once = [self._once(n) for n in range(self.steps)]
         self.session: Session | None = None
+        self.observer: Observer | None = None
         #: what stands for the forward of each block
         self.members: Sequence[Any] = ()
 
@@ -164,6 +175,8 @@ class Chain(ODENet):
 
     def advance(self, n: int, state: State, run: Pass) -> State:
         """Step n, with its gradient as asked."""
+        if self.observer is not None:
+            self.observer.on_step(n, state)
         if self.recorded:
             return run.step(n, state)
         monitor = Monitor(n, n + 1, LIMITS[state[0].dtype])
@@ -171,6 +184,8 @@ class Chain(ODENet):
 
     def combine(self, n: int, state: State, branch: Tensor) -> State:
         """Step n, where the value of its one function is known."""
+        if self.observer is not None:
+            self.observer.on_step(n, state)
         if branch.shape != state[0].shape:
             raise FieldError(
                 f"layer {n}: got a branch of shape {tuple(branch.shape)} for a state of shape {tuple(state[0].shape)}, "
