@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import time
 
 import numpy as np
 import pytest
@@ -145,7 +144,7 @@ def test_stiff_backward_euler_robertson(h):
 
 def test_hundred_thousand_unknowns_without_a_matrix():
     # Backward Euler for the heat equation, h lambda_max = 125 * 8 = 1000; the discrete sine is an eigenvector.
-    n, h, began = 316, 125.0, time.perf_counter()
+    n, h = 316, 125.0
     s = torch.sin(math.pi * torch.arange(1, n + 1, dtype=torch.float64) / (n + 1))
     rough = torch.sin(math.pi * 200 * torch.arange(1, n + 1, dtype=torch.float64) / (n + 1))
     mu = [8 * math.sin(math.pi * k / (2 * (n + 1))) ** 2 for k in (1, 200)]
@@ -156,7 +155,8 @@ def test_hundred_thousand_unknowns_without_a_matrix():
     z, report = fixed_point(lambda z, y: y + h * laplacian(z, n), y, (y,), NewtonKrylov(rtol=1e-6, atol=1e-6))
     z.sum().backward()
     assert bool(report.converged.all())
-    assert time.perf_counter() - began < 30  # a factorised matrix of 10^10 entries would not fit
+    # The Jacobian would have 10^10 entries; Krylov's method needs some root of its condition 1000 products a solve.
+    assert report.products < 500
 
 
 def test_anderson_beats_plain_iteration_and_agrees_with_newton():

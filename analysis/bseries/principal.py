@@ -111,6 +111,11 @@ class Principal(Field):
 
     def carried(self, tree: Tree) -> list[Any]:  # noqa: D102 - as above
         if tree not in self._carried:
+            if vertices(tree) > self.order:  # the integers are scaled for this order: divisions would not be exact
+                raise SchemeError(
+                    f"{self._name}: got a tree of {vertices(tree)} vertices, expected at most {self.order}, the order "
+                    "this series was made for"
+                )
             slopes = self.slopes(tree)
             iterates = [self._derivatives(tree, i) for i in range(self.size[1])]
             flow = [self._exponential(found) for found in iterates]
