@@ -11,7 +11,8 @@ import sympy
 import torch
 from torch import Tensor, nn
 
-from odenets import FieldError, ODENet, Scheme
+from odenets import FieldError, Scheme
+from odenets.net import networks
 
 from .multistep import effective_step
 from .zero import zero_stable, zero_stable_range
@@ -62,7 +63,7 @@ def learned_coefficients(model: nn.Module) -> list[LearnedCoefficient]:
     Raises:
         FieldError: a model without any ODENet.
     """
-    nets = [module for module in model.modules() if isinstance(module, ODENet)]
+    nets = networks(model)
     if not nets:
         raise FieldError(
             f"learned coefficients: got a {type(model).__name__} without any ODENet, expected at least one; "

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 import analysis
 import odenets
+from odenets.net import networks
 
 from . import augment, checkpoint
 from .config import RunConfig
@@ -78,7 +79,12 @@ def steps_per_epoch(config: RunConfig, data: Dataset) -> int:
 def fresh(config: RunConfig, data: Dataset) -> State:
     """The state before the first step. The weights are drawn on the CPU: the same on every device."""
     torch.manual_seed(config.seed)
-    model = build_model(config, data).to(data.device, memory_format=memory_format(config))
+    return begin(build_model(config, data), config, data)
+
+
+def begin(model: nn.Module, config: RunConfig, data: Dataset) -> State:
+    """The state before the first step of any network; it is moved to the device of the data."""
+    model = model.to(data.device, memory_format=memory_format(config))
     groups = odenets.parameter_groups(model, config.weight_decay)
     optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, foreach=True)
     return State(
@@ -101,9 +107,15 @@ def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[
 
 
 def train(
-    config: RunConfig, data: Dataset, directory: Path, *, checkpoint_every: int = 0, watch: Watcher | None = None
+    config: RunConfig,
+    data: Dataset,
+    directory: Path,
+    *,
+    checkpoint_every: int = 0,
+    watch: Watcher | None = None,
+    state: State | None = None,
 ) -> State:
-    """Trains a run to its end, from the checkpoint in ``directory`` if there is one.
+    """Trains a run to its end, from the checkpoint in ``directory`` if there is one, else from ``state`` or anew.
 
     A checkpoint is written before the first step, after every epoch, and within an epoch after
     every ``checkpoint_every`` steps if that is not 0; always after a check that it is worth
@@ -114,7 +126,7 @@ def train(
         CheckpointError: the checkpoint is damaged or another run's.
     """
     path = directory / checkpoint.NAME
-    state = fresh(config, data)
+    state = state or fresh(config, data)
     if path.exists():
         content = checkpoint.read(path, config, CONTENT)
         try:
@@ -184,7 +196,9 @@ def finish_epoch(state: State, config: RunConfig, data: Dataset, started: float)
     }
     seconds = time.perf_counter() - started
     # The values alone: which layer each belongs to is in the result's final records, once.
-    values = [coefficient.as_dict()["value"] for coefficient in analysis.learned_coefficients(state.model)]
+    plain = not networks(state.model)
+    found = [] if plain else analysis.learned_coefficients(state.model)
+    values = [coefficient.as_dict()["value"] for coefficient in found]
     state.history.append({**record, "seconds": seconds, "coefficients": values})
     state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
     state.losses.zero_()

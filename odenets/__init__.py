@@ -19,6 +19,7 @@ from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_
 from .scheme import Scheme
 from .solvers import GMRES, Anderson, NewtonKrylov
 from .splitting import mccallum_foster
+from .swap import SwapReport, swap_report, swap_scheme, unswap
 from .time_field import TimeField
 from .zoo import as_scheme, schemes
 
@@ -42,6 +43,7 @@ __all__ = [
     "ShakeShake",
     "SolverError",
     "StochasticDepth",
+    "SwapReport",
     "TimeField",
     "UnknownSchemeError",
     "as_scheme",
@@ -56,4 +58,7 @@ __all__ = [
     "schemes",
     "set_gradient",
     "survival_schedule",
+    "swap_report",
+    "swap_scheme",
+    "unswap",
 ]

@@ -40,13 +40,22 @@ class Coefficients(nn.Module):
     def reset(self) -> None:
         """Draw all of them anew, layer by layer."""
         ranges = {symbol: (low, high) for symbol, low, high in self._init}
-        for names in self._names.values():
-            for symbol, name in names.items():
-                nn.init.uniform_(getattr(self, name), *ranges[symbol])
+        for n in self._names:
+            for symbol, parameter in self.at(n).items():
+                nn.init.uniform_(parameter, *ranges[symbol])
 
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""
         return {symbol: getattr(self, name) for symbol, name in self._names.get(n, {}).items()}
+
+
+#: how the names start that :func:`odenets.swap_scheme` adds to the blocks of a model
+PREFIX = "odenets_"
+
+
+def is_placed(key: str) -> bool:
+    """Whether a key of a model's parameters, or of its state_dict, is of something that swap_scheme has added."""
+    return any(part.startswith(PREFIX) for part in key.split("."))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -59,9 +68,9 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         Two groups, ``weights`` with the given decay and ``coefficients`` with none; the second is
         left out where the model has no learnable coefficients.
     """
-    coefficients = {
-        id(p): p for module in model.modules() if isinstance(module, Coefficients) for p in module.parameters()
-    }
+    own = [p for module in model.modules() if isinstance(module, Coefficients) for p in module.parameters()]
+    swapped = [p for name, p in model.named_parameters() if is_placed(name)]
+    coefficients = {id(p): p for p in [*own, *swapped]}
     weights = [p for p in model.parameters() if id(p) not in coefficients]
     groups: list[dict[str, Any]] = [{"name": "weights", "params": weights, "weight_decay": weight_decay}]
     if coefficients:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 
@@ -173,14 +173,14 @@ class ODENet(nn.Module):
     def _enter(self, x: Tensor, u: Tensor, run: Pass) -> tuple[State, int]:
         """Carried values before the first regular step, and that step's number."""
         if self.shortcut is None:
-            return self._seed(0, u, run), 0
-        before = self._seed(0, u, run) if self.scheme.starting_values else (u,)
+            return self._seed(0, u, run.seed), 0
+        before = self._seed(0, u, run.seed) if self.scheme.starting_values else (u,)
         # The one evaluation of this step is at x, not at the stage value P(x).
         state = step(self.transition_program, partial(self._transition, x, run), before, {})
-        return (state if self.scheme.starting_values else self._seed(1, state[0], run)), 1
+        return (state if self.scheme.starting_values else self._seed(1, state[0], run.seed)), 1
 
-    def _seed(self, n: int, u: Tensor, run: Pass) -> State:
-        """What the scheme carries into step n when the solution u is all there is."""
+    def _seed(self, n: int, u: Tensor, slope_at: Callable[[int, Evaluate, Tensor], Tensor]) -> State:
+        """What the scheme carries into step n when the solution u, and f(u) from ``slope_at``, is all there is."""
         parts = split(self.scheme, u)
         slope = None
         if n < self.steps and self.scheme.needs_slope:
@@ -188,7 +188,7 @@ class ODENet(nn.Module):
             visit, index = self.program.visits[0], len(self.program.evaluated)
             what = Evaluate(slot=0, source=0, module=0, visit=visit, node=0.0, index=index)
             # In the state's dtype, or a bfloat16 slope would be all that undoing the first step could find.
-            slope = run.seed(n, what, u).to(u.dtype)
+            slope = slope_at(n, what, u).to(u.dtype)
         return tuple(
             seed(parts, multiples, slope, 1.0 if kept_without_h else self.h)
             for multiples, kept_without_h in zip(self.scheme.seeds, self.program.slopes, strict=True)
@@ -274,13 +274,27 @@ def reference_tensor(module: nn.Module) -> Tensor | None:
     return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
 
 
+#: where a block that :func:`odenets.swap_scheme` has changed keeps its chain, which is no submodule
+CHAIN = "odenets_chain"
+
+
+def networks(model: nn.Module) -> list[ODENet]:
+    """The ODENets in a model and the chains of its swapped blocks, each once, in the order of its modules."""
+    found: dict[int, ODENet] = {}
+    for module in model.modules():
+        net = module if isinstance(module, ODENet) else vars(module).get(CHAIN)
+        if net is not None:
+            found[id(net)] = net
+    return list(found.values())
+
+
 def set_gradient(model: nn.Module, gradient: str | Options) -> int:
     """Set the ``gradient`` of every ODENet in ``model``, as of ``cifar_resnet(56, "leapfrog")``; returns how many.
 
     Raises:
         FieldError: there is none. SchemeError, FieldError: one has no such gradient; none is changed then.
     """
-    nets = [module for module in model.modules() if isinstance(module, ODENet)]
+    nets = networks(model)
     if not nets:
         raise FieldError(f"set_gradient: got {type(model).__name__} without an ODENet, expected at least one in it")
     options = as_gradient(gradient)
@@ -293,4 +307,4 @@ def set_gradient(model: nn.Module, gradient: str | Options) -> int:
 
 def count_evaluations(model: nn.Module) -> int:
     """Evaluations of residual functions in one forward pass, summed over the ODENets in ``model``."""
-    return sum(module.evaluations for module in model.modules() if isinstance(module, ODENet))
+    return sum(net.evaluations for net in networks(model))

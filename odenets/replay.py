@@ -58,6 +58,19 @@ class Masks:
     def __init__(self) -> None:
         self._before: dict[tuple[int, int], States | None] = {}
 
+    def begin(self, n: int, device: torch.device) -> None:
+        """What is drawn from here to :meth:`end` is what the first evaluation of step n draws, or draws again."""
+        if (n, 0) not in self._before:
+            self._before[n, 0] = capture(device)
+        elif states := self._before[n, 0]:
+            restore(states, device)
+
+    def end(self, n: int, device: torch.device) -> None:
+        """The evaluation is over."""
+        states = self._before[n, 0]
+        if states is not None and contents(states) == contents(capture(device)):
+            self._before[n, 0] = None
+
     def call(self, n: int, function: Callable[[Evaluate, Tensor], Tensor], what: Evaluate, x: Tensor) -> Tensor:
         """The function of step n at x, with the numbers of its first evaluation."""
         key = n, what.module

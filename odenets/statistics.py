@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -35,6 +36,17 @@ class StageStatistics(nn.Module):
 
 
 def norms(block: nn.Module) -> list[tuple[str, _BatchNorm]]:
-    """Names and modules of the BatchNorms of a block that keep statistics."""
-    found = [(name, module) for name, module in block.named_modules() if isinstance(module, _BatchNorm)]
-    return [(name, norm) for name, norm in found if norm.running_mean is not None]
+    """Names and modules of the BatchNorms of a block that keep statistics, each once."""
+    found: dict[_BatchNorm, str] = {}
+    for name, module in modules_of(block):
+        if isinstance(module, _BatchNorm) and module.running_mean is not None:
+            found.setdefault(module, name)
+    return [(name, norm) for norm, name in found.items()]
+
+
+def modules_of(block: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Names and modules of a block, under every name that they have, without the StageStatistics kept inside it."""
+    yield prefix, block
+    for name, child in block._modules.items():
+        if child is not None and not isinstance(child, StageStatistics):
+            yield from modules_of(child, f"{prefix}.{name}" if prefix else name)

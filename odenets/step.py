@@ -15,6 +15,8 @@ State = tuple[Tensor, ...]
 Function = Callable[[Evaluate, Tensor], Tensor]
 #: solver(group, constants): values F_i of the functions that a Solve instruction names
 Solver = Callable[[Solve, State], State]
+#: values by slot, and the number of the next instruction
+Begun = tuple[dict[int, Tensor], int]
 
 
 def step(
@@ -35,10 +37,32 @@ def step(
 
     Neither ``state`` nor what ``function`` returns is written to.
     """
+    slots, first = begin(program, state, learned)
+    return finish(program, (slots, first), function, learned, solver)
+
+
+def begin(program: Program, state: State, learned: Mapping[str, Tensor]) -> Begun:
+    """The combinations before the first evaluation: the values so far by slot, and the instruction that comes next."""
     slots = dict(enumerate(state))
-    for instruction in program.instructions:
+    for number, instruction in enumerate(program.instructions):
+        if not isinstance(instruction, Combine):
+            return slots, number
+        slots[instruction.slot] = combine(instruction.ops, slots, len(state), learned)
+    return slots, len(program.instructions)
+
+
+def finish(
+    program: Program,
+    begun: Begun,
+    function: Function,
+    learned: Mapping[str, Tensor],
+    solver: Solver | None = None,
+) -> State:
+    """The rest of a step that has begun."""
+    slots, first = begun
+    for instruction in program.instructions[first:]:
         if isinstance(instruction, Combine):
-            slots[instruction.slot] = combine(instruction.ops, slots, len(state), learned)
+            slots[instruction.slot] = combine(instruction.ops, slots, len(program.outputs), learned)
         elif isinstance(instruction, Evaluate):
             slots[instruction.slot] = function(instruction, slots[instruction.source])
         else:

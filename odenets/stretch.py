@@ -19,6 +19,7 @@ from .program import Evaluate, Program, Solve
 from .replay import Masks
 from .solvers.transforms import active
 from .stages import solve_stages, weighted
+from .statistics import modules_of
 from .step import State, step
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Stretch:
         self._coupled: set[tuple[int, int]] = set()
         self._bare: set[int] = set()
         self._modules: dict[int, list[nn.Module]] = {}
-        self.autocast = _autocast(owner.device.type)
+        self.autocast = autocast_of(owner.device.type)
         self._places: dict[Tensor, int] = {}
         self._names: dict[tuple[int, int], dict[str, int]] = {}
         # name -> the dictionary of a module that holds that tensor, and its key there
@@ -85,7 +86,7 @@ class Stretch:
 
     def _gather_module(self, path: str, module: nn.Module, names: dict[str, int]) -> list[nn.Module]:
         found = []
-        for inner, owner in module.named_modules(prefix=path, remove_duplicate=False):
+        for inner, owner in modules_of(module, path):
             found.append(owner)
             if not torch.compiler.is_compiling():
                 self._flags[owner] = owner.training
@@ -231,7 +232,8 @@ def plain() -> bool:
     return not (torch.compiler.is_compiling() or active())
 
 
-def _autocast(device: str) -> dict[str, Any] | None:
+def autocast_of(device: str) -> dict[str, Any] | None:
+    """Arguments of torch.autocast that restore what holds now; None on a device that has none."""
     if device == "meta":
         return None
     # Off as well as on: the backward pass may be called inside autocast where the forward pass was not.

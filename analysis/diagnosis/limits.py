@@ -13,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from odenets import TimeField
 from odenets.random_fields import RandomLayers
+from odenets.swap.chain import Chain
 
 from .records import BlockDiagnosis, StageDiagnosis
 from .states import Visited
@@ -124,6 +125,11 @@ def _of_schemes(
         yield (
             f"{layers_of(several, start=True)}: several functions stand for one f. Each is analysed at u_n as "
             "if it were the only one; together they have no common spectrum."
+        )
+    if any(plan.activation for one in visited if isinstance(one.net, Chain) for plan in one.net.plans):
+        yield (
+            "Swapped blocks have an activation after their sum, which is no part of f: it projects what the scheme has "
+            "combined, and a disturbance is changed by it besides."
         )
     if any(one.net.scheme.linear_only for one in visited):
         yield "The scheme approximates u' = f for linear f only (PolyNet)."

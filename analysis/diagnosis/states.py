@@ -13,8 +13,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from odenets import FieldError, ODENet, OdenetsError
 from odenets.gradients import Options, Runner
+from odenets.net import networks
 from odenets.passes import Pass
 from odenets.step import State
+from odenets.swap.chain import Chain
+
+from .swapped import Observed
 
 DTYPES = (torch.float64, torch.float32)
 #: What an input that does not fit raises in somebody's forward.
@@ -81,25 +85,33 @@ def visit(model: nn.Module, x: Tensor, dtype: torch.dtype | None) -> list[Visite
             not run on it, an ODENet that the model does not call or whose field is random in evaluation.
     """
     own = _copy(model, dtype)
-    nets = [module for module in own.modules() if isinstance(module, ODENet)]
+    nets = networks(own)
     if not nets:
         raise FieldError(
             f"diagnose: got {type(model).__name__} without any ODENet, expected at least one; build the model with "
             "odenets.ODENet or odenets.models"
         )
-    recorders = [_Recorder() for _ in nets]
-    for net, recorder in zip(nets, recorders, strict=True):
-        net.gradient = recorder
+    recorders = [_record(net) for net in nets]
     # With gradients enabled, or ODENet would not use the recorder; no parameter of the copy wants any.
     with torch.enable_grad():
         given = x.detach().clone()  # not the tensor of an inference mode that the caller may be in
         _run(own, given.to(dtype) if dtype is not None and x.is_floating_point() else given)
     for stage, recorder in enumerate(recorders):
         _check(stage, recorder)
+        if isinstance(recorder, Observed):
+            recorder.release(stage)
     return [_visited(net, recorder, len(x)) for net, recorder in zip(nets, recorders, strict=True)]
 
 
-def _visited(net: ODENet, recorder: _Recorder, samples: int) -> Visited:
+def _record(net: ODENet) -> _Recorder | Observed:
+    """What keeps the network's states; a chain of swapped blocks has no forward of its own that is run."""
+    if isinstance(net, Chain):
+        return Observed(net)
+    net.gradient = recorder = _Recorder()
+    return recorder
+
+
+def _visited(net: ODENet, recorder: _Recorder | Observed, samples: int) -> Visited:
     given = max((len(state) for state in recorder.states), default=0)
     return Visited(net, recorder.first, tuple(state[:samples] for state in recorder.states), recorder.calls, given)
 
@@ -141,7 +153,7 @@ def _copy(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
     return own
 
 
-def _check(stage: int, recorder: _Recorder) -> None:
+def _check(stage: int, recorder: _Recorder | Observed) -> None:
     if not recorder.calls:
         raise FieldError(f"stage {stage}: got an ODENet that the model does not call, expected each to be run once")
     if recorder.noisy:

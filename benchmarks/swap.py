@@ -1,0 +1,189 @@
+"""Time of a swapped network beside its original: ``python -m benchmarks.swap``.
+
+Claim to be tested: resnet18 of torchvision with its blocks run by odenets under the scheme that they are, euler,
+takes at most 1.05 times the time of the original, at 224 x 224 and batch 8. Processor time of one thread, in
+one process, in pairs one after the other, the order changing; beside it the original against itself (A/A), which
+says how much of a ratio is noise. glibc's heap keeps what it has got, or page faults would be in the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from odenets import OdenetsError, swap_report, swap_scheme
+
+from . import machine
+from .depth_vs_accuracy import FAILED_RUNS, USER_ERROR, Parser
+from .errors import BenchmarkError
+from .files import write_atomic, write_json
+from .memory_measure import HELD
+from .zoos import torchvision
+
+MODULE = "benchmarks.swap"
+BOUND = 1.05
+#: what is measured, and whether with gradients
+PARTS = {"forward, evaluation": False, "forward and backward, training": True}
+
+
+@dataclass(frozen=True)
+class Task:
+    """The network and how it is measured; ``gradient`` is of the swapped one."""
+
+    model: str
+    size: int
+    batch: int
+    rounds: int
+    scheme: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Ratios of the time of one network to that of the other, pair by pair, and the seconds of both."""
+
+    part: str
+    pair: str
+    seconds: tuple[float, float]
+    ratio: float
+    quartiles: tuple[float, float]
+
+    def __str__(self) -> str:
+        low, high = self.quartiles
+        milliseconds = " | ".join(f"{1000 * s:.1f}" for s in self.seconds)
+        return f"| {self.part} | {self.pair} | {milliseconds} | {self.ratio:.3f} | {low:.3f} to {high:.3f} |"
+
+
+def networks(task: Task) -> tuple[nn.Module, nn.Module, nn.Module, Tensor]:
+    """The original, a copy of it, the swapped network, and images."""
+    torch.manual_seed(0)
+    model = getattr(torchvision().models, task.model)()
+    images = torch.randn(task.batch, 3, task.size, task.size)
+    swapped = swap_scheme(model, task.scheme, example=images[:1])
+    print(swap_report(swapped), file=sys.stderr)
+    return model, copy.deepcopy(model), swapped, images
+
+
+def timed(model: nn.Module, images: Tensor, backward: bool) -> Callable[[], float]:
+    """A function that runs the network once and returns the processor time that it took."""
+
+    def run() -> float:
+        model.zero_grad(set_to_none=True)
+        start = time.process_time()
+        with torch.set_grad_enabled(backward):
+            output = model(images)
+            if backward:
+                output.square().mean().backward()
+        return time.process_time() - start
+
+    return run
+
+
+def compare(part: str, pair: str, runs: Sequence[Callable[[], float]], rounds: int) -> Row:
+    """Pairs of runs one after the other, the order changing."""
+    for run in runs:  # the first loads kernels, the second has its memory
+        run(), run()
+    samples: list[tuple[float, ...]] = []
+    for n in range(rounds):
+        order = (0, 1) if n % 2 else (1, 0)
+        found = {i: runs[i]() for i in order}
+        samples.append((found[0], found[1]))
+    ratios = [other / first for first, other in samples]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    medians = [statistics.median(column) for column in zip(*samples, strict=True)]
+    return Row(part, pair, (medians[0], medians[1]), middle, (low, high))
+
+
+def measure(task: Task) -> list[Row]:
+    """All rows, in this process."""
+    torch.set_num_threads(1)
+    original, again, swapped, images = networks(task)
+    rows = []
+    for part, backward in PARTS.items():
+        for model in (original, again, swapped):
+            model.train(backward)
+        first = timed(original, images, backward)
+        for pair, model in (("original (A/A)", again), (f"swapped, {task.scheme}", swapped)):
+            rows.append(compare(part, pair, (first, timed(model, images, backward)), task.rounds))
+    return rows
+
+
+def in_new_process(task: Task) -> list[Row]:
+    """The rows of a fresh process whose heap keeps its memory: glibc reads its settings when a process starts.
+
+    Raises:
+        BenchmarkError: the process failed; the message is the last line of what it said.
+    """
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | HELD | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": paths}
+    command = [sys.executable, "-m", MODULE, "--here", json.dumps(asdict(task))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
+        raise BenchmarkError(said[-1].removeprefix("error: "))
+    rows = json.loads(done.stdout.splitlines()[-1])
+    return [Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}) for row in rows]
+
+
+def report(task: Task, rows: Sequence[Row], hardware: dict[str, Any]) -> str:
+    """The page: the claim and whether it holds, and the table."""
+    worst = max(row.ratio for row in rows if "A/A" not in row.pair)
+    holds = "holds" if worst <= BOUND else "does not hold"
+    title = f"# {task.model} swapped to {task.scheme}, {task.size} x {task.size}, batch {task.batch}"
+    claim = f"At most {BOUND} times the time of the original: {holds} ({worst:.3f}). Median of {task.rounds} pairs."
+    head = "| what | against the original | original, ms | other, ms | ratio, median | quartiles |\n" + "|---" * 6 + "|"
+    facts = ", ".join(f"{name} {value}" for name, value in hardware.items())
+    return "\n\n".join([title, claim, "\n".join([head, *map(str, rows)]), facts]) + "\n"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = Parser(prog=f"python -m {MODULE}", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--model", default="resnet18", help="of torchvision.models")
+    parser.add_argument("--scheme", default="euler", help="one that costs what the network is: euler")
+    parser.add_argument("--size", type=int, default=224, help="height and width of the images")
+    parser.add_argument("--batch", type=int, default=8, help="images")
+    parser.add_argument("--rounds", type=int, default=21, help="pairs of samples")
+    parser.add_argument("--out", type=Path, default=Path("out/swap"), help="folder of table and data")
+    parser.add_argument("--here", metavar="TASK", help="measure what this JSON says in this process, and print rows")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 0, 1 where the claim does not hold, 2 for a user error."""
+    try:
+        options = parse(argv)
+        if options.here:
+            rows = measure(Task(**json.loads(options.here)))
+            print(json.dumps([asdict(row) for row in rows]))
+            return 0
+        task = Task(options.model, options.size, options.batch, options.rounds, options.scheme)
+        rows = in_new_process(task)
+        facts = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
+        page = report(task, rows, facts)
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_json(options.out / "swap.json", {"task": asdict(task), "rows": [asdict(row) for row in rows], **facts})
+        write_atomic(options.out / "swap.md", page.encode())
+        print(page, f"Wrote {options.out}", sep="\n")
+    except (OdenetsError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    return 0 if max(row.ratio for row in rows if "A/A" not in row.pair) <= BOUND else FAILED_RUNS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

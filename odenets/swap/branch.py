@@ -1,0 +1,222 @@
+"""The branch of a block as a residual function: one call of a block, a module for each sum, the field made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..errors import FieldError
+from ..fields import Layers, Noise
+from ..program import Evaluate
+from ..replay import capture, replaying
+from ..solvers.transforms import active
+from ..statistics import StageStatistics
+from ..stretch import autocast_of
+from .additions import Arguments, tensors_in
+from .analyse import Block
+from .kept import keeps_statistics, unchanged
+from .tape import Tape
+from .watch import Called, Cut, Watch
+
+
+class BlockCall:
+    """One call of a block: its arguments, and what it computed up to the sums that have been reached.
+
+    Args:
+        module: the block.
+        original: its own forward.
+        block: what is known about it.
+        given: its arguments.
+        drops: whether what evaluating a branch changes in the block (a running mean, a list of outputs) is put back
+            afterwards, since the block's forward is run besides; or is an error, since it is not.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        original: Callable[..., Any],
+        block: Block,
+        given: Arguments,
+        drops: bool = True,
+    ) -> None:
+        self.module, self.original, self.block, self.drops = module, original, block, drops
+        self.given = given
+        self.tapes: list[Tape] = []
+        self.depth = _depth()
+        #: what has taken the place of the sums so far
+        self.sums: list[Tensor] = []
+        #: the modules whose buffers the forward writes to, where that is known
+        self.writers: set[nn.Module] | None = None
+        self.precision = None if torch.compiler.is_compiling() else autocast_of(given.state.device.type)
+
+    def run(self, watch: Watch, x: Tensor) -> Any:
+        """The forward from the start, seen by ``watch``.
+
+        Raises:
+            FieldError: a sum was not met where the probing pass had seen it.
+        """
+        given = self.given.at(x)
+        with watch:
+            output = self.original(*given.args, **given.kwargs)
+        if watch.sum < len(self.block.skips):
+            raise FieldError(
+                f"{self.name}: got a forward without the sum number {watch.sum + 1} of "
+                f"{len(self.block.skips)} that it had at the example, expected the same sums at every input and in "
+                "training; give an example that shows them, or unswap"
+            )
+        return output
+
+    @property
+    def name(self) -> str:
+        """Path of the block."""
+        return self.block.name or "the model"
+
+    def branch(self, k: int, y: Tensor) -> Tensor:
+        """What sum k adds to its state, where that state is y. What follows the sum is not computed."""
+        found: list[Tensor] = []
+
+        def cut(_: Watch, value: Tensor) -> Tensor:
+            found.append(value)
+            raise Cut
+
+        replay = self._before(k, y)
+        calls: list[Called] | None = [] if len(self.tapes) == k and self.depth == _depth() else None
+        watch = Watch(self.block, y, cut, replay=replay, first=k, record=calls)
+        with self._apart():
+            try:
+                self.run(watch, y if k == 0 else replay[-1][1])
+            except Cut:
+                self.taped(watch)
+        return found[0]
+
+    def taped(self, watch: Watch) -> None:
+        """Keep the calls that have led to a sum, if they were recorded."""
+        if watch.record is not None and watch.called is not None:
+            hollow = self.block.free and not torch.compiler.is_compiling()
+            self.tapes.append(Tape(watch.record, watch.called, watch.target, hollow))
+
+    def rest(self, value: Tensor, apart: bool = False) -> Any:
+        """What the block returns where ``value`` has taken the place of its last sum."""
+        sums = len(self.block.skips)
+        watch = Watch(self.block, value, _never, replay=self._before(sums, value), first=sums)
+        with self._apart() if apart else nullcontext():
+            return self.run(watch, value)
+
+    def state(self, output: Any) -> Tensor:
+        """The state in what the block returns."""
+        return list(tensors_in(output))[self.block.output]
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """A run of the forward for a value alone: at the precision of the call, and nothing in the block changes."""
+        if torch.compiler.is_compiling():
+            yield
+            return
+        with unchanged(self.module.modules(), self.given, self._writes) as kept, self._precision():
+            yield
+            if not self.drops and (found := next(kept.changes(), None)):
+                raise FieldError(
+                    f"{self.name}: got a forward that changes {found}, which would be lost or get no gradient where "
+                    "steps are run again, undone or solved; expected one that changes nothing but the statistics of "
+                    "BatchNorm; use an explicit scheme with gradient='direct', or call the network once before, where "
+                    "it only fills a cache"
+                )
+
+    def _writes(self, module: nn.Module) -> bool:
+        if not self.drops or not module._buffers or keeps_statistics(module):
+            return False
+        return self.writers is None or module in self.writers
+
+    def _precision(self) -> Any:
+        """What holds at the sum may be another autocast than the one at the start of the forward."""
+        now = None if self.precision is None else autocast_of(self.precision["device_type"])
+        return nullcontext() if self.precision is None or now == self.precision else torch.autocast(**self.precision)
+
+    def _before(self, k: int, y: Tensor) -> list[Called]:
+        if k and (len(self.tapes) < k or _depth() < self.depth):
+            raise FieldError(
+                f"{self.name}: got a transformation of torch.func around steps whose calls cannot "
+                "be kept beyond it, expected none with this scheme and gradient; use an explicit one and 'direct'"
+            )
+        # A chain that is run at once does not say what took the place of sums; nothing reads it there.
+        values = [*(self.sums or [y] * k)[: k - 1], y] if k else []
+        return [entry for tape, value in zip(self.tapes[:k], values, strict=True) for entry in tape.replay(value)]
+
+
+def _depth() -> int:
+    """How many transformations of torch.func there are around; tensors of one are not to be kept beyond it."""
+    return 0 if torch.compiler.is_compiling() else len(active())
+
+
+def _never(watch: Watch, branch: Tensor) -> Tensor:
+    raise AssertionError("no sum is left")
+
+
+class Branch(nn.Module):
+    """Sum number ``k`` of a block, without the sum."""
+
+    def __init__(self, block: nn.Module, plan: Block, k: int) -> None:
+        super().__init__()
+        self.block, self.plan, self.k = block, plan, k
+
+    def forward(self, x: Tensor, call: BlockCall) -> Tensor:
+        """What is added to x."""
+        return call.branch(self.k, x)
+
+
+class Branches(Layers):
+    """A layer for each sum of the blocks of a chain.
+
+    ``calls`` are the calls of the blocks that are under way; ``stages`` says that the activation after a
+    block's sum is applied to the stages of its step, too.
+    """
+
+    def __init__(self, branches: list[Branch], stages: bool) -> None:
+        super().__init__(branches)
+        self.calls: dict[str, BlockCall] = {}
+        self.stages = stages
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles are without calls."""
+        return {**self.__dict__, "calls": {}}
+
+    def rehearse(self, n: int, call: BlockCall, y: Tensor) -> None:
+        """Evaluate sum n once for its tape alone, where no plain evaluation will make one."""
+        branch = self.layers[n]
+        assert isinstance(branch, Branch)
+        if len(call.tapes) > branch.k:
+            return
+        buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
+        # Not by autocast's cache, which would hand out the weights of this run, without a graph, ever after.
+        precision = nullcontext() if call.precision is None else torch.autocast(**call.precision, cache_enabled=False)
+        with torch.no_grad(), replaying(capture(y.device), y.device), precision:
+            functional_call(branch, buffers, (y.clone(), call), tie_weights=False)
+
+    def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
+        """The branch of sum n at x."""
+        branch = self.layers[n]
+        assert isinstance(branch, Branch)
+        return self.at(n, what, x, self.calls[branch.plan.name])
+
+    def at(self, n: int, what: Evaluate, x: Tensor, call: BlockCall) -> Tensor:
+        """The branch of sum n at x, in that call of its block."""
+        (_, branch), *statistics = self.uses(n, what)
+        assert isinstance(branch, Branch)
+        if self.projects(n, what):
+            x = call.state(call.rest(x.clone(), apart=True))
+        if not statistics:
+            return branch(x, call)
+        own = statistics[0][1]
+        assert isinstance(own, StageStatistics)
+        return functional_call(branch, own.named(), (x, call), tie_weights=False)
+
+    def projects(self, n: int, what: Evaluate) -> bool:
+        """Whether what follows the sum is applied to that stage."""
+        branch = self.layers[n]
+        assert isinstance(branch, Branch)
+        return self.stages and what.source != 0 and bool(branch.plan.activation)

@@ -1,0 +1,279 @@
+"""A chain of blocks as an ODENet whose steps are taken one by one, wherever the model calls the blocks."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from ..errors import FieldError
+from ..gradients import Direct, Options, as_gradient
+from ..gradients.checkpoint import LIMITS
+from ..gradients.monitor import Monitor
+from ..gradients.segment import run_segment
+from ..gradients.sweep import Recompute
+from ..net import ODENet
+from ..passes import Pass
+from ..program import Evaluate
+from ..scheme import Scheme
+from ..statistics import StageStatistics
+from ..step import State
+from ..stretch import Stretch
+from .analyse import Block
+from .branch import BlockCall, Branch, Branches
+from .kept import version
+from .place import PlacedCoefficients, place_statistics, remove_statistics
+from .refuse import refusal
+
+
+@dataclass
+class Session:
+    """Between two blocks: the state after the first of them, what else the scheme carries, and what block it was.
+
+    ``versions``: how often each of these tensors had been written to.
+    """
+
+    u: Tensor | None
+    carried: State
+    versions: tuple[int, ...]
+    index: int
+
+
+class Observer(Protocol):
+    """Who sees a chain at work."""
+
+    def on_call(self, call: BlockCall) -> None:
+        """A block is entered with these arguments."""
+
+    def on_step(self, n: int, state: State) -> None:
+        """Step n is taken from this state."""
+
+
+class Chain(ODENet):
+    """The sums of a chain of blocks as the layers of one network.
+
+    Args:
+        blocks: the modules with what is known about them, in their order.
+        scheme: as for ODENet, with one function a step.
+        run: whether the blocks are one after the other in an nn.Sequential, which can run them all as one.
+        stages: whether the activation after a sum is applied to stages.
+        options: of ODENet: start, solver, coefficient_shape, gradient.
+    """
+
+    def __init__(
+        self, blocks: Sequence[tuple[nn.Module, Block]], scheme: Scheme, *, run: bool, stages: bool, **options: Any
+    ) -> None:
+        branches = [Branch(module, plan, k) for module, plan in blocks for k in range(len(plan.skips))]
+        self.plans = tuple(plan for _, plan in blocks)
+        self.run_at_once = run
+        # Derived from the matrices, which torch.compile cannot do.
+        self.explicit: bool = scheme.explicit
+        super().__init__(Branches(branches, stages), scheme, **options)
+        self.first = [0]
+        for plan in self.plans:
+            self.first.append(self.first[-1] + len(plan.skips))
+        self._nested = [any(map(self._repeats, range(*ends))) for ends in zip(self.first, self.first[1:], strict=False)]
+        #: histories by the state that they belong to; two passes, also of two threads, do not meet
+        self.sessions = WeakTensorKeyDictionary()
+        #: the one history there is while torch.compile traces
+        self.session: Session | None = None
+        self.observer: Observer | None = None
+        #: what stands for the forward of each block; how the model was before, and what else was found in it
+        self.members: Sequence[Any] = ()
+        self.origin: Any = None
+        #: the nn.Sequential that runs the blocks as one, where that can be; in a list, or it would be a submodule
+        self.containers: list[nn.Module] = []
+        self._thread: int | None = None
+
+    def _repeats(self, n: int) -> bool:
+        """Whether step n evaluates its branch again, or what follows its sum at a stage."""
+        evaluated = self.program_of(n).evaluated
+        return max(self.visits_at(n)) > 1 or any(self.branches.projects(n, what) for what in evaluated)
+
+    @property
+    def gradient(self) -> Options:
+        """As of ODENet, where the blocks allow it."""
+        return self._gradient
+
+    @gradient.setter
+    def gradient(self, gradient: str | Options) -> None:
+        options = as_gradient(gradient)
+        for plan in self.plans:
+            if reason := refusal(plan, self.explicit, options, self.run_at_once):
+                raise FieldError(f"{plan.name}: got gradient={as_gradient(gradient)}, expected 'direct': {reason}")
+        self._runner = options.attach(self)
+        self._gradient = options
+
+    @property
+    def gradient_name(self) -> str:
+        """How gradients are had, in a word."""
+        return "direct" if isinstance(self._gradient, Direct) else str(self._gradient)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles are without what passes under way have left."""
+        return {**self.__dict__, "sessions": None, "session": None, "_thread": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """With histories of its own."""
+        super().__setstate__({**state, "sessions": WeakTensorKeyDictionary()})
+
+    # ---------------------------------------------------------------- what the blocks keep
+
+    def place(self) -> None:
+        """Put coefficients and statistics into the blocks, and so into the model."""
+        homes = [(b.block, b.k) for b in self.branches.layers if isinstance(b, Branch)]
+        if isinstance(self.coefficients, PlacedCoefficients):
+            self.coefficients.place()
+        else:
+            self.coefficients = PlacedCoefficients(self.coefficients, homes)
+        for key, statistics in self.branches.statistics.items():
+            n, _, visit = map(int, key.split("_"))
+            assert isinstance(statistics, StageStatistics)
+            place_statistics(*homes[n], visit, statistics)
+
+    def remove(self) -> None:
+        """Leave the blocks as they were, but for their weights."""
+        assert isinstance(self.coefficients, PlacedCoefficients)
+        self.coefficients.remove()
+        for member in self.members:
+            remove_statistics(member.module)
+            member.remove()
+
+    # ---------------------------------------------------------------- a block at a time
+
+    @property
+    def recorded(self) -> bool:
+        """Whether autograd records the steps as they are, or nothing is recorded."""
+        return isinstance(self._gradient, Direct) or not torch.is_grad_enabled()
+
+    @property
+    def taped(self) -> bool:
+        """Whether steps are taken while a block's forward runs: autograd is all that they need."""
+        return self.explicit and self.recorded
+
+    def nested(self, index: int) -> bool:
+        """Whether the forward of block ``index`` is run more than once a step."""
+        return self._nested[index]
+
+    def bound(self, calls: dict[str, BlockCall], training: bool) -> Chain:
+        """A copy with the calls of its blocks, for a backward pass will come back to them."""
+        own, field = copy.copy(self), copy.copy(self.field)
+        assert isinstance(field, Branches)
+        own._modules = {**self._modules, "field": field}
+        own.training = field.training = training
+        field.calls = calls
+        return own
+
+    @property
+    def branches(self) -> Branches:
+        """The field."""
+        assert isinstance(self.field, Branches)
+        return self.field
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """Refuse a second thread: evaluations of a block for a value alone borrow its buffers."""
+        if torch.compiler.is_compiling():
+            yield
+            return
+        own = threading.get_ident()
+        if self._thread not in (None, own):
+            raise FieldError(
+                f"{self.scheme.name}: got a second thread in the same chain of blocks, which would see statistics of "
+                "the first one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
+            )
+        before, self._thread = self._thread, own
+        try:
+            yield
+        finally:
+            self._thread = before
+
+    def enter(self, index: int, x: Tensor, slope_at: Callable[[int, Evaluate, Tensor], Tensor]) -> State:
+        """What the scheme carries before block ``index``, whose input is x."""
+        if index == 0 or self.scheme.carried == 1:
+            self._check_input(x)
+            self._check_coefficients(x)
+            return self._seed(0, x, slope_at)
+        if torch.compiler.is_compiling():
+            found = self.session
+            session = found if found is not None and found.u is x else None
+        else:
+            session = self.sessions.pop(x, None)
+        if session is None or session.index >= index:
+            raise FieldError(
+                f"{self.plans[index].name}: got an input that is not what {self.plans[index - 1].name} returned, which "
+                f"{self.scheme.name} goes on from; expected the blocks of the chain one after the other, with nothing "
+                "between them (no dropout, no layer drop, no activation checkpointing around one of them)"
+            )
+        if session.versions != versions((x, *session.carried)):
+            raise FieldError(
+                f"{self.plans[index].name}: got a state that was written to after {self.plans[index - 1].name} had "
+                f"returned it, or one before it that {self.scheme.name} goes on from, expected none of these changed; "
+                "write to a copy"
+            )
+        return (x, *session.carried)
+
+    def leave(self, index: int, u: Tensor, state: State) -> None:
+        """Keep what the next block needs: u is its input."""
+        carried = state[1:]
+        if not carried or index == len(self.plans) - 1:
+            self.session = None
+        elif torch.compiler.is_compiling():
+            self.session = Session(u, carried, versions((u, *carried)), index)
+        else:
+            # Without u, or the entry would keep it alive.
+            self.sessions[u] = Session(None, carried, versions((u, *carried)), index)
+
+    def passing(self, x: Tensor) -> Pass:
+        """A pass of this chain."""
+        return Pass(self, [()] * self.steps, x.device)
+
+    def advance(self, n: int, state: State, run: Pass) -> State:
+        """Step n, with its gradient as asked."""
+        if self.observer is not None:
+            self.observer.on_step(n, state)
+        if self.recorded:
+            return run.step(n, state)
+        monitor = Monitor(n, n + 1, LIMITS[state[0].dtype])
+        return run_segment(Recompute(Stretch(run, n, n + 1), monitor), state)
+
+    def check(self, n: int, branch: Tensor, x: Tensor) -> None:
+        """See that a branch has the shape of its state."""
+        if branch.shape != x.shape:
+            raise FieldError(
+                f"layer {n}: got a branch of shape {tuple(branch.shape)} for a state of shape {tuple(x.shape)}, "
+                "expected the same"
+            )
+
+    def set_coefficients(self, values: float | Mapping[str, float]) -> None:
+        """Give the learnable coefficients values: one for all, or by symbol."""
+        symbols = sorted(map(str, self.scheme.symbols))
+        given = values if isinstance(values, Mapping) else dict.fromkeys(symbols, values)
+        if not symbols or set(given) - set(symbols):
+            raise FieldError(
+                f"coefficients: got {values}, expected a number or a mapping of the symbols of {self.scheme.name}: "
+                f"{symbols}"
+            )
+        with torch.no_grad():
+            for n in range(self.steps):
+                for symbol, parameter in self.coefficients_at(n).items():
+                    if symbol in given:
+                        parameter.fill_(float(given[symbol]))
+
+
+def distinct(state: State) -> State:
+    """The state, whose solution is no other carried value: what follows a sum may write to it."""
+    u = state[0]
+    return (u.clone(), *state[1:]) if any(u is other for other in state[1:]) else state
+
+
+def versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    """How often each has been written to."""
+    return tuple(version(x) for x in tensors)

@@ -1,0 +1,85 @@
+"""Where the chains of a swapped model keep what the original had not: in the blocks that it belongs to.
+
+Coefficients are parameters of the blocks themselves, ``<block>.odenets_k_<sum>``, and the statistics of further
+stages are kept in the first BatchNorm of their block. A module of the model's own for all of it was rejected:
+who iterates over the children of the model, or cuts the last one off, would meet it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..coefficients import PREFIX, Coefficients, is_placed
+from ..statistics import StageStatistics, norms
+
+
+class PlacedCoefficients(Coefficients):
+    """Coefficients of layers, held by the blocks that the layers belong to: ``homes[n]`` is (block, sum) of layer n."""
+
+    def __init__(self, own: Coefficients, homes: Sequence[tuple[nn.Module, int]]) -> None:
+        nn.Module.__init__(self)
+        self._init, self._homes = own._init, list(homes)
+        self._out: dict[tuple[int, str], nn.Parameter] = {}
+        self._names = {
+            n: {symbol: f"{PREFIX}{symbol}_{homes[n][1]}" for symbol in names} for n, names in own._names.items()
+        }
+        for n in self._names:
+            for symbol, parameter in own.at(n).items():
+                assert isinstance(parameter, nn.Parameter)
+                self._out[n, self._names[n][symbol]] = parameter
+        self.place()
+
+    def at(self, n: int) -> dict[str, Tensor]:
+        """Symbol -> Parameter of layer n; empty where the layer has none."""
+        return {symbol: getattr(self._homes[n][0], name) for symbol, name in self._names.get(n, {}).items()}
+
+    def place(self) -> None:
+        """Put them into the blocks."""
+        for (n, name), parameter in self._out.items():
+            self._homes[n][0].register_parameter(name, parameter)
+        self._out = {}
+
+    def remove(self) -> None:
+        """Take them out of the blocks."""
+        for n, names in self._names.items():
+            for name in names.values():
+                block = self._homes[n][0]
+                self._out[n, name] = getattr(block, name)
+                delattr(block, name)
+
+
+def place_statistics(block: nn.Module, k: int, visit: int, statistics: StageStatistics) -> None:
+    """Keep the statistics of a further evaluation of sum k of a block in its first BatchNorm."""
+    norms(block)[0][1].add_module(f"{PREFIX}{k}_{visit}", statistics)
+
+
+def remove_statistics(block: nn.Module) -> None:
+    """Take them out again."""
+    for module in block.modules():
+        for name in [name for name, child in module._modules.items() if isinstance(child, StageStatistics)]:
+            delattr(module, name)
+
+
+def accept_originals(model: nn.Module) -> None:
+    """From now on, the model loads a state_dict of the original, too, and keeps then what the chains have added."""
+    # Public under another name since torch 2.5 only.
+    model._register_load_state_dict_pre_hook(_fill, with_module=True)
+
+
+def refuse_originals(model: nn.Module) -> None:
+    """No longer."""
+    for module in model.modules():
+        hooks = module._load_state_dict_pre_hooks
+        for key in [key for key, hook in hooks.items() if getattr(hook, "hook", None) is _fill]:
+            del hooks[key]
+
+
+def _fill(model: nn.Module, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+    if not any(key.startswith(prefix) and is_placed(key[len(prefix) :]) for key in state_dict):
+        with torch.no_grad():
+            own = model.state_dict(prefix=prefix)
+        state_dict.update({key: value for key, value in own.items() if is_placed(key[len(prefix) :])})

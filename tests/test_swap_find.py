@@ -1,0 +1,277 @@
+"""Which blocks swap_scheme finds in networks as people write them, and what it says about the others."""
+
+import copy
+
+import pytest
+import torch
+from swap_networks import (
+    V2,
+    Deep,
+    Outer,
+    Position,
+    PostLN,
+    ResNetV1,
+    Smooth,
+    Statement,
+    Transformer,
+    smooth_network,
+)
+from torch import nn
+
+import odenets
+from odenets import FieldError, SchemeError, UnknownSchemeError, swap_report, swap_scheme, unswap
+
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+TOKENS = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(2))
+POINTS = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+def blocks_of(model, example, scheme="euler", **options):
+    report = swap_report(swap_scheme(model, scheme, example=example, **options))
+    return [chain.blocks for chain in report.chains], [chain.sums for chain in report.chains], dict(report.left)
+
+
+def test_a_resnet_is_chains_between_the_blocks_that_change_the_shape():
+    chains, sums, left = blocks_of(ResNetV1(), IMAGES)
+    assert chains == [("layer1.0", "layer1.1", "layer1.2"), ("layer2.1", "layer2.2", "layer2.3")]
+    assert sums == [(1, 1, 1)] * 2
+    assert list(left) == ["layer2.0"]
+    assert "changes the shape, from (2, 4, 8, 8) to (2, 8, 4, 4)" in left["layer2.0"]
+
+
+def test_attention_and_mlp_are_two_sums_of_one_block():
+    chains, sums, left = blocks_of(Transformer(), TOKENS)
+    assert (chains, sums, left) == ([("blocks.0", "blocks.1", "blocks.2")], [(2, 2, 2)], {})
+
+
+@pytest.mark.parametrize("block", [Smooth, V2, Deep, Position, Statement])
+def test_a_block_is_the_module_whose_input_is_added(block):
+    chains, sums, left = blocks_of(smooth_network(3, block=block), POINTS)
+    assert (chains, sums, left) == ([("1.0", "1.1", "1.2")], [(1, 1, 1)], {})
+
+
+def test_of_nested_blocks_the_inner_ones_are_taken():
+    chains, _, left = blocks_of(smooth_network(1, block=Outer), POINTS)
+    assert chains == [("1.0.inner.0", "1.0.inner.1")]
+    assert "contains 1.0.inner.0, which is a block itself" in left["1.0"]
+
+
+def test_a_model_that_is_one_block_itself():
+    model = Smooth()
+    swapped = swap_scheme(model, "euler", example=torch.randn(2, 6))
+    x = torch.randn(3, 6)
+    assert torch.equal(swapped(x), model(x))
+    assert "the model" in str(swap_report(swapped))
+
+
+def test_parameters_after_the_sum_are_refused():
+    mixed = nn.Sequential(Smooth(), PostLN(), Smooth())
+    chains, _, left = blocks_of(mixed, torch.randn(2, 6))
+    assert chains == [("0",), ("2",)]
+    assert "parameters follow its sum (1.norm.weight)" in left["1"]
+    with pytest.raises(FieldError, match=r"without a residual block.*parameters follow its sum \(0\.norm\.weight\)"):
+        swap_scheme(nn.Sequential(PostLN()), "euler", example=torch.randn(2, 6))
+
+
+class Twice(nn.Module):
+    """One block called twice; not two with a history."""
+
+    def __init__(self):
+        super().__init__()
+        self.block, self.other = Smooth(), Smooth()
+
+    def forward(self, x):
+        return self.other(self.block(self.block(x)))
+
+
+class Between(nn.Module):
+    """Something between two blocks."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = Smooth(), Smooth()
+
+    def forward(self, x):
+        return self.two(2 * self.one(x))
+
+
+class Written(nn.Module):
+    """The input is written to before it is added: the block is relu(x) + f(relu(x))."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x):
+        x.relu_()
+        return x + self.linear(x)
+
+
+class Gelu(nn.Module):
+    """x + c x^3 is added inside an activation, and is no block."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return 0.5 * self.linear(x) * (1 + torch.tanh(x + 0.044715 * x**3))
+
+
+class Parallel(nn.Module):
+    """(x + f(x)) + g(x): the second branch is at x, not at the sum before it."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.f, self.g = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + self.f(x) + self.g(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Written(), "neither operand of its sum is its input itself"),
+        (Gelu(), "depends on its input otherwise than through its sum"),
+        (Parallel(), "depends on its input otherwise than through its sum"),
+        (nn.Sequential(nn.Linear(6, 6), nn.ReLU()), "No such sum was seen"),
+    ],
+)
+def test_what_is_no_block(model, why):
+    with pytest.raises(FieldError, match=why):
+        swap_scheme(model, "euler", example=torch.randn(2, 6))
+
+
+def test_chains_end_where_something_comes_between():
+    assert blocks_of(Between(), torch.randn(2, 6))[0] == [("one",), ("two",)]
+    chains, _, left = blocks_of(Twice(), torch.randn(2, 6))
+    assert chains == [("other",)]
+    assert "called 2 times" in left["block"]
+
+
+class Alias(nn.Module):
+    """What follows the sum goes on with another name of the tensor that it was written to."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x):
+        out = self.linear(x)
+        same = out
+        out += x
+        return same
+
+
+def test_a_sum_that_is_written_to_is_written_to():
+    model = nn.Sequential(Alias(), Alias())
+    x = torch.randn(3, 6)
+    assert torch.equal(swap_scheme(model, "euler", example=x)(x), model(x))
+    heun, f = swap_scheme(nn.Sequential(Alias()), "heun", example=x), model[0].linear
+    heun[0].load_state_dict(model[0].state_dict())
+    torch.testing.assert_close(heun(x), x + (f(x) + f(x + f(x))) / 2)
+
+
+def test_post_activation_may_be_refused():
+    with pytest.raises(FieldError, match=r"relu_? follows its sum, and post_activation='refuse'"):
+        swap_scheme(ResNetV1(), "heun", example=IMAGES, post_activation="refuse")
+    with pytest.raises(FieldError, match="expected one of project, stages, refuse"):
+        swap_scheme(ResNetV1(), "heun", example=IMAGES, post_activation="ignore")
+
+
+def test_what_blocks_do_not_allow_is_left_alone_with_the_reason():
+    reasons = {
+        ("leapfrog", "reversible"): (ResNetV1(), IMAGES, "cannot be undone"),
+        ("lm", "reversible"): (Transformer(), TOKENS, "no run of an nn.Sequential"),
+        ("euler", "checkpoint"): (Transformer(tell=True), TOKENS, "tensors computed before its sum after it"),
+        ("backward_euler", "direct"): (Transformer(tell=True), TOKENS, "only explicit schemes"),
+    }
+    for (scheme, gradient), (model, example, why) in reasons.items():
+        with pytest.raises(FieldError, match=why):
+            swap_scheme(model, scheme, example=example, gradient=gradient)
+
+
+def test_the_report_is_a_text():
+    text = str(swap_report(swap_scheme(ResNetV1(), "ab2", example=IMAGES)))
+    assert text.splitlines() == [
+        "ab2: 6 blocks in 2 chains, 6 steps, 6 evaluations, gradient direct",
+        "  chain 0: 3 steps, 1 of them to start, 3 evaluations; relu after each (project)",
+        "    layer1.0, layer1.1, layer1.2",
+        "  chain 1: 3 steps, 1 of them to start, 3 evaluations; relu after each (project)",
+        "    layer2.1, layer2.2, layer2.3",
+        "left alone:",
+        "  layer2.0: it changes the shape, from (2, 4, 8, 8) to (2, 8, 4, 4)",
+    ]
+
+
+def test_the_probing_pass_leaves_no_trace():
+    model = ResNetV1().train()
+    model.layer1[0].norm.eval()
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    swapped = swap_scheme(model, "heun", example=IMAGES)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    own = dict(swapped.named_modules())
+    assert all(own[name].training == module.training for name, module in model.named_modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in model.modules())
+    assert not swapped.layer1[0].norm.training
+
+
+def test_in_place_and_back():
+    model = ResNetV1().eval()
+    expected, keys = model(IMAGES), list(model.state_dict())
+    assert swap_scheme(model, "heun", example=IMAGES, inplace=True) is model
+    assert not torch.equal(model(IMAGES), expected)
+    back = unswap(model)
+    assert list(back.state_dict()) == keys
+    assert torch.equal(back(IMAGES), expected)
+    assert unswap(model, inplace=True) is model
+    assert torch.equal(model(IMAGES), expected)
+    with pytest.raises(FieldError, match="not swapped"):
+        unswap(model)
+
+
+def test_a_swapped_model_is_swapped_again_without_an_example():
+    model = ResNetV1().eval()
+    euler = swap_scheme(model, "euler", example=IMAGES)
+    again = swap_scheme(euler, "lm", coefficients=0)
+    assert swap_report(again).scheme == "lm"
+    torch.testing.assert_close(again(IMAGES), model(IMAGES), rtol=0, atol=1e-6)
+    assert swap_report(euler).scheme == "euler"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "why"),
+    [
+        (lambda: swap_scheme(Smooth(), "euler"), FieldError, "got no example"),
+        (lambda: swap_scheme(Smooth(), "nothing", example=torch.ones(1, 6)), UnknownSchemeError, "nothing"),
+        (lambda: swap_scheme(torch.sin, "euler", example=torch.ones(1, 6)), FieldError, "expected an nn.Module"),
+        (lambda: swap_scheme(Smooth(), "verlet", example=torch.ones(1, 6)), SchemeError, "2 functions a step"),
+        (lambda: swap_scheme(Smooth(), "euler", example=torch.ones(1, 6), coefficients=1), FieldError, "coefficients"),
+        (lambda: swap_scheme(Smooth(), "lm", example=torch.ones(1, 6), coefficients={"q": 1}), FieldError, r"\['k'\]"),
+        (lambda: swap_scheme(Smooth(), "euler", example=torch.ones(1, 6), gradient="adjoint"), FieldError, "adjoint"),
+        (lambda: swap_report(Smooth()), FieldError, "not swapped"),
+    ],
+)
+def test_bad_arguments(call, error, why):
+    with pytest.raises(error, match=why):
+        call()
+
+
+def test_shapes_other_than_the_examples_are_taken():
+    model = ResNetV1().eval()
+    swapped = swap_scheme(model, "euler", example=IMAGES)
+    x = torch.randn(5, 3, 12, 10)
+    assert torch.equal(swapped(x), model(x))
+
+
+def test_functions_of_the_library_see_the_chains():
+    swapped = swap_scheme(smooth_network(), "lm", example=POINTS)
+    assert odenets.count_evaluations(swapped) == 5
+    groups = odenets.parameter_groups(swapped, weight_decay=0.1)
+    assert [len(group["params"]) for group in groups] == [14, 4]
+    assert odenets.set_gradient(swapped, "checkpoint") == 1
+    assert "run as one" in str(swap_report(swapped))
+    with pytest.raises(FieldError, match="cannot be undone"):
+        odenets.set_gradient(swap_scheme(ResNetV1(), "leapfrog", example=IMAGES), "reversible")

@@ -1,0 +1,252 @@
+"""Swapped models under what torch does with modules: training, autocast, compile, copies, state_dict, processes."""
+
+import copy
+import io
+import pickle
+from datetime import timedelta
+
+import pytest
+import torch
+from swap_networks import Deep, Position, ResNetV1, Statement, Transformer, randomise, smooth_network
+from torch import nn
+
+from odenets import parameter_groups, swap_scheme, unswap
+from odenets.coefficients import is_placed
+
+IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+TOKENS = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(2))
+POINTS = torch.randn(4, 3, generator=torch.Generator().manual_seed(3))
+MASK = torch.full((5, 5), -torch.inf).triu(1)
+#: one evaluation, a history, learnable; several stages; stages that are not at the state, and a starting slope
+SCHEMES = ["euler", "lm", "ab2", "heun", "alf", "reversible_heun"]
+
+
+def networks():
+    torch.manual_seed(0)
+    return {
+        "resnet": (randomise(ResNetV1()), (IMAGES,)),
+        "transformer": (Transformer(), (TOKENS, MASK)),
+        "statement": (smooth_network(4, dtype=torch.float32, block=Statement), (POINTS,)),
+        "deep": (smooth_network(4, dtype=torch.float32, block=Deep), (POINTS,)),
+        "position": (smooth_network(4, dtype=torch.float32, block=Position), (POINTS,)),
+    }
+
+
+def output(model, args):
+    found = model(*args)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def placed(model):
+    """The learned coefficients."""
+    found = [p for key, p in model.named_parameters() if is_placed(key)]
+    assert found
+    return found
+
+
+def gradients(model, args):
+    model.zero_grad()
+    # Not the sum of squares, which after a LayerNorm is the same for every state.
+    output(model, args).sin().sum().backward()
+    return [p.grad.clone() for p in model.parameters()]
+
+
+@pytest.fixture
+def fresh():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+CASES = [("resnet", name) for name in ("euler", "lm", "heun")] + [
+    ("transformer", name) for name in ("lm", "heun", "alf")
+]
+CASES += [("statement", "heun"), ("deep", "reversible_heun"), ("position", "ab2")]
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_compiles_as_one_graph(kind, name):
+    model, args = networks()[kind]
+    swapped = swap_scheme(model, name, example=args).train()
+    other = copy.deepcopy(swapped)
+    compiled = torch.compile(swapped, fullgraph=True, backend="aot_eager")
+    for _ in range(2):  # the second time what the first left behind must still hold
+        torch.testing.assert_close(output(compiled, args), output(other, args))
+    for a, b in zip(gradients(compiled, args), gradients(other, args), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    for (key, a), b in zip(swapped.state_dict().items(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, msg=key)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_copies_and_pickles_run_on_their_own(name):
+    for model, args in networks().values():
+        swapped = swap_scheme(model, name, example=args).eval()
+        expected = output(swapped, args)
+        file = io.BytesIO()
+        torch.save(swapped, file)
+        file.seek(0)
+        for other in (
+            copy.deepcopy(swapped),
+            pickle.loads(pickle.dumps(swapped)),
+            torch.load(file, weights_only=False),
+        ):
+            assert torch.equal(output(other, args), expected)
+            with torch.no_grad():
+                for parameter in other.parameters():
+                    parameter.zero_()
+            assert torch.equal(output(swapped, args), expected)
+            assert not torch.equal(output(other, args), expected)
+            assert unswap(other).state_dict().keys() == model.state_dict().keys()
+
+
+def test_the_state_dict_keeps_the_originals_keys():
+    for model, args in networks().values():
+        own = list(model.state_dict())
+        for name in ("euler", "ab2"):
+            assert list(swap_scheme(model, name, example=args).state_dict()) == own
+        learned = list(swap_scheme(model, "lm", example=args).state_dict())
+        assert [key for key in learned if key in own] == own
+        new = [key for key in learned if key not in own]
+        assert new
+        assert all(key.rpartition(".")[2] in ("odenets_k_0", "odenets_k_1") for key in new)
+
+
+def test_checkpoints_go_in_both_directions():
+    for (model, args), (trained, _) in zip(networks().values(), networks().values(), strict=True):
+        with torch.no_grad():
+            for tensor in trained.parameters():
+                tensor.add_(0.1)
+        trained.eval()
+        swapped = swap_scheme(model, "lm", example=args, coefficients=0).eval()
+        swapped.load_state_dict(trained.state_dict())  # strict
+        torch.testing.assert_close(output(swapped, args), output(trained, args))
+        with torch.no_grad():
+            for parameter in placed(swapped):
+                parameter.fill_(-0.4)
+        other = swap_scheme(model, "lm", example=args, coefficients=0).eval()
+        other.load_state_dict(swapped.state_dict())
+        assert torch.equal(output(other, args), output(swapped, args))
+        model.load_state_dict(unswap(swapped).state_dict())
+        torch.testing.assert_close(output(model.eval(), args), output(trained, args))
+        first = next(key for key in swapped.state_dict() if is_placed(key))
+        partial = {key: value for key, value in swapped.state_dict().items() if key != first}
+        with pytest.raises(RuntimeError, match=rf"Missing key.*{first}"):
+            other.load_state_dict(partial)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_coefficients_have_the_models_dtype(dtype):
+    model, args = networks()["deep"]
+    args = tuple(a.to(dtype) for a in args)
+    swapped = swap_scheme(model.to(dtype), "lm", example=args)
+    assert {p.dtype for p in placed(swapped)} == {dtype}
+    assert output(swapped, args).dtype == dtype
+    assert {p.dtype for p in placed(swapped.float())} == {torch.float32}
+    assert output(swapped, tuple(a.float() for a in args)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["resnet", "transformer", "statement"])
+def test_autocast(kind):
+    model, args = networks()[kind]
+    model.eval()
+    for name in SCHEMES:
+        swapped = swap_scheme(model, name, example=args, coefficients=0.3 if name == "lm" else None)
+        exact = output(swapped, args)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found, plain = output(swapped, args), output(model, args)
+        assert found.dtype == plain.dtype
+        # bfloat16 has 8 bits; a few layers lose a few of them
+        torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.06 * float(exact.detach().abs().max()))
+        assert all(g.isfinite().all() for g in autocast_gradients(swapped, args))
+        if name == "euler":
+            assert torch.equal(found, plain)
+
+
+def autocast_gradients(model, args):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = output(model, args)
+    return torch.autograd.grad(y.float().square().sum(), list(model.parameters()))
+
+
+@pytest.mark.parametrize("name", ["euler", "lm", "heun"])
+@pytest.mark.parametrize("mode", ["direct", "checkpoint"])
+def test_training_lowers_the_loss_and_moves_every_parameter(name, mode):
+    torch.manual_seed(0)
+    model = ResNetV1()
+    original = copy.deepcopy(model.state_dict())
+    swapped = swap_scheme(model, name, example=IMAGES, gradient=mode).train()
+    optimizer = torch.optim.SGD(parameter_groups(swapped, weight_decay=1e-4), lr=0.05, momentum=0.9)
+    before = {key: value.clone() for key, value in swapped.named_parameters()}
+    labels, losses = torch.tensor([0, 1, 2, 3]), []
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(swapped(IMAGES), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(not torch.equal(value, before[key]) for key, value in swapped.named_parameters())
+    assert all(torch.equal(value, original[key]) for key, value in model.state_dict().items())
+
+
+def test_euler_trains_as_the_original_to_the_bit():
+    torch.manual_seed(0)
+    model = ResNetV1().train()
+    swapped = swap_scheme(model, "euler", example=IMAGES)
+    for _ in range(3):
+        for one in (model, swapped):
+            one(IMAGES).square().sum().backward()
+            with torch.no_grad():
+                for parameter in one.parameters():
+                    parameter.sub_(1e-3 * parameter.grad)
+    own = swapped.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in model.state_dict().items())
+
+
+def test_func_transforms():
+    model, args = networks()["deep"]
+    model = model.double()
+    x = args[0].double()
+    for name in ("euler", "lm", "heun"):
+        swapped = swap_scheme(model, name, example=x)
+        each = torch.stack([swapped(row[None])[0] for row in x])
+        torch.testing.assert_close(torch.func.vmap(lambda row, net=swapped: net(row[None])[0])(x), each)
+        jacobian = torch.func.jacrev(swapped)(x)
+        torch.testing.assert_close(jacobian, torch.autograd.functional.jacobian(swapped, x))
+
+
+# ------------------------------------------------------------------------------------------ several processes
+
+DISTRIBUTED = [("resnet", "heun"), ("transformer", "lm")]
+
+
+def work(rank, path):
+    """One of two processes: the gradients of every case into a file."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{path}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    found = []
+    for kind, name in DISTRIBUTED:
+        model, args = networks()[kind]
+        swapped = swap_scheme(model, name, example=args, coefficients=0.3 if name == "lm" else None)
+        parallel = nn.parallel.DistributedDataParallel(swapped)
+        found.append(gradients(parallel, (args[0] * (1 + rank), *args[1:])))
+    torch.save(found, f"{path}/{rank}")
+    torch.distributed.destroy_process_group()
+
+
+def test_distributed_data_parallel_averages(tmp_path):
+    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    found = [torch.load(tmp_path / str(rank)) for rank in range(2)]
+    for i, (kind, name) in enumerate(DISTRIBUTED):
+        each = []
+        for rank in range(2):
+            model, args = networks()[kind]
+            swapped = swap_scheme(model, name, example=args, coefficients=0.3 if name == "lm" else None)
+            each.append(gradients(swapped, (args[0] * (1 + rank), *args[1:])))
+        for a, b, c, d in zip(*each, found[0][i], found[1][i], strict=True):
+            torch.testing.assert_close(c, d, rtol=0, atol=0)
+            torch.testing.assert_close(c, (a + b) / 2, rtol=1e-4, atol=1e-4 * float((a + b).abs().max()))
