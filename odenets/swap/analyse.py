@@ -46,7 +46,7 @@ class Analysis:
 
     def __init__(self, trace: Trace, model: nn.Module) -> None:
         self.trace, self.owners = trace, trace.owners
-        self.kernels = {id(p) for p in model.parameters() if sum(size > 1 for size in p.shape) > 1}
+        self.kernels = _kernels(trace, model)
         self.settled: set[int] = set()
         self.blocks: list[tuple[Frame, Block]] = []
         self.reasons: dict[str, str] = {}
@@ -125,6 +125,19 @@ class Analysis:
                     return f"it changes the shape, from {tuple(frame.state.shape)} to {tuple(shapes[a])}"
                 return "neither operand of its sum is its input itself (something is done to it on the way)"
         return ""
+
+
+def _kernels(trace: Trace, model: nn.Module) -> set[int]:
+    """Weights of at least two dimensions, and what is made of weights and buffers alone, as by weight_norm."""
+    kernels = {id(p) for p in model.parameters() if sum(size > 1 for size in p.shape) > 1}
+    fixed = set(trace.owners)
+    for e in trace.events:
+        used = {number for number, _ in e.inputs}
+        if used and used <= fixed:
+            made = {number for number, _ in e.outputs}
+            fixed |= made
+            kernels |= made if used & kernels else set()
+    return kernels
 
 
 class States:
