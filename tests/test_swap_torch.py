@@ -79,6 +79,51 @@ def test_compiles_as_one_graph(kind, name):
         torch.testing.assert_close(a, b, msg=key)
 
 
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, when tracing
+@pytest.mark.parametrize(("name", "mode"), [("heun", "checkpoint"), ("lm", "checkpoint"), ("leapfrog", "reversible")])
+def test_blocks_that_are_run_as_one_compile(name, mode):
+    torch.manual_seed(0)
+    swapped = swap_scheme(smooth_network(5, dtype=torch.float32), name, example=POINTS, gradient=mode)
+    other = copy.deepcopy(swapped)
+    compiled = torch.compile(swapped, fullgraph=True, backend="aot_eager")
+    for a, b in zip(gradients(compiled, (POINTS,)), gradients(other, (POINTS,)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+class Remembers(nn.Module):
+    """Keeps an auxiliary loss, a counter and a sum of its inputs."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.register_buffer("total", torch.zeros(width))
+        self.calls = 0
+
+    def forward(self, x):
+        h = torch.tanh(self.linear(x))
+        self.total.add_(x.detach().sum(0))
+        self.calls += 1
+        self.aux = h.square().mean()
+        return x + h
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_a_block_keeps_is_the_same_when_compiled():
+    torch.manual_seed(0)
+    model = smooth_network(2, dtype=torch.float32, block=Remembers)
+    swapped = swap_scheme(model, "rk4", example=POINTS)
+    twin = copy.deepcopy(swapped)
+    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        for net in (swapped, compiled):
+            net(POINTS).sum().backward()
+    for block, other in zip(swapped[1], twin[1], strict=True):
+        assert block.calls == other.calls == 2
+        torch.testing.assert_close(other.total, block.total)
+        torch.testing.assert_close(other.aux, block.aux)
+
+
 @pytest.mark.parametrize("name", SCHEMES)
 def test_copies_and_pickles_run_on_their_own(name):
     for model, args in networks().values():

@@ -114,9 +114,6 @@ class BlockCall:
     @contextmanager
     def _apart(self) -> Iterator[None]:
         """A run of the forward for a value alone: at the precision of the call, and nothing in the block changes."""
-        if torch.compiler.is_compiling():
-            yield
-            return
         with unchanged(self.module.modules(), self.given, self._writes) as kept, self._precision():
             yield
             if not self.drops and (found := next(kept.changes(), None)):

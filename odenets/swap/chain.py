@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -164,8 +163,7 @@ class Chain(ODENet):
 
     def bound(self, calls: dict[str, BlockCall], training: bool) -> Chain:
         """A copy with the calls of its blocks, for a backward pass will come back to them."""
-        own, field = copy.copy(self), copy.copy(self.field)
-        assert isinstance(field, Branches)
+        own, field = _shallow(self), _shallow(self.branches)
         own._modules = {**self._modules, "field": field}
         own.training = field.training = training
         field.calls = calls
@@ -266,6 +264,16 @@ class Chain(ODENet):
                 for symbol, parameter in self.coefficients_at(n).items():
                     if symbol in given:
                         parameter.fill_(float(given[symbol]))
+
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def _shallow(module: Kind) -> Kind:
+    # Not copy.copy, which torch.compile does not trace where a class says what its copies are without.
+    own = type(module).__new__(type(module))
+    own.__dict__.update(module.__dict__)
+    return own
 
 
 def distinct(state: State) -> State:
