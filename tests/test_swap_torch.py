@@ -10,7 +10,7 @@ import torch
 from swap_networks import Deep, Position, ResNetV1, Statement, Transformer, randomise, smooth_network
 from torch import nn
 
-from odenets import parameter_groups, swap_scheme, unswap
+from odenets import FieldError, parameter_groups, swap_scheme, unswap
 from odenets.coefficients import is_placed
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -248,6 +248,16 @@ def test_euler_trains_as_the_original_to_the_bit():
                     parameter.sub_(1e-3 * parameter.grad)
     own = swapped.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["lm", "heun"])
+def test_exported_and_traced_models_are_the_same_function(name):
+    model, args = networks()["position"]
+    swapped = swap_scheme(model, name, example=args).eval()
+    exported = torch.export.export(swapped, args, strict=False).module()
+    torch.testing.assert_close(exported(2 * args[0]), swapped(2 * args[0]))
+    with pytest.raises(FieldError, match=r"cannot be traced by torch\.fx"):
+        torch.fx.symbolic_trace(swapped)
 
 
 def test_func_transforms():

@@ -71,7 +71,7 @@ class Swapped:
         if given.place == -1:
             raise FieldError(
                 f"{self._name}: got no floating-point tensor among its arguments, expected the state (a swapped model "
-                "cannot be traced by torch.fx; torch.export can)"
+                "cannot be traced by torch.fx; torch.export can, strict=False)"
             )
         x, chain = given.state, self.chain
         call = self.call(given, drops=chain.taped)
