@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from odenets import FieldError, ODENet, OdenetsError
+from odenets.copies import copy_of
 from odenets.gradients import Options, Runner
 from odenets.net import networks
 from odenets.passes import Pass
@@ -137,10 +137,7 @@ def _copy(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise FieldError(f"diagnose: got {got}, expected a torch.nn.Module; build the model first")
     try:
-        # copy.deepcopy refuses tensors with a graph, such as the weights that pruning and weight_norm make.
-        made = [v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor) and not v.is_leaf]
-        own = copy.deepcopy(model, {id(v): v.detach().clone() for v in made})
-        own = own.eval().requires_grad_(False)
+        own = copy_of(model).eval().requires_grad_(False)
         own = own if dtype is None else own.to(dtype)
     except Exception as error:
         raise FieldError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -57,6 +59,9 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (tuple, list)):
         for item in value:
             yield from tensors_in(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for entry in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, entry.name))
 
 
 #: where the state is among the arguments of a block: a position or a name
@@ -64,7 +69,7 @@ Place = int | str
 
 
 class Arguments(NamedTuple):
-    """Arguments of a call, and which of them is the state: the first floating-point tensor; -1 where there is none."""
+    """Arguments of a call, and which of them is the state; -1 where none is."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -88,8 +93,38 @@ class Arguments(NamedTuple):
         return self._replace(kwargs={**self.kwargs, self.place: x})
 
 
-def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """The arguments of a call; those by position come first."""
+class Slot(NamedTuple):
+    """The parameter of a forward that takes the state: its position and its name, where it has them."""
+
+    position: int | None
+    name: str | None
+
+
+def in_order(forward: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Named arguments in the order of the forward's parameters."""
+    names = [p.name for p in _parameters(forward) if p.name in kwargs]
+    return {name: kwargs[name] for name in [*names, *kwargs]}
+
+
+def _parameters(forward: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(forward).parameters.values())
+    except (TypeError, ValueError):  # a forward that is no function of Python
+        return []
+
+
+def slot_of(forward: Callable[..., Any], place: Place) -> Slot:
+    """The parameter that takes the argument at a place."""
+    plain = [p.name if p.kind is p.POSITIONAL_OR_KEYWORD else None for p in _parameters(forward)]
+    if isinstance(place, str):
+        return Slot(plain.index(place) if place in plain else None, place)
+    return Slot(place, plain[place] if place < len(plain) and None not in plain[: place + 1] else None)
+
+
+def arguments(args: tuple[Any, ...], kwargs: dict[str, Any], slot: Slot | None = None) -> Arguments:
+    """The arguments of a call; the state is in ``slot``, or the first floating-point tensor, positions first."""
     places: list[tuple[Place, Any]] = [*enumerate(args), *kwargs.items()]
+    if slot is not None:
+        places = [(place, value) for place, value in places if place in (slot.position, slot.name)]
     found = (place for place, value in places if isinstance(value, Tensor) and value.is_floating_point())
     return Arguments(args, kwargs, next(found, -1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .additions import Source
+from .additions import IN_PLACE, Slot, Source
 from .record import Event, Frame, Trace
 
 
@@ -16,6 +16,7 @@ class Block:
 
     Args:
         name: its path in the model.
+        slot: which of its arguments is the state.
         skips: for each of its sums, how many additions to the same state come before it (:class:`Watch`).
         sources: where in the code each of its sums is made.
         output: which of the tensors in what it returns is the state after it.
@@ -23,10 +24,12 @@ class Block:
         free: whether what follows a sum uses no tensor that was computed before it, but for the sum.
         alone: whether the state is all that it is given and all that it returns.
         trailing: how many additions to the last state come after it.
+        in_place: whether a sum is written to what is added, and so has its dtype.
         writes: whether a sum that is made in place must be written to where it was.
     """
 
     name: str
+    slot: Slot
     skips: tuple[int, ...]
     sources: tuple[Source, ...]
     output: int
@@ -34,6 +37,7 @@ class Block:
     free: bool
     alone: bool
     trailing: int
+    in_place: bool
     writes: bool = False
 
 
@@ -81,6 +85,8 @@ class Analysis:
         if not sums.places:
             raise NoBlock(self._no_sum(index, frame))
         events = self.trace.events
+        if any(number == id(frame.state) for place in sums.places for number, _ in events[place].outputs):
+            raise NoBlock("its sum is written into its own input, which is then no more the state before")
         for i, place in enumerate(sums.places):
             used = {number for e in events[sums.before(i) : place] if sums.depends(e, i) for number, _ in e.inputs}
             if not used & self.kernels:
@@ -102,7 +108,8 @@ class Analysis:
         alone = frame.alone and frame.bare
         sources = tuple(events[place].source for place in sums.places)
         *skips, trailing = sums.skips()
-        return Block(frame.name, tuple(skips), sources, output, names, free, alone, trailing)
+        in_place = any(events[place].func in IN_PLACE for place in sums.places)
+        return Block(frame.name, frame.slot, tuple(skips), sources, output, names, free, alone, trailing, in_place)
 
     def _refuse_parameters(self, after: list[Event]) -> None:
         names = [self.owners[number] for e in after for number, _ in e.inputs if number in self.owners]

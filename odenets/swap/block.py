@@ -13,7 +13,7 @@ from ..gradients import Reversible
 from ..net import CHAIN
 from .additions import Arguments, arguments
 from .branch import BlockCall
-from .chain import Chain, distinct
+from .chain import Chain, distinct, versions
 from .turn import Turn
 
 #: arguments that no evaluation of a branch can change
@@ -67,7 +67,7 @@ class Swapped:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the block's own, with the scheme's step in the place of each sum."""
-        given = arguments(args, kwargs)
+        given = arguments(args, kwargs, self.chain.plans[self.index].slot)
         if given.place == -1:
             raise FieldError(
                 f"{self._name}: got no floating-point tensor among its arguments, expected the state (a swapped model "
@@ -78,10 +78,10 @@ class Swapped:
         if chain.observer is not None:
             chain.observer.on_call(call)
         if chain.taped and not chain.nested(self.index):
-            return Turn(chain, self.index, call).run(self.index, x)
+            return Turn(chain, self.index, call).run(x)
         self._refuse_state(given)
         with chain.one_thread():
-            return Turn(chain, self.index, call).run(self.index, x) if chain.taped else self._apart(call, x)
+            return Turn(chain, self.index, call).run(x) if chain.taped else self._apart(call, x)
 
     @property
     def name(self) -> str:
@@ -98,20 +98,25 @@ class Swapped:
             raise FieldError(
                 f"{self._name}: got a call of a block by itself with gradient={self.chain.gradient_name!r}, expected "
                 "its nn.Sequential to be called, which runs and undoes its blocks as one (no loop over its children, "
-                "no slice of it, no hooks on the blocks); use gradient='checkpoint'"
+                "no slice of it, no hooks on the blocks, no sums in place under autocast); use gradient='checkpoint'"
             )
         chain = self.chain.bound({call.block.name: call}, self.module.training)
         run = chain.passing(x)
         state = self.chain.enter(self.index, x, run.seed)
+        marks = versions(state[1:])
         for k in range(len(call.block.skips)):
             n = chain.first[self.index] + k
             if not chain.program_of(n).explicit:
                 chain.branches.rehearse(n, call, state[0])
             state = distinct(chain.advance(n, state, run))
-            call.sums.append(state[0])
+            if call.dtype is not None:
+                state = (state[0].to(call.dtype), *state[1:])
+            marks = versions(state[1:])
+            # Detached: the graph of the step keeps the call, and would keep itself.
+            call.sums.append(state[0].detach())
         output = call.rest(state[0])
         self.chain.reports = [*(self.chain.reports if self.index else []), *run.reports]
-        self.chain.leave(self.index, call.state(output), state)
+        self.chain.leave(self.index, call.state(output), state, marks)
         return output
 
     def _refuse_state(self, given: Arguments) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import FieldError
 from ..fields import Layers, Noise
@@ -19,7 +21,7 @@ from ..statistics import StageStatistics
 from ..stretch import autocast_of
 from .additions import Arguments, tensors_in
 from .analyse import Block
-from .kept import keeps_statistics, unchanged
+from .kept import unchanged
 from .tape import Tape
 from .watch import Called, Cut, Watch
 
@@ -50,8 +52,8 @@ class BlockCall:
         self.depth = _depth()
         #: what has taken the place of the sums so far
         self.sums: list[Tensor] = []
-        #: the modules whose buffers the forward writes to, where that is known
-        self.writers: set[nn.Module] | None = None
+        #: the dtype of a sum that is made in place
+        self.dtype: torch.dtype | None = None
         self.precision = None if torch.compiler.is_compiling() else autocast_of(given.state.device.type)
 
     def run(self, watch: Watch, x: Tensor) -> Any:
@@ -92,12 +94,14 @@ class BlockCall:
                 self.run(watch, y if k == 0 else replay[-1][1])
             except Cut:
                 self.taped(watch)
-        return found[0]
+        if watch.dtype is not None:
+            self.dtype = watch.dtype
+        return fitted(found[0], y)
 
     def taped(self, watch: Watch) -> None:
         """Keep the calls that have led to a sum, if they were recorded."""
         if watch.record is not None and watch.called is not None:
-            hollow = self.block.free and not torch.compiler.is_compiling()
+            hollow = self.block.free and not torch.compiler.is_compiling() and not _hooked(self.module)
             self.tapes.append(Tape(watch.record, watch.called, watch.target, hollow))
 
     def rest(self, value: Tensor, apart: bool = False) -> Any:
@@ -114,20 +118,24 @@ class BlockCall:
     @contextmanager
     def _apart(self) -> Iterator[None]:
         """A run of the forward for a value alone: at the precision of the call, and nothing in the block changes."""
-        with unchanged(self.module.modules(), self.given, self._writes) as kept, self._precision():
+        # Copies of buffers only where they are put back; statistics of a BatchNorm are those of the stage.
+        others = _BatchNorm if self.drops else nn.Module
+        arguments = (self.given, *_collectors())
+        with unchanged(self.module.modules(), arguments, others) as kept, self._precision():
             yield
-            if not self.drops and (found := next(kept.changes(), None)):
+            if written := kept.overwritten():
                 raise FieldError(
-                    f"{self.name}: got a forward that changes {found}, which would be lost or get no gradient where "
+                    f"{self.name}: got a forward that writes into {written}, which it would do at each evaluation, "
+                    "expected one that writes into its buffers alone (register_buffer); use a scheme of one evaluation "
+                    "a step, such as euler, lm or ab2, and gradient='direct'"
+                )
+            if not self.drops and (found := kept.changes()):
+                raise FieldError(
+                    f"{self.name}: got a forward that changes {found[0]}, which would be lost or get no gradient where "
                     "steps are run again, undone or solved; expected one that changes nothing but the statistics of "
                     "BatchNorm; use an explicit scheme with gradient='direct', or call the network once before, where "
                     "it only fills a cache"
                 )
-
-    def _writes(self, module: nn.Module) -> bool:
-        if not self.drops or not module._buffers or keeps_statistics(module):
-            return False
-        return self.writers is None or module in self.writers
 
     def _precision(self) -> Any:
         """What holds at the sum may be another autocast than the one at the start of the forward."""
@@ -148,6 +156,28 @@ class BlockCall:
 def _depth() -> int:
     """How many transformations of torch.func there are around; tensors of one are not to be kept beyond it."""
     return 0 if torch.compiler.is_compiling() else len(active())
+
+
+def _collectors() -> list[Any]:
+    """Lists of outputs that hooks fill, which transformers keeps in a context variable."""
+    if torch.compiler.is_compiling():
+        return []
+    found = [value for value in copy_context().values() if type(value) is dict]
+    return [value for value in found if any(type(held) is list for held in value.values())]
+
+
+def _hooked(module: nn.Module) -> bool:
+    """Whether somebody looks at what modules inside return."""
+    return any(m._forward_hooks or m._forward_pre_hooks for m in module.modules() if m is not module)
+
+
+def fitted(branch: Tensor, x: Tensor) -> Tensor:
+    """A branch in the shape of its state, to which it may broadcast."""
+    try:
+        same = branch.shape == x.shape or torch.broadcast_shapes(branch.shape, x.shape) != x.shape
+    except RuntimeError:
+        return branch
+    return branch if same else branch.expand(x.shape)
 
 
 def _never(watch: Watch, branch: Tensor) -> Tensor:

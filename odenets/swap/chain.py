@@ -218,9 +218,19 @@ class Chain(ODENet):
             )
         return (x, *session.carried)
 
-    def leave(self, index: int, u: Tensor, state: State) -> None:
-        """Keep what the next block needs: u is its input."""
+    def check_carried(self, index: int, state: State, before: tuple[int, ...]) -> None:
+        """See that nothing has written to what the scheme carries since ``before``."""
+        if versions(state[1:]) != before:
+            raise FieldError(
+                f"{self.plans[index].name}: got a block that writes to what it added, or to a state before, which "
+                f"{self.scheme.name} goes on from, expected none of these changed after the sum; write to a copy"
+            )
+
+    def leave(self, index: int, u: Tensor, state: State, before: tuple[int, ...]) -> None:
+        """Keep what the next block needs: u is its input, ``before`` versions of the carried values."""
         carried = state[1:]
+        if index < len(self.plans) - 1:
+            self.check_carried(index, state, before)
         if not carried or index == len(self.plans) - 1:
             self.session = None
         elif torch.compiler.is_compiling():

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module
 
 from ..errors import FieldError
 from .additions import Arguments
@@ -50,7 +51,7 @@ class Container:
             here = children[at : at + len(blocks)]
             same = len(here) == len(blocks) and all(a is b for a, b in zip(here, blocks, strict=True))
             # Hooks are to see each block's input and output.
-            if same and not chain.recorded and not any(map(_hooked, blocks)):
+            if same and not chain.recorded and not any(map(_hooked, blocks)) and not _casts(chain, blocks[0]):
                 return chain
         return None
 
@@ -76,5 +77,11 @@ def run_as_one(chain: Chain, x: Tensor) -> Tensor:
 
 
 def _hooked(block: nn.Module) -> bool:
-    kinds = (block._forward_hooks, block._forward_pre_hooks, block._backward_hooks, block._backward_pre_hooks)
-    return any(kinds)
+    own = (block._forward_hooks, block._forward_pre_hooks, block._backward_hooks, block._backward_pre_hooks)
+    return any(own) or bool(module._has_any_global_hook())
+
+
+def _casts(chain: Chain, block: nn.Module) -> bool:
+    """Whether sums have the dtype of what they are written to, which steps in one go do not see."""
+    device = next((p.device.type for p in block.parameters()), "cpu")
+    return any(plan.in_place for plan in chain.plans) and torch.is_autocast_enabled(device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .additions import arguments, tensors_in
 from .analyse import Analysis, Block
-from .record import Frame, Trace, call, record, undisturbed
+from .record import Frame, Trace, call, fresh, record, undisturbed
 from .watch import Watch
 
 #: relative difference between a block and the same block with its sums put back in their place
@@ -79,9 +79,14 @@ def _is_run(model: nn.Module, chain: list[Block]) -> bool:
 def disagreeing(model: nn.Module, example: Any, blocks: list[Block]) -> dict[str, str]:
     """Blocks whose forward, with each sum computed anew in its place, returns something else than before."""
     # Copies, for in the pass just recorded what follows a block may have written to what it returned.
-    expected, again = _outputs(model, example, blocks, put=False), _outputs(model, example, blocks, put=True)
+    (expected, before), (again, after) = (_outputs(model, example, blocks, put=put) for put in (False, True))
     reason = "what follows its sum does not see what is put in the sum's place"
-    return {name: reason for name, value in again.items() if not _close(value, expected[name])}
+    wrong = {name: reason for name, value in again.items() if not _close(value, expected[name])}
+    same = len(before) == len(after) and all(map(_close, after, before))
+    if not wrong and not same:
+        reason = "the model makes something else of it than of what its sum was (does it see what is written to?)"
+        wrong = dict.fromkeys(again, reason)
+    return wrong
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:
@@ -91,8 +96,8 @@ def _close(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found.double(), expected.double(), rtol=0.0, atol=limit, equal_nan=True)
 
 
-def _outputs(model: nn.Module, example: Any, blocks: list[Block], put: bool) -> dict[str, Tensor]:
-    """The state after each block; with ``put`` each block's sums are computed anew and put in their place."""
+def _outputs(model: nn.Module, example: Any, blocks: list[Block], put: bool) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """The state after each block, and what the model returns; with ``put`` of sums computed anew, in their place."""
     outputs: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for block in blocks:
@@ -106,8 +111,8 @@ def _outputs(model: nn.Module, example: Any, blocks: list[Block], put: bool) -> 
 
             stack.enter_context(forward_of(module, forward))
         stack.enter_context(undisturbed(model, example))
-        call(model, example)
-    return outputs
+        found = call(model, fresh(example))
+    return outputs, [x for x in tensors_in(found) if x.is_floating_point()]
 
 
 @contextmanager
@@ -124,5 +129,5 @@ def forward_of(module: nn.Module, forward: Any) -> Iterator[None]:
 
 
 def _put(original: Any, block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with Watch(block, arguments(args, kwargs).state, lambda watch, branch: torch.add(watch.state, branch)):
+    with Watch(block, arguments(args, kwargs, block.slot).state, lambda watch, branch: torch.add(watch.state, branch)):
         return original(*args, **kwargs)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _NormBase
+
+from .additions import tensors_in
 
 #: attributes that every module has: flags, hooks, and what holds its tensors
 INTERNAL = frozenset(vars(nn.Module()))
 #: those of them that hold hooks
 HOOKS = tuple(key for key, value in vars(nn.Module()).items() if "hook" in key and isinstance(value, dict))
 #: what a forward may append to
-CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
+CONTAINERS = (list, dict, set, deque)
 
 #: compared by value: a forward may compute the same one anew
 VALUES = (bool, int, float, complex, str, torch.Size, torch.dtype, torch.device)
@@ -32,30 +34,43 @@ class Kept:
         self.modules = list(modules)
         self.attributes = [_own(m) for m in self.modules]
         self.buffers = [dict(m._buffers) for m in self.modules]
-        self.versions = [_versions(m) for m in self.modules]
+        self.versions = [_versions(m._buffers.values()) for m in self.modules]
         self.contents = [(held, copied(held)) for own in self.attributes for held in _held(own.values())]
         self.contents += [(held, copied(held)) for held in _held([arguments])]
         for held in (vars(m)[key] for m in self.modules for key in HOOKS if hooks):
             self.contents.append((held, copied(held)))
+        # What is neither a buffer nor can be put back: parameters, other tensors of the module, arguments.
+        self.others: list[Tensor] = [p for m in self.modules for p in m._parameters.values() if p is not None]
+        self.others += [x for own in self.attributes for x in tensors_in(list(own.values()))]
+        self.others += tensors_in(arguments)
+        self.marks = _versions(self.others)
 
-    def changes(self) -> Iterator[str]:
+    def changes(self) -> list[str]:
         """What is no longer as it was; the statistics of normalisations are not looked at."""
+        found = []
         for module, own, buffers, versions in self._records():
-            name = type(module).__name__
-            now = _own(module)
-            keys = sorted(now.keys() | own.keys())
-            yield from (f"{name}.{key}" for key in keys if not _alike(now.get(key, module), own.get(key, module)))
-            if isinstance(module, _NormBase):
-                continue
-            found = module._buffers
-            yield from (f"{name}.{key}" for key, value in found.items() if value is not buffers.get(key))
-            if found.keys() == buffers.keys() and _versions(module) != versions:
-                yield f"a buffer of {name}"
-        yield from (f"a {type(held).__name__}" for held, before in self.contents if not _same(held, before))
+            held, written = [_own(module), own], False
+            if not isinstance(module, _NormBase):
+                held = [{**held[0], **module._buffers}, {**held[1], **buffers}]
+                written = _versions(buffers.values()) != versions
+            for key in sorted((held[0].keys() | held[1].keys()) - _made_by_hooks(module)):
+                if not _alike(held[0].get(key, module), held[1].get(key, module)):
+                    found.append(f"{type(module).__name__}.{key}")
+            if written:
+                found.append(f"a buffer of {type(module).__name__}")
+        for container, before in self.contents:
+            if not _same(container, before):
+                found.append(f"a {type(container).__name__}")
+        return found
 
-    def written(self) -> set[nn.Module]:
-        """Modules whose buffers have been written to."""
-        return {module for module, _, _, versions in self._records() if _versions(module) != versions}
+    def overwritten(self) -> str:
+        """A parameter, an argument or another tensor that has been written to, in words; empty where none was."""
+        wrong = [x for x, before in zip(self.others, self.marks, strict=True) if version(x) != before]
+        if not wrong:
+            return ""
+        held = [(m, {**m._parameters, **own}) for m, own in zip(self.modules, self.attributes, strict=True)]
+        names = [f"{type(m).__name__}.{key}" for m, own in held for key, x in own.items() if x is wrong[0]]
+        return names[0] if names else f"an argument, or a tensor in a container, of shape {tuple(wrong[0].shape)}"
 
     def restore(self) -> None:
         """Put back attributes, buffers and contents; what was written into a tensor stays."""
@@ -72,26 +87,21 @@ class Kept:
 
 @contextmanager
 def unchanged(
-    modules: Iterable[nn.Module],
-    arguments: Any = (),
-    own: Callable[[nn.Module], bool] = lambda _: True,
-    hooks: bool = False,
+    modules: Iterable[nn.Module], arguments: Any = (), own: type | None = None, hooks: bool = False
 ) -> Iterator[Kept]:
-    """Modules that are afterwards as they were. Those that are to have buffers of their own get copies of them."""
+    """Modules that are afterwards as they were. All but those of kind ``own`` work on copies of their buffers.
+
+    Of all buffers: those written to through ``.data`` do not say so.
+    """
     kept = Kept(modules, arguments, hooks)
     try:
         for module in kept.modules:
-            if own(module):
+            if own is None or not isinstance(module, own):
                 copies = {key: None if b is None else b.clone() for key, b in module._buffers.items()}
                 module._buffers.update(copies)
         yield kept
     finally:
         kept.restore()
-
-
-def keeps_statistics(module: nn.Module) -> bool:
-    """Whether its buffers are those of a BatchNorm, of which each stage has its own."""
-    return isinstance(module, _BatchNorm)
 
 
 def version(x: Tensor) -> int:
@@ -111,8 +121,16 @@ def _put_back(held: dict[str, Any], now: dict[str, Any], before: dict[str, Any])
             held[key] = value
 
 
-def _versions(module: nn.Module) -> list[int]:
-    return [version(b) for b in module._buffers.values() if b is not None]
+def _versions(tensors: Iterable[Tensor | None]) -> list[int]:
+    return [version(x) for x in tensors if x is not None]
+
+
+def _made_by_hooks(module: nn.Module) -> set[Any]:
+    """Names of the weights that torch's weight_norm, spectral_norm and pruning make before each call."""
+    found = set()
+    for hook in module._forward_pre_hooks.values():
+        found |= {getattr(hook, key, None) for key in ("name", "_tensor_name")}
+    return found
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -122,9 +140,9 @@ def _alike(a: Any, b: Any) -> bool:
 def _held(values: Iterable[Any]) -> Iterator[Any]:
     """The containers among values, and in them."""
     for value in values:
-        if type(value) in CONTAINERS:
+        if isinstance(value, CONTAINERS):
             yield value
-        if isinstance(value, tuple) or type(value) in CONTAINERS:
+        if isinstance(value, (tuple, *CONTAINERS)):
             yield from _held(value.values() if isinstance(value, dict) else value)
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..coefficients import PREFIX, Coefficients, is_placed
+from ..fields import Layers
+from ..net import networks
 from ..statistics import StageStatistics, norms
 
 
@@ -54,7 +55,10 @@ class PlacedCoefficients(Coefficients):
 
 def place_statistics(block: nn.Module, k: int, visit: int, statistics: StageStatistics) -> None:
     """Keep the statistics of a further evaluation of sum k of a block in its first BatchNorm."""
-    norms(block)[0][1].add_module(f"{PREFIX}{k}_{visit}", statistics)
+    home, name = norms(block)[0][1], f"{PREFIX}{k}_{visit}"
+    while name in home._modules:  # blocks may share it
+        name += "_"
+    home.add_module(name, statistics)
 
 
 def remove_statistics(block: nn.Module) -> None:
@@ -79,7 +83,19 @@ def refuse_originals(model: nn.Module) -> None:
 
 
 def _fill(model: nn.Module, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-    if not any(key.startswith(prefix) and is_placed(key[len(prefix) :]) for key in state_dict):
-        with torch.no_grad():
-            own = model.state_dict(prefix=prefix)
-        state_dict.update({key: value for key, value in own.items() if is_placed(key[len(prefix) :])})
+    """Coefficients stay; the statistics of further stages become those of the norms that they belong to."""
+    if any(key.startswith(prefix) and is_placed(key[len(prefix) :]) for key in state_dict):
+        return
+    own = model.state_dict(prefix=prefix)
+    state_dict.update({key: value for key, value in own.items() if is_placed(key[len(prefix) :])})
+    names = {module: name for name, module in model.named_modules(prefix=prefix.rstrip("."))}
+    for net in networks(model):
+        assert isinstance(net.field, Layers)
+        for key, statistics in net.field.statistics.items():
+            assert isinstance(statistics, StageStatistics)
+            layer = net.field.layers[int(key.split("_")[0])]
+            for (_, norm), copied in zip(norms(layer), statistics.norms, strict=True):
+                for name, _ in copied.named_buffers(recurse=False):
+                    loaded = state_dict.get(f"{names.get(norm)}.{name}")
+                    if loaded is not None and copied in names:
+                        state_dict[f"{names[copied]}.{name}"] = loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..errors import FieldError
 from ..replay import capture, replaying
-from .additions import Function, Source, arguments, called_from, operands, tensors_in
+from .additions import Function, Slot, Source, arguments, called_from, in_order, operands, slot_of, tensors_in
 from .kept import unchanged, version
 
 #: a tensor as it was: which object, and how often it had been written to
@@ -44,6 +46,7 @@ class Frame:
     start: int
     state: Tensor
     version: int
+    slot: Slot
     alone: bool
     stop: int = -1
     outputs: tuple[Seen, ...] = ()
@@ -96,14 +99,15 @@ class Recorder(TorchFunctionMode):
 
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A module is called."""
-        given = arguments(args, kwargs)
+        given = arguments(args, in_order(module.forward, kwargs))
         if given.place == -1:
             self.stack.append(self.stack[-1])
             return
         state = given.state
         trace, alone = self.trace, len(args) == 1 and not kwargs
         trace.seen(state)
-        frame = Frame(name, module, self.stack[-1], len(trace.events), state, version(state), alone)
+        slot = slot_of(module.forward, given.place)
+        frame = Frame(name, module, self.stack[-1], len(trace.events), state, version(state), slot, alone)
         self.stack.append(len(trace.frames))
         trace.frames.append(frame)
 
@@ -122,6 +126,17 @@ def call(model: nn.Module, example: Any) -> Any:
     return model(*example) if isinstance(example, (tuple, list)) else model(example)
 
 
+def fresh(value: Any) -> Any:
+    """A copy of an example, which a pass may write to, or append to where it is a cache."""
+    if isinstance(value, Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if type(value) in (tuple, list):
+        return type(value)(map(fresh, value))
+    if isinstance(value, Mapping):
+        return {key: fresh(item) for key, item in value.items()}
+    return copy.deepcopy(value)
+
+
 def record(model: nn.Module, example: Any) -> Trace:
     """What happens in a pass of ``model``, in evaluation and without gradients; nothing about the model changes."""
     trace = Trace()
@@ -135,8 +150,9 @@ def record(model: nn.Module, example: Any) -> Trace:
             tensors = [*model.named_parameters(), *model.named_buffers()]
             trace.alive += [tensor for _, tensor in tensors]
             trace.owners |= {id(tensor): name for name, tensor in tensors}
+            given = fresh(example)
             with recorder:
-                call(model, example)
+                call(model, given)
     finally:
         for handle in handles:
             handle.remove()
@@ -166,8 +182,15 @@ def undisturbed(model: nn.Module, example: Any) -> Iterator[None]:
     device = next((tensor.device for tensor in tensors_in(example)), torch.device("cpu"))
     model.eval()
     try:
-        with torch.no_grad(), replaying(capture(device), device), unchanged(model.modules(), example, hooks=True):
-            yield
+        # Out of inference mode, where writes cannot be counted.
+        with torch.inference_mode(False), torch.no_grad(), replaying(capture(device), device):
+            with unchanged(model.modules(), hooks=True) as kept:
+                yield
+            if found := kept.overwritten():
+                raise FieldError(
+                    f"swap_scheme: got a model whose forward writes into {found}, as the pass at the example did, "
+                    "expected one that writes into its buffers alone; make it one (register_buffer)"
+                )
     finally:
         for module, flag in flags.items():
             module.training = flag

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from ..copies import copy_of
 from ..errors import FieldError
 from ..gradients import Options, as_gradient
 from ..net import networks
@@ -92,6 +93,10 @@ def swap_scheme(
         raise FieldError(f"post_activation: got {post_activation!r}, expected one of {', '.join(POST_ACTIVATION)}")
     if not isinstance(model, nn.Module):
         raise FieldError(f"swap_scheme: got a {type(model).__name__}, expected an nn.Module")
+    if any(is_lazy(x) for x in [*model.parameters(), *model.buffers()]):
+        raise FieldError(
+            "swap_scheme: got lazy modules without weights yet, expected weights; call the model once before"
+        )
     before = chains_of(model)
     if example is None and not before:
         raise FieldError(
@@ -100,7 +105,7 @@ def swap_scheme(
         )
     origin = _origin(model, before) if example is None else None
     if not inplace:
-        model = copy.deepcopy(model)
+        model = copy_of(model)
         before = chains_of(model)
     if before:
         _uninstall(model, before)
@@ -137,7 +142,7 @@ def unswap(model: Model, *, inplace: bool = False) -> Model:
         FieldError: it is not swapped.
     """
     if not inplace:
-        model = copy.deepcopy(model)
+        model = copy_of(model)
     _uninstall(model, _swapped(model))
     return model
 

@@ -12,9 +12,8 @@ from ..program import Evaluate, Program
 from ..replay import Masks
 from ..step import State, begin, finish
 from ..stretch import refuse_random
-from .branch import BlockCall
-from .chain import Chain, distinct
-from .kept import Kept, keeps_statistics
+from .branch import BlockCall, fitted
+from .chain import Chain, distinct, versions
 from .watch import Watch
 
 
@@ -34,23 +33,24 @@ class Turn:
     """
 
     def __init__(self, chain: Chain, index: int, call: BlockCall) -> None:
-        self.chain, self.call, self.first = chain, call, chain.first[index]
+        self.chain, self.call, self.index, self.first = chain, call, index, chain.first[index]
         self.steps = len(call.block.skips)
         self.nested = chain.nested(index)
         compiling = torch.compiler.is_compiling()
         self.masks = Masks() if self.nested and not compiling else None
-        self.kept = Kept(filter(_may_write, call.module.modules())) if self.nested and not compiling else None
         self.state: State = ()
+        self.versions: tuple[int, ...] = ()
 
-    def run(self, index: int, x: Tensor) -> Any:
+    def run(self, x: Tensor) -> Any:
         """What the block returns for x."""
         chain, call = self.chain, self.call
         self.device = x.device
-        self.state = chain.enter(index, x, self.evaluate)
+        self.state = chain.enter(self.index, x, self.evaluate)
+        self.versions = versions(self.state[1:])
         point = self._begin(self.first)
         record: list[Any] | None = [] if self.nested else None
         output = call.run(Watch(call.block, point, self._sum, record=record), point)
-        chain.leave(index, call.state(output), self.state)
+        chain.leave(self.index, call.state(output), self.state, self.versions)
         return output
 
     def evaluate(self, n: int, what: Evaluate, y: Tensor) -> Tensor:
@@ -81,12 +81,12 @@ class Turn:
         n = self.first + k
         if self.repeats and self.masks is not None:
             self.masks.end(n, self.device)
-        if self.kept is not None:
-            call.writers = self.kept.written()
         if watch.record is not None:
             call.taped(watch)
             watch.record = []
+        branch = fitted(branch, watch.state)
         self.chain.check(n, branch, watch.state)
+        self.chain.check_carried(self.index, self.state, self.versions)
         slots, at = self.begun
         first = _first(self.program, at)
         slots[first.source] = watch.state  # it may have been cast since
@@ -95,6 +95,7 @@ class Turn:
             return branch if what is first else self.evaluate(n, what, y)
 
         self.state = distinct(finish(self.program, (slots, at), function, self.learned))
+        self.versions = versions(self.state[1:])
         value = self._begin(n + 1) if k + 1 < self.steps else self.state[0]
         call.sums.append(value)
         return value
@@ -104,7 +105,3 @@ def _first(program: Program, at: int) -> Evaluate:
     first = program.instructions[at]
     assert isinstance(first, Evaluate)  # the scheme is explicit
     return first
-
-
-def _may_write(module: Any) -> bool:
-    return bool(module._buffers) and not keeps_statistics(module)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils import checkpoint
 
 from ..errors import FieldError
 from .additions import IN_PLACE, Function, added_to, called_from
@@ -62,6 +65,8 @@ class Watch(TorchFunctionMode):
         #: the function that made the last sum, and the tensor it wrote to, if that was not the state
         self.called: Function | None = None
         self.target: Tensor | None = None
+        #: the dtype that it had to have, written in place
+        self.dtype: torch.dtype | None = None
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -109,7 +114,7 @@ class Watch(TorchFunctionMode):
                 "a swapped block wrote into its state before it added to it, and did not do so at the example, "
                 "expected the same calls at every input and in training; unswap"
             )
-        if _recording() != self.recording:
+        if _recording() != self.recording and _inside_checkpoint():
             raise FieldError(
                 "a swapped block makes its sum under torch.utils.checkpoint, which would run it again without the "
                 "scheme; expected no activation checkpointing inside blocks (of transformers: "
@@ -126,11 +131,12 @@ class Watch(TorchFunctionMode):
 
     def _replace(self, func: Function, args: tuple[Any, ...], branch: Tensor) -> Tensor:
         self.called, self.target = func, branch if func in IN_PLACE and args[0] is branch else None
+        self.dtype = args[0].dtype if func in IN_PLACE else None
         writes = self.writes and self.target is not None
         # The scheme may carry what was added, so it must not be what is written to.
         value = self.handler(self, branch.clone() if writes else branch)
-        if func in IN_PLACE and value.dtype != args[0].dtype:
-            value = value.to(args[0].dtype)
+        if self.dtype is not None and value.dtype != self.dtype:
+            value = value.to(self.dtype)
         self.state = branch.copy_(value) if writes else value
         self.version = version(self.state)
         self.sum, self.skipped = self.sum + 1, 0
@@ -140,6 +146,16 @@ class Watch(TorchFunctionMode):
 def _recording() -> object:
     """Whether autograd records, and into what; both kinds of torch.utils.checkpoint change that."""
     return torch.is_grad_enabled(), torch._C._autograd._top_saved_tensors_default_hooks(True)
+
+
+def _inside_checkpoint() -> bool:
+    """Whether torch.utils.checkpoint is at work above; no_grad around a sum is none of its doing."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == checkpoint.__name__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _name(func: Function) -> str:
