@@ -1,8 +1,11 @@
 """Swapped models under what torch does with modules: training, autocast, compile, copies, state_dict, processes."""
 
 import copy
+import faulthandler
 import io
+import os
 import pickle
+import sys
 from datetime import timedelta
 
 import pytest
@@ -280,6 +283,10 @@ DISTRIBUTED = [("resnet", "heun"), ("transformer", "lm")]
 def work(rank, path):
     """One of two processes: the gradients of every case into a file."""
     torch.set_num_threads(1)
+    # A process that waits for the other for ever says where, and ends.
+    faulthandler.dump_traceback_later(100, exit=True)
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # or gloo looks up this machine's name
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{path}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=60)
     )
@@ -291,6 +298,7 @@ def work(rank, path):
         found.append(gradients(parallel, (args[0] * (1 + rank), *args[1:])))
     torch.save(found, f"{path}/{rank}")
     torch.distributed.destroy_process_group()
+    faulthandler.cancel_dump_traceback_later()
 
 
 def test_distributed_data_parallel_averages(tmp_path):
