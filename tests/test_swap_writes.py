@@ -240,7 +240,7 @@ def test_no_call_outlives_its_graph(name, mode):
         swapped(X)
     gc.collect()
     assert calls() <= before
-    assert not odenets.net.networks(swapped)[0].sessions
+    assert not odenets.net.networks(swapped)[0].history.sessions
 
 
 # --------------------------------------------------------------------------------------------------- statistics

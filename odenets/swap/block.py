@@ -13,7 +13,8 @@ from ..gradients import Reversible
 from ..net import CHAIN
 from .additions import Arguments, arguments
 from .branch import BlockCall
-from .chain import Chain, distinct, versions
+from .chain import Chain, distinct
+from .history import versions
 from .turn import Turn
 
 #: arguments that no evaluation of a branch can change
@@ -116,7 +117,7 @@ class Swapped:
             call.sums.append(state[0].detach())
         output = call.rest(state[0])
         self.chain.reports = [*(self.chain.reports if self.index else []), *run.reports]
-        self.chain.leave(self.index, call.state(output), state, marks)
+        self.chain.history.keep(self.index, call.state(output), state[1:], marks)
         return output
 
     def _refuse_state(self, given: Arguments) -> None:

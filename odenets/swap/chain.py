@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import FieldError
 from ..gradients import Direct, Options, as_gradient
@@ -27,22 +25,9 @@ from ..step import State
 from ..stretch import Stretch
 from .analyse import Block
 from .branch import BlockCall, Branch, Branches
-from .kept import version
+from .history import History
 from .place import PlacedCoefficients, place_statistics, remove_statistics
 from .refuse import refusal
-
-
-@dataclass
-class Session:
-    """Between two blocks: the state after the first of them, what else the scheme carries, and what block it was.
-
-    ``versions``: how often each of these tensors had been written to.
-    """
-
-    u: Tensor | None
-    carried: State
-    versions: tuple[int, ...]
-    index: int
 
 
 class Observer(Protocol):
@@ -79,10 +64,7 @@ class Chain(ODENet):
         for plan in self.plans:
             self.first.append(self.first[-1] + len(plan.skips))
         self._nested = [any(map(self._repeats, range(*ends))) for ends in zip(self.first, self.first[1:], strict=False)]
-        #: histories by the state that they belong to; two passes, also of two threads, do not meet
-        self.sessions = WeakTensorKeyDictionary()
-        #: the one history there is while torch.compile traces
-        self.session: Session | None = None
+        self.history = History([plan.name for plan in self.plans], scheme.name)
         self.observer: Observer | None = None
         #: what stands for the forward of each block; how the model was before, and what else was found in it
         self.members: Sequence[Any] = ()
@@ -116,12 +98,8 @@ class Chain(ODENet):
         return "direct" if isinstance(self._gradient, Direct) else str(self._gradient)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles are without what passes under way have left."""
-        return {**self.__dict__, "sessions": None, "session": None, "_thread": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """With histories of its own."""
-        super().__setstate__({**state, "sessions": WeakTensorKeyDictionary()})
+        """Copies and pickles are in no thread."""
+        return {**self.__dict__, "_thread": None}
 
     # ---------------------------------------------------------------- what the blocks keep
 
@@ -199,45 +177,7 @@ class Chain(ODENet):
             self._check_input(x)
             self._check_coefficients(x)
             return self._seed(0, x, slope_at)
-        if torch.compiler.is_compiling():
-            found = self.session
-            session = found if found is not None and found.u is x else None
-        else:
-            session = self.sessions.pop(x, None)
-        if session is None or session.index >= index:
-            raise FieldError(
-                f"{self.plans[index].name}: got an input that is not what {self.plans[index - 1].name} returned, which "
-                f"{self.scheme.name} goes on from; expected the blocks of the chain one after the other, with nothing "
-                "between them (no dropout, no layer drop, no activation checkpointing around one of them)"
-            )
-        if session.versions != versions((x, *session.carried)):
-            raise FieldError(
-                f"{self.plans[index].name}: got a state that was written to after {self.plans[index - 1].name} had "
-                f"returned it, or one before it that {self.scheme.name} goes on from, expected none of these changed; "
-                "write to a copy"
-            )
-        return (x, *session.carried)
-
-    def check_carried(self, index: int, state: State, before: tuple[int, ...]) -> None:
-        """See that nothing has written to what the scheme carries since ``before``."""
-        if versions(state[1:]) != before:
-            raise FieldError(
-                f"{self.plans[index].name}: got a block that writes to what it added, or to a state before, which "
-                f"{self.scheme.name} goes on from, expected none of these changed after the sum; write to a copy"
-            )
-
-    def leave(self, index: int, u: Tensor, state: State, before: tuple[int, ...]) -> None:
-        """Keep what the next block needs: u is its input, ``before`` versions of the carried values."""
-        carried = state[1:]
-        if index < len(self.plans) - 1:
-            self.check_carried(index, state, before)
-        if not carried or index == len(self.plans) - 1:
-            self.session = None
-        elif torch.compiler.is_compiling():
-            self.session = Session(u, carried, versions((u, *carried)), index)
-        else:
-            # Without u, or the entry would keep it alive.
-            self.sessions[u] = Session(None, carried, versions((u, *carried)), index)
+        return (x, *self.history.take(index, x))
 
     def passing(self, x: Tensor) -> Pass:
         """A pass of this chain."""
@@ -290,8 +230,3 @@ def distinct(state: State) -> State:
     """The state, whose solution is no other carried value: what follows a sum may write to it."""
     u = state[0]
     return (u.clone(), *state[1:]) if any(u is other for other in state[1:]) else state
-
-
-def versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """How often each has been written to."""
-    return tuple(version(x) for x in tensors)

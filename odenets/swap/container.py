@@ -72,7 +72,7 @@ def run_as_one(chain: Chain, x: Tensor) -> Tensor:
                 f"{name}: got something after its sum that was not there at the example (in training?), "
                 f"expected nothing with gradient={chain.gradient_name!r}; use gradient='direct'"
             )
-    chain.reports, chain.session = own.reports, None
+    chain.reports = own.reports
     return u
 
 

@@ -13,7 +13,8 @@ from ..replay import Masks
 from ..step import State, begin, finish
 from ..stretch import refuse_random
 from .branch import BlockCall, fitted
-from .chain import Chain, distinct, versions
+from .chain import Chain, distinct
+from .history import versions
 from .watch import Watch
 
 
@@ -50,7 +51,7 @@ class Turn:
         point = self._begin(self.first)
         record: list[Any] | None = [] if self.nested else None
         output = call.run(Watch(call.block, point, self._sum, record=record), point)
-        chain.leave(self.index, call.state(output), self.state, self.versions)
+        chain.history.keep(self.index, call.state(output), self.state[1:], self.versions)
         return output
 
     def evaluate(self, n: int, what: Evaluate, y: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class Turn:
             watch.record = []
         branch = fitted(branch, watch.state)
         self.chain.check(n, branch, watch.state)
-        self.chain.check_carried(self.index, self.state, self.versions)
+        self.chain.history.check(self.index, self.state[1:], self.versions)
         slots, at = self.begun
         first = _first(self.program, at)
         slots[first.source] = watch.state  # it may have been cast since
