@@ -98,7 +98,8 @@ def diagnoses(values: Mapping[str, Any], found: Mapping[str, Diagnosis], out: Pa
         [
             "## Diagnosis",
             f"At {found['before'].settings['samples']} test image(s); the largest factor abs(zeta) that a step "
-            "multiplies an eigenvector of the branch's Jacobian by, and the effective step.",
+            "multiplies an eigenmode of the branch's Jacobian by (under lm, of the pair u_n, u_{n-1}), and the "
+            "effective step.",
             "\n".join(
                 [
                     "| sum | abs(zeta), after the swap | fine-tuned | effective step, after the swap | fine-tuned |",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,5 +16,14 @@ def copy_of(model: Model) -> Model:
 
     copy.deepcopy refuses these. In the copy they are without a graph, until its next call makes them anew.
     """
-    made = [v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor) and not v.is_leaf]
+    made = [v for m in model.modules() for v in _tensors(vars(m)) if not v.is_leaf]
     return copy.deepcopy(model, {id(v): v.detach().clone() for v in made})
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Tensors in nested dictionaries, lists and tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)

@@ -275,3 +275,57 @@ def test_functions_of_the_library_see_the_chains():
     assert "run as one" in str(swap_report(swapped))
     with pytest.raises(FieldError, match="cannot be undone"):
         odenets.set_gradient(swap_scheme(ResNetV1(), "leapfrog", example=IMAGES), "reversible")
+
+
+class Vectors(nn.Module):
+    """Adds one vector, then another."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(2, 2), nn.Linear(2, 2)
+        with torch.no_grad():
+            for linear, bias in ((self.one, [1.0, 0.0]), (self.two, [0.0, 1.0])):
+                linear.weight.zero_()
+                linear.bias.copy_(torch.tensor(bias))
+
+    def forward(self, x):
+        x = x + self.one(x)
+        return x + self.two(x)
+
+
+def test_the_report_tells_of_schemes_that_weigh_sums_against_each_other():
+    model, x = nn.Sequential(*[Vectors() for _ in range(6)]), torch.zeros(1, 2)
+    # u_{n+1} = u_{n-1} + 2 f_n from u_1 = f_0: u_2 = 2 f_1, u_12 = 2 (f_1 + f_3 + ... + f_11)
+    for name, noted in (("leapfrog", True), ("alf", True), ("ab2", False), ("lm", False)):
+        swapped = swap_scheme(model, name, example=x)
+        assert ("has a root of modulus 1 beside 1" in str(swap_report(swapped))) == noted
+        if name == "leapfrog":
+            torch.testing.assert_close(swapped(x)[0], torch.tensor([0.0, 12.0]))
+    assert "root" not in str(swap_report(swap_scheme(nn.Sequential(Smooth(2), Smooth(2)), "leapfrog", example=x)))
+
+
+def test_the_report_tells_of_chains_of_starting_steps_alone():
+    x = torch.zeros(1, 6)
+    text = str(swap_report(swap_scheme(nn.Sequential(*[Smooth() for _ in range(3)]), "ab4", example=x)))
+    assert "every step is a starting step" in text
+    assert "every step" not in str(swap_report(swap_scheme(nn.Sequential(Smooth(), Smooth()), "lm", example=x)))
+
+
+class Scales(nn.Module):
+    """Adds something that has a vector as its only weight; after a sum that has a matrix, or alone."""
+
+    def __init__(self, alone):
+        super().__init__()
+        self.scale, self.linear = nn.Parameter(torch.ones(6)), None if alone else nn.Linear(6, 6)
+
+    def forward(self, x):
+        x = x + self.scale * torch.tanh(x)
+        return x if self.linear is None else x + self.linear(x)
+
+
+def test_sums_without_matrices_are_told_or_taken():
+    x = torch.zeros(1, 6)
+    report = swap_report(swap_scheme(nn.Sequential(Smooth(), Scales(True), Smooth()), "lm", example=x))
+    assert dict(report.left) == {"1": "what it adds has no weight of two dimensions or more"}
+    report = swap_report(swap_scheme(nn.Sequential(Smooth(), Scales(False), Smooth()), "lm", example=x))
+    assert [chain.sums for chain in report.chains] == [(1, 2, 1)]

@@ -11,7 +11,6 @@ from swap_networks import V2, Smooth, Transformer, smooth_network
 from torch import nn
 
 from odenets import FieldError, parameter_groups, set_gradient, swap_report, swap_scheme, unswap
-from odenets.net import networks
 
 X = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 POINTS = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -453,12 +452,13 @@ def test_threads_do_not_meet(monkeypatch):
 def test_a_second_thread_in_stages_is_refused(monkeypatch):
     swapped = swap_scheme(nn.Sequential(Meets()).double(), "heun", example=X)
     swapped(X)
-    held = threading.Barrier(2)
+    held, inside = threading.Barrier(2), threading.Event()
 
     class Held:
         def wait(self, timeout):
             # The first thread waits in the block until the second has been refused.
             if threading.current_thread() is first[0]:
+                inside.set()
                 held.wait(timeout)
 
     first = []
@@ -466,8 +466,7 @@ def test_a_second_thread_in_stages_is_refused(monkeypatch):
     thread = threading.Thread(target=lambda: swapped(X))
     first.append(thread)
     thread.start()
-    while networks(swapped)[0]._thread is None:
-        pass
+    assert inside.wait(20)
     with pytest.raises(FieldError, match="one thread at a time"):
         swapped(X)
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import weakref
 
 import pytest
 import torch
@@ -82,37 +83,31 @@ def test_a_write_to_what_is_not_needed_any_more_is_none_of_ours():
 
 
 class Collects(nn.Module):
-    """Adds to a tensor that it made before its first sum, in the branches of both."""
+    """Adds to a tensor that it made before its first sum, and reads it in the branch of the second."""
 
-    def __init__(self):
+    def __init__(self, only_in_training=False):
         super().__init__()
-        self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.one, self.two, self.only_in_training = nn.Linear(6, 6), nn.Linear(6, 6), only_in_training
 
     def forward(self, x):
-        aux, kept = x.new_zeros(()), x.new_zeros(2, *x.shape)
-        a = torch.tanh(self.one(x))
-        aux += a.square().mean()
-        kept[0] = a
-        x = x + a
-        b = torch.tanh(self.two(x))
-        aux += b.square().mean()
-        kept[1] = b
-        return x + b, aux, kept
+        total = torch.zeros((), dtype=x.dtype)
+        x = x + torch.tanh(self.one(x))
+        if self.training or not self.only_in_training:
+            total += x.mean()
+        return x + torch.tanh(self.two(x)) * (1 + total)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_what_is_written_to_across_sums_is_written_to_once(compiled):
+def test_a_tensor_that_is_written_to_across_sums():
     torch.manual_seed(0)
-    block = Collects().double()
-    swapped = swap_scheme(block, "heun", example=X)
-    if compiled:
-        torch._dynamo.reset()
-    found, aux, kept = (torch.compile(swapped, backend="aot_eager") if compiled else swapped)(X)
-    one, two = (lambda u, f=f: torch.tanh(f(u)) for f in (block.one, block.two))
-    u = heun(one, X)
-    torch.testing.assert_close(found, heun(two, u))
-    torch.testing.assert_close(kept, torch.stack([one(X), two(u)]))
-    torch.testing.assert_close(aux, one(X).square().mean() + two(u).square().mean())
+    model = nn.Sequential(Collects(), Collects()).double()
+    assert torch.equal(swap_scheme(model, "euler", example=X)(X), model(X))
+    with pytest.raises(FieldError, match="it writes, after a sum, into a tensor that it made before it, and heun"):
+        swap_scheme(model, "heun", example=X)
+    hidden = swap_scheme(nn.Sequential(Collects(True)).double(), "heun", example=X)
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        with mode(), pytest.raises(FieldError, match="got a forward that writes, after a sum"):
+            hidden.train()(X)
+    hidden.eval()(X)
 
 
 class Average(Smooth):
@@ -379,3 +374,108 @@ def test_blocks_found_in_inference_mode_are_the_same():
     with torch.inference_mode():
         report = swap_report(swap_scheme(model, "ab2", example=X.clone()))
     assert [len(chain.blocks) for chain in report.chains] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["ab2", "heun", "lm"])
+def test_inference_mode_counts_writes(name):
+    swapped = swap_scheme(loop(Smooth), name, example=X)
+    with torch.no_grad():
+        expected = swapped(X)
+    with torch.inference_mode():
+        assert torch.equal(swapped(X.clone()), expected)
+        block = swap_scheme(Tells().double(), "heun", example=X)
+        with pytest.raises((FieldError, RuntimeError), match=r"writes into an argument|Inplace update to inference"):
+            block(X, X.new_zeros(()))
+        if name != "heun":
+            u = swapped.blocks[0](X.clone())
+            u.mul_(0.5)
+            with pytest.raises(FieldError, match="a state that was written to"):
+                swapped.blocks[1](u)
+
+
+def test_statistics_that_are_assigned_are_copies():
+    model = loop(V2, width=6)
+    swapped = swap_scheme(model, "heun", example=X)
+    swapped.load_state_dict(model.state_dict(), assign=True)
+    swapped.train()(X)
+    counts = [int(b) for key, b in swapped.named_buffers() if key.endswith("num_batches_tracked")]
+    assert counts == [1] * 6
+
+
+class Sized(Smooth):
+    def forward(self, x, size):
+        return x + self.branch(x).view(size)
+
+
+def test_a_size_is_no_cache():
+    torch.manual_seed(0)
+    block = Sized().double()
+    torch.testing.assert_close(swap_scheme(block, "heun", example=(X, X.shape))(X, X.shape), heun(block.branch, X))
+
+
+class Shares(Smooth):
+    """Two modules with one buffer, written to by the first and read by the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(6))
+        self.other = nn.Module()
+        self.other.register_buffer("mean", self.mean)
+
+    def forward(self, x):
+        self.mean.copy_(x.detach().mean(0))
+        return x + (self.branch(x) + self.other.mean)
+
+
+def test_a_buffer_that_modules_share_is_one():
+    torch.manual_seed(0)
+    block = Shares().double()
+    block.other.mean = block.mean
+    found = swap_scheme(block, "heun", example=X)(X)
+    slope = block.branch(X) + X.mean(0)
+    torch.testing.assert_close(found, X + (slope + block.branch(X + slope) + (X + slope).mean(0)) / 2)
+
+
+class Keeps(Smooth):
+    """Keeps tensors with a graph, which copy.deepcopy refuses."""
+
+    def forward(self, x):
+        h = self.branch(x)
+        self.seen, self.by_name = [h], {"h": (h,)}
+        return x + h
+
+
+def test_models_that_keep_tensors_with_a_graph_are_copied():
+    model = loop(Keeps)
+    model(X)
+    assert torch.equal(swap_scheme(model, "euler", example=X)(X), model(X))
+
+
+def test_a_block_that_is_left_out_breaks_the_history():
+    swapped = swap_scheme(loop(Smooth), "lm", example=X)
+    with pytest.raises(FieldError, match="no layer drop"):
+        swapped.blocks[2](swapped.blocks[0](X))
+
+
+class Wide(nn.Module):
+    """Tells, at its second sum, whether what its first branch has computed is still there."""
+
+    def __init__(self):
+        super().__init__()
+        self.alive = []
+        self.up, self.down, self.two = nn.Linear(6, 60), nn.Linear(60, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        h = torch.tanh(self.up(x))
+        ref, x = weakref.ref(h), x + self.down(h)
+        del h
+        self.alive.append(ref() is not None)
+        return x + self.two(x)
+
+
+def test_what_a_branch_computes_is_not_kept_for_later_sums():
+    swapped = swap_scheme(loop(Wide), "heun", example=X)
+    with torch.no_grad():
+        swapped(X)
+    for block in swapped.blocks:
+        assert block.alive == [False]

@@ -29,7 +29,7 @@ from .layer import (
     reduced,
     substituted,
 )
-from .limits import limits
+from .limits import activations, limits
 from .modified_terms import leading_term
 from .operator import Array, Jacobian
 from .records import BlockDiagnosis, Diagnosis, StageDiagnosis
@@ -111,7 +111,7 @@ def diagnose(
             stages.append(_summary(stage, one, found))
     settings: dict[str, Any] = {"samples": len(x[:samples]), "values": values, "dense_limit": dense_limit}
     settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance}
-    findings, suggestion = conclude(blocks, stages, tolerance)
+    findings, suggestion = conclude(blocks, stages, tolerance, activations(visited))
     warnings = limits(model, visited, blocks, stages, settings)
     return Diagnosis(tuple(blocks), tuple(stages), tuple(findings), suggestion, tuple(warnings), settings)
 

@@ -17,14 +17,17 @@ Pairs = Sequence[tuple[BlockDiagnosis, Amplification]]
 
 
 def conclude(
-    blocks: Sequence[BlockDiagnosis], stages: Sequence[StageDiagnosis], tolerance: float
+    blocks: Sequence[BlockDiagnosis], stages: Sequence[StageDiagnosis], tolerance: float, after: Sequence[str] = ()
 ) -> tuple[list[str], str]:
-    """(findings, suggestion)."""
+    """(findings, suggestion); ``after``: names of what is applied to what the scheme has combined."""
     pairs = [(b, b.amplification) for b in blocks if b.amplification is not None]
     if not pairs:
         return ["No layer has a spectrum: there is nothing to analyse."], "None: nothing was analysed."
     findings = [*_coefficients(blocks), *_stability(pairs), *_at_once(blocks), *_parasites(stages), *_modified(blocks)]
-    return findings, suggest(pairs, tolerance)
+    if not after:
+        return findings, suggest(pairs, tolerance)
+    before = f"Before {', '.join(after)}, applied to what each step combines"
+    return [f"{before}: {findings[0]}", *findings[1:]], f"{before}, which may undo it: {suggest(pairs, tolerance)}"
 
 
 def _coefficients(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:

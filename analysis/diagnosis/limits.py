@@ -27,6 +27,12 @@ QUOTIENT = {"float64": 1e-3, "float32": 5e-2}
 BENDS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.MaxPool2d)
 
 
+def activations(visited: Sequence[Visited]) -> list[str]:
+    """Names of what follows the sums of swapped blocks."""
+    plans = [plan for one in visited if isinstance(one.net, Chain) for plan in one.net.plans]
+    return list(dict.fromkeys(name for plan in plans for name in plan.activation))
+
+
 def limits(
     model: nn.Module,
     visited: Sequence[Visited],
@@ -126,10 +132,11 @@ def _of_schemes(
             f"{layers_of(several, start=True)}: several functions stand for one f. Each is analysed at u_n as "
             "if it were the only one; together they have no common spectrum."
         )
-    if any(plan.activation for one in visited if isinstance(one.net, Chain) for plan in one.net.plans):
+    if after := activations(visited):
         yield (
-            "Swapped blocks have an activation after their sum, which is no part of f: it projects what the scheme has "
-            "combined, and a disturbance is changed by it besides."
+            f"Swapped blocks have an activation after their sum ({', '.join(after)}), which is no part of f: all "
+            "|zeta| and eigenvalues are those of the step before it. The step taken is its derivative times that; "
+            "relu, whose norm is at most 1, can turn growth into decay."
         )
     if any(one.net.scheme.linear_only for one in visited):
         yield "The scheme approximates u' = f for linear f only (PolyNet)."

@@ -25,6 +25,7 @@ class Block:
         alone: whether the state is all that it is given and all that it returns.
         trailing: how many additions to the last state come after it.
         in_place: whether a sum is written to what is added, and so has its dtype.
+        rewrites: whether a tensor made before a sum is written to after it.
         writes: whether a sum that is made in place must be written to where it was.
     """
 
@@ -38,6 +39,7 @@ class Block:
     alone: bool
     trailing: int
     in_place: bool
+    rewrites: bool
     writes: bool = False
 
 
@@ -87,10 +89,10 @@ class Analysis:
         events = self.trace.events
         if any(number == id(frame.state) for place in sums.places for number, _ in events[place].outputs):
             raise NoBlock("its sum is written into its own input, which is then no more the state before")
-        for i, place in enumerate(sums.places):
-            used = {number for e in events[sums.before(i) : place] if sums.depends(e, i) for number, _ in e.inputs}
-            if not used & self.kernels:
-                raise NoBlock("")
+        if not any(self._weighs(sums, i) for i in range(len(sums.places))):
+            # An activation such as x (1 + tanh(x + x^3)) has no weights at all, and nobody took it for a block.
+            weights = any(True for _ in frame.module.parameters())
+            raise NoBlock("what it adds has no weight of two dimensions or more" if weights else "")
         if self.calls.count(frame.name) > 1:
             raise NoBlock(f"it is called {self.calls.count(frame.name)} times in a pass")
         last = len(sums.places)
@@ -109,7 +111,24 @@ class Analysis:
         sources = tuple(events[place].source for place in sums.places)
         *skips, trailing = sums.skips()
         in_place = any(events[place].func in IN_PLACE for place in sums.places)
-        return Block(frame.name, frame.slot, tuple(skips), sources, output, names, free, alone, trailing, in_place)
+        return Block(
+            frame.name,
+            frame.slot,
+            tuple(skips),
+            sources,
+            output,
+            names,
+            free,
+            alone,
+            trailing,
+            in_place,
+            sums.rewrites(),
+        )
+
+    def _weighs(self, sums: States, i: int) -> bool:
+        """Whether a weight has gone into what sum i adds."""
+        events = self.trace.events[sums.before(i) : sums.places[i]]
+        return any(number in self.kernels for e in events if sums.depends(e, i) for number, _ in e.inputs)
 
     def _refuse_parameters(self, after: list[Event]) -> None:
         names = [self.owners[number] for e in after for number, _ in e.inputs if number in self.owners]
@@ -220,6 +239,18 @@ class States:
             )
             for i, place in enumerate([*self.places, self.frame.stop])
         )
+
+    def rewrites(self) -> bool:
+        """Whether a tensor that was made before a sum, what is added excepted, is written to before a later one."""
+        made: set[int] = set()
+        for i, place in enumerate(self.places[:-1]):
+            made |= {number for e in self.events[self.before(i) : place] for number, _ in e.outputs}
+            made -= set(dict(self.ends)) | set(self.events[place].operands or ())
+            for e in self.events[place + 1 : self.places[i + 1]]:
+                before = dict(e.inputs)
+                if any(number in made and before.get(number, version) != version for number, version in e.outputs):
+                    return True
+        return False
 
     def free(self) -> bool:
         """Whether nothing that was computed before a sum, but for what is added, is used after it."""

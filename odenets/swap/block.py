@@ -74,6 +74,17 @@ class Swapped:
                 f"{self._name}: got no floating-point tensor among its arguments, expected the state (a swapped model "
                 "cannot be traced by torch.fx; torch.export can, strict=False)"
             )
+        if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled() and self._counts():
+            # Out of inference mode, where torch does not count writes.
+            with torch.inference_mode(False), torch.no_grad():
+                return self._run(given.at(given.state.clone()) if given.state.is_inference() else given)
+        return self._run(given)
+
+    def _counts(self) -> bool:
+        """Whether it matters that something is written to."""
+        return self.chain.scheme.carried > 1 or self.chain.nested(self.index)
+
+    def _run(self, given: Arguments) -> Any:
         x, chain = given.state, self.chain
         call = self.call(given, drops=chain.taped)
         if chain.observer is not None:
@@ -141,7 +152,7 @@ class Swapped:
 
 def leaves(value: Any) -> Iterator[Any]:
     """What nested tuples, lists and dictionaries hold."""
-    if type(value) in (tuple, list):
+    if isinstance(value, tuple) or type(value) is list:
         for item in value:
             yield from leaves(item)
     elif type(value) is dict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from typing import Any
@@ -22,8 +22,11 @@ from ..stretch import autocast_of
 from .additions import Arguments, tensors_in
 from .analyse import Block
 from .kept import unchanged
-from .tape import Tape
-from .watch import Called, Cut, Watch
+from .tape import Called, Reel, Tape
+from .watch import Cut, Watch
+
+#: name of the context variable under which hooks of transformers collect outputs
+COLLECTOR = "output_collector"
 
 
 class BlockCall:
@@ -47,7 +50,7 @@ class BlockCall:
         drops: bool = True,
     ) -> None:
         self.module, self.original, self.block, self.drops = module, original, block, drops
-        self.given = given
+        self.given, self.modules = given, list(module.modules())
         self.tapes: list[Tape] = []
         self.depth = _depth()
         #: what has taken the place of the sums so far
@@ -87,8 +90,8 @@ class BlockCall:
             raise Cut
 
         replay = self._before(k, y)
-        calls: list[Called] | None = [] if len(self.tapes) == k and self.depth == _depth() else None
-        watch = Watch(self.block, y, cut, replay=replay, first=k, record=calls)
+        reel = self.reel() if len(self.tapes) == k and self.depth == _depth() else None
+        watch = Watch(self.block, y, cut, replay=replay, first=k, record=reel)
         with self._apart():
             try:
                 self.run(watch, y if k == 0 else replay[-1][1])
@@ -101,8 +104,11 @@ class BlockCall:
     def taped(self, watch: Watch) -> None:
         """Keep the calls that have led to a sum, if they were recorded."""
         if watch.record is not None and watch.called is not None:
-            hollow = self.block.free and not torch.compiler.is_compiling() and not _hooked(self.module)
-            self.tapes.append(Tape(watch.record, watch.called, watch.target, hollow))
+            self.tapes.append(Tape(watch.record, watch.called, watch.target))
+
+    def reel(self) -> Reel:
+        """Where to record calls."""
+        return Reel(self.block.free and not torch.compiler.is_compiling() and not _hooked(self.modules))
 
     def rest(self, value: Tensor, apart: bool = False) -> Any:
         """What the block returns where ``value`` has taken the place of its last sum."""
@@ -121,7 +127,7 @@ class BlockCall:
         # Copies of buffers only where they are put back; statistics of a BatchNorm are those of the stage.
         others = _BatchNorm if self.drops else nn.Module
         arguments = (self.given, *_collectors())
-        with unchanged(self.module.modules(), arguments, others) as kept, self._precision():
+        with unchanged(self.modules, arguments, others) as kept, self._precision():
             yield
             if written := kept.overwritten():
                 raise FieldError(
@@ -148,6 +154,12 @@ class BlockCall:
                 f"{self.name}: got a transformation of torch.func around steps whose calls cannot "
                 "be kept beyond it, expected none with this scheme and gradient; use an explicit one and 'direct'"
             )
+        if any(tape.rewritten for tape in self.tapes[:k]):
+            raise FieldError(
+                f"{self.name}: got a forward that writes, after a sum, into a tensor that it made before it, which it "
+                f"would do at each evaluation of sum {k + 1}, expected none in blocks of several sums; use a scheme of "
+                "one evaluation a step, such as euler, lm or ab2"
+            )
         # A chain that is run at once does not say what took the place of sums; nothing reads it there.
         values = [*(self.sums or [y] * k)[: k - 1], y] if k else []
         return [entry for tape, value in zip(self.tapes[:k], values, strict=True) for entry in tape.replay(value)]
@@ -162,13 +174,12 @@ def _collectors() -> list[Any]:
     """Lists of outputs that hooks fill, which transformers keeps in a context variable."""
     if torch.compiler.is_compiling():
         return []
-    found = [value for value in copy_context().values() if type(value) is dict]
-    return [value for value in found if any(type(held) is list for held in value.values())]
+    return [value for variable, value in copy_context().items() if variable.name == COLLECTOR]
 
 
-def _hooked(module: nn.Module) -> bool:
-    """Whether somebody looks at what modules inside return."""
-    return any(m._forward_hooks or m._forward_pre_hooks for m in module.modules() if m is not module)
+def _hooked(modules: Sequence[nn.Module]) -> bool:
+    """Whether somebody looks at what modules inside a block return."""
+    return any(m._forward_hooks or m._forward_pre_hooks for m in modules[1:])
 
 
 def fitted(branch: Tensor, x: Tensor) -> Tensor:

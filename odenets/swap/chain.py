@@ -71,7 +71,7 @@ class Chain(ODENet):
         self.origin: Any = None
         #: the nn.Sequential that runs the blocks as one, where that can be; in a list, or it would be a submodule
         self.containers: list[nn.Module] = []
-        self._thread: int | None = None
+        self._lock = threading.RLock()
 
     def _repeats(self, n: int) -> bool:
         """Whether step n evaluates its branch again, or what follows its sum at a stage."""
@@ -98,8 +98,12 @@ class Chain(ODENet):
         return "direct" if isinstance(self._gradient, Direct) else str(self._gradient)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles are in no thread."""
-        return {**self.__dict__, "_thread": None}
+        """Copies and pickles have a lock of their own."""
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """With a lock of its own."""
+        super().__setstate__({**state, "_lock": threading.RLock()})
 
     # ---------------------------------------------------------------- what the blocks keep
 
@@ -159,17 +163,15 @@ class Chain(ODENet):
         if torch.compiler.is_compiling():
             yield
             return
-        own = threading.get_ident()
-        if self._thread not in (None, own):
+        if not self._lock.acquire(blocking=False):
             raise FieldError(
                 f"{self.scheme.name}: got a second thread in the same chain of blocks, which would see statistics of "
                 "the first one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
             )
-        before, self._thread = self._thread, own
         try:
             yield
         finally:
-            self._thread = before
+            self._lock.release()
 
     def enter(self, index: int, x: Tensor, slope_at: Callable[[int, Evaluate, Tensor], Tensor]) -> State:
         """What the scheme carries before block ``index``, whose input is x."""

@@ -53,14 +53,15 @@ class History:
             FieldError: x is not what a block before has returned, or something was written to since.
         """
         if torch.compiler.is_compiling():
-            session = self.session if self.session is not None and self.session.u is x else None
+            session = self._compiled(x)
         else:
-            session = self.sessions.pop(x, None)
-        if session is None or session.index >= index:
+            session = self.sessions.pop(x, None) or self._compiled(x)
+        if session is None or session.index != index - 1:
             raise FieldError(
                 f"{self.names[index]}: got an input that is not what {self.names[index - 1]} returned, which "
                 f"{self.scheme} goes on from; expected the blocks of the chain one after the other, with nothing "
-                "between them (no dropout, no layer drop, no activation checkpointing around one of them)"
+                "between them (no dropout, no layer drop, no activation checkpointing around one of them), and all or "
+                "none of them compiled (compile the model)"
             )
         if session.versions != versions((x, *session.carried)):
             raise FieldError(
@@ -68,6 +69,10 @@ class History:
                 f"or one before it that {self.scheme} goes on from, expected none of these changed; write to a copy"
             )
         return session.carried
+
+    def _compiled(self, x: Tensor) -> Session | None:
+        """What a compiled block has left, if it has returned x."""
+        return self.session if self.session is not None and self.session.u is x else None
 
     def keep(self, index: int, u: Tensor, carried: State, before: tuple[int, ...]) -> None:
         """Keep what belongs to u, which block ``index`` returns; ``before``: versions of it after the step."""

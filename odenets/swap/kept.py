@@ -17,6 +17,8 @@ from .additions import tensors_in
 INTERNAL = frozenset(vars(nn.Module()))
 #: those of them that hold hooks
 HOOKS = tuple(key for key, value in vars(nn.Module()).items() if "hook" in key and isinstance(value, dict))
+#: elements of a buffer of integers that is a counter or the like
+SMALL = 1024
 #: what a forward may append to
 CONTAINERS = (list, dict, set, deque)
 
@@ -41,8 +43,9 @@ class Kept:
             self.contents.append((held, copied(held)))
         # What is neither a buffer nor can be put back: parameters, other tensors of the module, arguments.
         self.others: list[Tensor] = [p for m in self.modules for p in m._parameters.values() if p is not None]
-        self.others += [x for own in self.attributes for x in tensors_in(list(own.values()))]
+        self.others += [x for own in self.attributes for value in own.values() for x in _held_tensors(value)]
         self.others += tensors_in(arguments)
+        self.others += [b for m in self.modules for b in m._buffers.values() if b is not None and not _copied(b)]
         self.marks = _versions(self.others)
 
     def changes(self) -> list[str]:
@@ -91,17 +94,25 @@ def unchanged(
 ) -> Iterator[Kept]:
     """Modules that are afterwards as they were. All but those of kind ``own`` work on copies of their buffers.
 
-    Of all buffers: those written to through ``.data`` do not say so.
+    Of all but large ones of integers (masks, relative positions): those written to through ``.data`` do not say so.
     """
     kept = Kept(modules, arguments, hooks)
+    copies: dict[int, Tensor] = {}
     try:
-        for module in kept.modules:
+        for module in kept.modules if own is not nn.Module else ():
             if own is None or not isinstance(module, own):
-                copies = {key: None if b is None else b.clone() for key, b in module._buffers.items()}
-                module._buffers.update(copies)
+                for key, b in module._buffers.items():
+                    if b is not None and _copied(b):
+                        if id(b) not in copies:  # modules may share it
+                            copies[id(b)] = b.clone()
+                        module._buffers[key] = copies[id(b)]
         yield kept
     finally:
         kept.restore()
+
+
+def _copied(b: Tensor) -> bool:
+    return b.is_floating_point() or b.is_complex() or b.numel() <= SMALL
 
 
 def version(x: Tensor) -> int:
@@ -137,13 +148,22 @@ def _alike(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and isinstance(a, VALUES) and a == b)
 
 
-def _held(values: Iterable[Any]) -> Iterator[Any]:
+def _held(values: Iterable[Any], above: tuple[int, ...] = ()) -> Iterator[Any]:
     """The containers among values, and in them."""
     for value in values:
         if isinstance(value, CONTAINERS):
             yield value
-        if isinstance(value, (tuple, *CONTAINERS)):
-            yield from _held(value.values() if isinstance(value, dict) else value)
+        if isinstance(value, (tuple, *CONTAINERS)) and id(value) not in above:
+            inner = value.values() if isinstance(value, dict) else value
+            yield from _held(inner, (*above, id(value)))
+
+
+def _held_tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors that an attribute is or holds; not those of objects with fields, such as a configuration."""
+    if isinstance(value, Tensor):
+        yield value
+    for held in _held([value]):
+        yield from (x for x in (held.values() if isinstance(held, dict) else held) if isinstance(x, Tensor))
 
 
 def copied(held: Any) -> Any:

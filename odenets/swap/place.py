@@ -98,4 +98,4 @@ def _fill(model: nn.Module, state_dict: dict[str, Any], prefix: str, *others: An
                 for name, _ in copied.named_buffers(recurse=False):
                     loaded = state_dict.get(f"{names.get(norm)}.{name}")
                     if loaded is not None and copied in names:
-                        state_dict[f"{names[copied]}.{name}"] = loaded
+                        state_dict[f"{names[copied]}.{name}"] = loaded.clone()  # or assign=True would tie them

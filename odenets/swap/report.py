@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..scheme import Scheme
 from .chain import Chain
+
+#: of an eigenvalue; a double one of V has the square root of the machine's
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,7 @@ class ChainReport:
         evaluations: evaluations of branches in one pass.
         starting: steps taken by the starting scheme.
         activation: names of what follows the last sum of its blocks.
+        notes: what to know about the scheme on this chain.
         whole: whether their nn.Sequential runs its blocks as one.
     """
 
@@ -26,6 +33,7 @@ class ChainReport:
     starting: int
     activation: tuple[str, ...]
     whole: bool
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class SwapReport:
             yield f"  chain {i}: {steps} steps{start}, {chain.evaluations} evaluations{once}{after}"
             sums = zip(chain.blocks, chain.sums, strict=True)
             yield "    " + ", ".join(f"{name or 'the model'}" + (f" ({k} sums)" if k > 1 else "") for name, k in sums)
+            yield from (f"    note: {note}" for note in chain.notes)
         if self.left:
             yield "left alone:"
             yield from (f"  {name or 'the model'}: {reason}" for name, reason in self.left)
@@ -62,12 +71,31 @@ class SwapReport:
 
 def chain_report(chain: Chain) -> ChainReport:
     """What there is to be said about a chain."""
-    plans = chain.plans
+    plans, starting = chain.plans, min(len(chain.starting_programs), chain.steps)
     return ChainReport(
         tuple(plan.name for plan in plans),
         tuple(len(plan.skips) for plan in plans),
         chain.evaluations,
-        min(len(chain.starting_programs), chain.steps),
+        starting,
         tuple(dict.fromkeys(name for plan in plans for name in plan.activation)),
         chain.run_at_once and chain.gradient_name != "direct",
+        tuple(_notes(chain, starting)),
     )
+
+
+def _notes(chain: Chain, starting: int) -> Iterator[str]:
+    if starting == chain.steps:
+        yield "every step is a starting step; the scheme itself takes none"
+    if max(len(plan.skips) for plan in chain.plans) > 1 and parasitic(chain.scheme):
+        yield (
+            "the scheme has a root of modulus 1 beside 1, and the sums of a block are different functions in turn: it "
+            "weighs some of them against the others, and does not approximate u' = their sum"
+        )
+
+
+def parasitic(scheme: Scheme) -> bool:
+    """Whether V, the step where f = 0, has an eigenvalue of modulus 1 beside 1; of numbers, not of free symbols."""
+    if scheme.carried == 1 or scheme.V.free_symbols:
+        return False
+    roots = np.linalg.eigvals(np.array(scheme.V.tolist(), dtype=float))
+    return bool(((abs(abs(roots) - 1) < ROUNDING) & (abs(roots - 1) > ROUNDING)).any())

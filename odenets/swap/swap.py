@@ -229,7 +229,11 @@ def _allowed(
     for run, chain in zip(findings.runs, findings.chains, strict=True):
         plans: list[Block] = []
         for plan in chain:
-            reason = refusal(plan, scheme.explicit, options, run) or _refused_activation(plan, scheme, post_activation)
+            reason = (
+                refusal(plan, scheme.explicit, options, run)
+                or _refused_activation(plan, scheme, post_activation)
+                or _refused_writes(plan, scheme)
+            )
             if not reason:
                 plans.append(plan)
                 continue
@@ -241,6 +245,12 @@ def _allowed(
             yield run, plans
 
 
+def _refused_writes(plan: Block, scheme: Scheme) -> str:
+    if not plan.rewrites or (scheme.explicit and max(compile_scheme(scheme, 1.0).visits) == 1):
+        return ""
+    return f"it writes, after a sum, into a tensor that it made before it, and {scheme.name} evaluates each sum again"
+
+
 def _refused_activation(plan: Block, scheme: Scheme, post_activation: str) -> str:
     if not plan.activation or post_activation == "project":
         return ""
@@ -248,6 +258,8 @@ def _refused_activation(plan: Block, scheme: Scheme, post_activation: str) -> st
         return f"{', '.join(plan.activation)} follows its sum, and post_activation='refuse'"
     if len(plan.skips) > 1:
         return "post_activation='stages': it has several sums, and no activation between them"
-    if not scheme.explicit or compile_scheme(scheme, 1.0).evaluated[0].source:
+    if not scheme.explicit:
+        return f"post_activation='stages': {scheme.name} is implicit, and its stages are solved for"
+    if compile_scheme(scheme, 1.0).evaluated[0].source:
         return f"post_activation='stages': {scheme.name} does not evaluate at the state first"
     return ""

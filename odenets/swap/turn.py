@@ -36,9 +36,11 @@ class Turn:
     def __init__(self, chain: Chain, index: int, call: BlockCall) -> None:
         self.chain, self.call, self.index, self.first = chain, call, index, chain.first[index]
         self.steps = len(call.block.skips)
-        self.nested = chain.nested(index)
+        nested = chain.nested(index)
+        # Calls before a sum are handed out again to evaluations of later ones, and to what follows it at a stage.
+        self.taped = nested and (self.steps > 1 or chain.branches.stages)
         compiling = torch.compiler.is_compiling()
-        self.masks = Masks() if self.nested and not compiling else None
+        self.masks = Masks() if nested and not compiling else None
         self.state: State = ()
         self.versions: tuple[int, ...] = ()
 
@@ -49,7 +51,7 @@ class Turn:
         self.state = chain.enter(self.index, x, self.evaluate)
         self.versions = versions(self.state[1:])
         point = self._begin(self.first)
-        record: list[Any] | None = [] if self.nested else None
+        record = call.reel() if self.taped else None
         output = call.run(Watch(call.block, point, self._sum, record=record), point)
         chain.history.keep(self.index, call.state(output), self.state[1:], self.versions)
         return output
@@ -84,7 +86,7 @@ class Turn:
             self.masks.end(n, self.device)
         if watch.record is not None:
             call.taped(watch)
-            watch.record = []
+            watch.record = call.reel()
         branch = fitted(branch, watch.state)
         self.chain.check(n, branch, watch.state)
         self.chain.history.check(self.index, self.state[1:], self.versions)

@@ -16,9 +16,8 @@ from ..errors import FieldError
 from .additions import IN_PLACE, Function, added_to, called_from
 from .analyse import Block
 from .kept import version
+from .tape import Called, Reel
 
-#: a call and what it has returned
-Called = tuple[Function, Any]
 #: handler(watch, branch): what sum number watch.sum becomes, given what is added to watch.state
 Handler = Callable[["Watch", Tensor], Tensor]
 
@@ -42,7 +41,7 @@ class Watch(TorchFunctionMode):
         handler: what puts a value in the place of a sum.
         replay: calls at the start of the forward that are not made: each returns what it has returned before.
         first: number of the first sum after them.
-        record: where to put the calls that are made, or None. What is recorded stays in memory.
+        record: where to put the calls that are made, or None.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Watch(TorchFunctionMode):
         *,
         replay: Sequence[Called] = (),
         first: int = 0,
-        record: list[Called] | None = None,
+        record: Reel | None = None,
     ) -> None:
         super().__init__()
         self.skips, self.sources, self.writes, self.trailing = block.skips, block.sources, block.writes, block.trailing
@@ -83,7 +82,7 @@ class Watch(TorchFunctionMode):
             self._skip()
         value = func(*args, **given)
         if self.record is not None:
-            self.record.append((func, value))
+            self.record.append(func, value)
         return value
 
     def _again(self, func: Function) -> Any:
