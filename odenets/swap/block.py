@@ -92,6 +92,7 @@ class Swapped:
         if chain.taped and not chain.nested(self.index):
             return Turn(chain, self.index, call).run(x)
         self._refuse_state(given)
+        call.prepare()
         with chain.one_thread():
             return Turn(chain, self.index, call).run(x) if chain.taped else self._apart(call, x)
 

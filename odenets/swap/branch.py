@@ -50,14 +50,20 @@ class BlockCall:
         drops: bool = True,
     ) -> None:
         self.module, self.original, self.block, self.drops = module, original, block, drops
-        self.given, self.modules = given, list(module.modules())
+        self.given = given
         self.tapes: list[Tape] = []
         self.depth = _depth()
         #: what has taken the place of the sums so far
         self.sums: list[Tensor] = []
         #: the dtype of a sum that is made in place
         self.dtype: torch.dtype | None = None
-        self.precision = None if torch.compiler.is_compiling() else autocast_of(given.state.device.type)
+        self.modules: list[nn.Module] = []
+        self.precision: dict[str, Any] | None = None
+
+    def prepare(self) -> None:
+        """Note what further evaluations are to find as it is at the start. One evaluation needs none of it."""
+        self.modules = list(self.module.modules())
+        self.precision = None if torch.compiler.is_compiling() else autocast_of(self.given.state.device.type)
 
     def run(self, watch: Watch, x: Tensor) -> Any:
         """The forward from the start, seen by ``watch``.
@@ -89,6 +95,8 @@ class BlockCall:
             found.append(value)
             raise Cut
 
+        if not self.modules:
+            self.prepare()
         replay = self._before(k, y)
         reel = self.reel() if len(self.tapes) == k and self.depth == _depth() else None
         watch = Watch(self.block, y, cut, replay=replay, first=k, record=reel)
