@@ -479,3 +479,84 @@ def test_what_a_branch_computes_is_not_kept_for_later_sums():
         swapped(X)
     for block in swapped.blocks:
         assert block.alive == [False]
+
+
+class Gated(nn.Module):
+    """Two sums; given a gate, or in training, the second branch uses what the first has computed."""
+
+    def __init__(self, training=False):
+        super().__init__()
+        self.one, self.two, self.in_training = nn.Linear(6, 6), nn.Linear(6, 6), training
+
+    def forward(self, x, gate=None):
+        h = torch.tanh(self.one(x))
+        x = x + h
+        m = torch.tanh(self.two(x))
+        return x + (m if gate is None and not (self.in_training and self.training) else m * h)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("heun", "direct"), ("euler", "checkpoint")])
+def test_a_value_that_the_example_did_not_use_again_is_not_made_up(name, mode):
+    torch.manual_seed(0)
+    for block, args in ((Gated().double(), (X, X)), (Gated(True).double().train(), (X,))):
+        swapped = swap_scheme(block, name, example=X, gradient=mode)
+        swapped.eval()(X)
+        with pytest.raises(FieldError, match=r"used in (mul|__mul__), after a sum, what it had computed before it"):
+            swapped.train()(*args)
+
+
+class Stashes(Smooth):
+    """Keeps, after its sum, what it has added."""
+
+    def forward(self, x):
+        h = self.branch(x)
+        x = x + h * 1.0
+        self.kept = h
+        return x
+
+
+@pytest.mark.parametrize(("name", "mode"), [("euler", "checkpoint"), ("implicit_midpoint", "direct")])
+def test_what_is_kept_after_the_sum_is_not_hollow(name, mode):
+    for model in (loop(Stashes), nn.Sequential(*loop(Stashes).blocks)):
+        with pytest.raises(FieldError, match=r"changes Stashes\.kept"):
+            swap_scheme(model, name, example=X, gradient=mode)(X)
+        swapped = swap_scheme(model, "heun", example=X)
+        swapped(X)
+        first = next(m for m in swapped.modules() if isinstance(m, Stashes))
+        torch.testing.assert_close(first.kept, first.branch(X))
+
+
+class Doubles(nn.Module):
+    """Writes, after its sum and activation, into a tensor that it made before."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        w = torch.sigmoid(self.two(x))
+        u = torch.relu(x + torch.tanh(self.one(x)) * w)
+        w.mul_(2)
+        return u, w
+
+
+def test_a_write_after_the_sum_is_done_once():
+    torch.manual_seed(0)
+    block = Doubles().double()
+    with torch.no_grad():
+        torch.testing.assert_close(swap_scheme(block, "ab2", example=X)(X)[1], 2 * torch.sigmoid(block.two(X)))
+    for where in ("stages", "project"):
+        with pytest.raises(FieldError, match="into a tensor that it made before it"):
+            swap_scheme(block, "heun", example=X, post_activation=where)
+
+
+def test_global_hooks_see_values():
+    torch.manual_seed(0)
+    swapped, seen = swap_scheme(Two().double(), "heun", example=X), []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, args, y: seen.append(y))
+    try:
+        swapped(X)
+    finally:
+        handle.remove()
+    assert len(seen) > 4
+    assert all(y.abs().max() > 0 for y in seen)

@@ -241,12 +241,13 @@ class States:
         )
 
     def rewrites(self) -> bool:
-        """Whether a tensor that was made before a sum, what is added excepted, is written to before a later one."""
+        """Whether a tensor that was made before a sum, what is added excepted, is written to after it."""
         made: set[int] = set()
-        for i, place in enumerate(self.places[:-1]):
+        stops = [*self.places[1:], self.frame.stop]
+        for i, place in enumerate(self.places):
             made |= {number for e in self.events[self.before(i) : place] for number, _ in e.outputs}
             made -= set(dict(self.ends)) | set(self.events[place].operands or ())
-            for e in self.events[place + 1 : self.places[i + 1]]:
+            for e in self.events[place + 1 : stops[i]]:
                 before = dict(e.inputs)
                 if any(number in made and before.get(number, version) != version for number, version in e.outputs):
                     return True

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import _has_any_global_hook
 
 from ..errors import FieldError
 from ..fields import Layers, Noise
@@ -118,12 +119,14 @@ class BlockCall:
         """Where to record calls."""
         return Reel(self.block.free and not torch.compiler.is_compiling() and not _hooked(self.modules))
 
-    def rest(self, value: Tensor, apart: bool = False) -> Any:
+    def rest(self, value: Tensor) -> Any:
         """What the block returns where ``value`` has taken the place of its last sum."""
         sums = len(self.block.skips)
         watch = Watch(self.block, value, _never, replay=self._before(sums, value), first=sums)
-        with self._apart() if apart else nullcontext():
-            return self.run(watch, value)
+        with self._apart():
+            output = self.run(watch, value)
+        self._refuse_rewritten(sums)
+        return output
 
     def state(self, output: Any) -> Tensor:
         """The state in what the block returns."""
@@ -162,15 +165,18 @@ class BlockCall:
                 f"{self.name}: got a transformation of torch.func around steps whose calls cannot "
                 "be kept beyond it, expected none with this scheme and gradient; use an explicit one and 'direct'"
             )
-        if any(tape.rewritten for tape in self.tapes[:k]):
-            raise FieldError(
-                f"{self.name}: got a forward that writes, after a sum, into a tensor that it made before it, which it "
-                f"would do at each evaluation of sum {k + 1}, expected none in blocks of several sums; use a scheme of "
-                "one evaluation a step, such as euler, lm or ab2"
-            )
+        self._refuse_rewritten(k)
         # A chain that is run at once does not say what took the place of sums; nothing reads it there.
         values = [*(self.sums or [y] * k)[: k - 1], y] if k else []
         return [entry for tape, value in zip(self.tapes[:k], values, strict=True) for entry in tape.replay(value)]
+
+    def _refuse_rewritten(self, k: int) -> None:
+        if any(tape.rewritten for tape in self.tapes[:k]):
+            raise FieldError(
+                f"{self.name}: got a forward that writes, after a sum, into a tensor that it made before it, which it "
+                "would do again at each evaluation of what follows the sum, expected none; use a scheme of one "
+                "evaluation a step, such as euler, lm or ab2"
+            )
 
 
 def _depth() -> int:
@@ -187,7 +193,7 @@ def _collectors() -> list[Any]:
 
 def _hooked(modules: Sequence[nn.Module]) -> bool:
     """Whether somebody looks at what modules inside a block return."""
-    return any(m._forward_hooks or m._forward_pre_hooks for m in modules[1:])
+    return bool(_has_any_global_hook()) or any(m._forward_hooks or m._forward_pre_hooks for m in modules[1:])
 
 
 def fitted(branch: Tensor, x: Tensor) -> Tensor:
@@ -254,7 +260,7 @@ class Branches(Layers):
         (_, branch), *statistics = self.uses(n, what)
         assert isinstance(branch, Branch)
         if self.projects(n, what):
-            x = call.state(call.rest(x.clone(), apart=True))
+            x = call.state(call.rest(x.clone()))
         if not statistics:
             return branch(x, call)
         own = statistics[0][1]

@@ -67,7 +67,7 @@ def run_as_one(chain: Chain, x: Tensor) -> Tensor:
     u: Tensor = own(x)
     for name, call in () if torch.compiler.is_compiling() else calls.items():
         before = version(u)
-        if call.rest(u, apart=True) is not u or version(u) != before:
+        if call.rest(u) is not u or version(u) != before:
             raise FieldError(
                 f"{name}: got something after its sum that was not there at the example (in training?), "
                 f"expected nothing with gradient={chain.gradient_name!r}; use gradient='direct'"

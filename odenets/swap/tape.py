@@ -64,8 +64,12 @@ class Tape:
         return [*calls, (self.called, value)]
 
 
+class Hollow(Tensor):
+    """A tensor of shape, dtype and device, and no value: that of the example was not used again."""
+
+
 def _hollow(value: Any) -> Any:
-    """A value whose tensors have shape, dtype and device, and no memory: enough where nothing will read them."""
+    """A value whose tensors take no memory; a call that is made with one of them is refused (:class:`Watch`)."""
     if isinstance(value, Tensor):
-        return value.new_zeros(()).expand(value.shape)
+        return value.new_zeros(()).expand(value.shape).as_subclass(Hollow)
     return type(value)(map(_hollow, value)) if type(value) in (tuple, list) else value

@@ -16,7 +16,7 @@ from ..errors import FieldError
 from .additions import IN_PLACE, Function, added_to, called_from
 from .analyse import Block
 from .kept import version
-from .tape import Called, Reel
+from .tape import Called, Hollow, Reel
 
 #: handler(watch, branch): what sum number watch.sum becomes, given what is added to watch.state
 Handler = Callable[["Watch", Tensor], Tensor]
@@ -74,6 +74,12 @@ class Watch(TorchFunctionMode):
         given = kwargs or {}
         if self.at < len(self.replay):
             return self._again(func)
+        if Hollow in types:
+            raise FieldError(
+                f"a swapped block used in {_name(func)}, after a sum, what it had computed before it, and did not at "
+                "the example, expected the same calls at every input and in training; give an example that shows them, "
+                "or take gradient='direct' and a scheme of one evaluation a step"
+            )
         branch = added_to(self.state, func, args, given)
         if branch is not None:
             if self.sum < len(self.skips) and self.skipped == self.skips[self.sum]:
