@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from odenets import FieldError, Scheme
-from odenets.net import networks
+from odenets.networks import networks
 
 from .multistep import effective_step
 from .zero import zero_stable, zero_stable_range

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import analysis
 import odenets
-from odenets.net import networks
+from odenets.networks import networks
 
 from . import augment, checkpoint
 from .config import RunConfig

@@ -14,7 +14,8 @@ from .errors import (
     UnknownSchemeError,
 )
 from .gradients import Adjoint, Checkpoint, Direct, Reversible
-from .net import ODENet, count_evaluations, set_gradient
+from .net import ODENet
+from .networks import count_evaluations, set_gradient
 from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_schedule
 from .scheme import Scheme
 from .solvers import GMRES, Anderson, NewtonKrylov

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .coefficients import Coefficients, check_shape
 from .errors import FieldError
 from .fields import Field, as_field
-from .gradients import Direct, Options, Stored, as_gradient
+from .gradients import Direct, Options, Runner, Stored, as_gradient
 from .gradients.segment import forward_over_forward
 from .passes import Pass
 from .program import Evaluate, Program, compile_scheme
@@ -136,8 +136,12 @@ class ODENet(nn.Module):
     @gradient.setter
     def gradient(self, gradient: str | Options) -> None:
         options = as_gradient(gradient)
-        self._runner = options.attach(self)
+        self._runner = self.runner_of(options)
         self._gradient = options
+
+    def runner_of(self, options: Options) -> Runner:
+        """What has gradients that way; SchemeError or FieldError where the network has none."""
+        return options.attach(self)
 
     @property
     def stored(self) -> Stored | None:
@@ -272,39 +276,3 @@ def reference_tensor(module: nn.Module) -> Tensor | None:
     """A floating-point parameter or buffer of the module, which tells its dtype and device."""
     tensors = chain(module.parameters(), module.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
-
-
-#: where a block that :func:`odenets.swap_scheme` has changed keeps its chain, which is no submodule
-CHAIN = "odenets_chain"
-
-
-def networks(model: nn.Module) -> list[ODENet]:
-    """The ODENets in a model and the chains of its swapped blocks, each once, in the order of its modules."""
-    found: dict[int, ODENet] = {}
-    for module in model.modules():
-        net = module if isinstance(module, ODENet) else vars(module).get(CHAIN)
-        if net is not None:
-            found[id(net)] = net
-    return list(found.values())
-
-
-def set_gradient(model: nn.Module, gradient: str | Options) -> int:
-    """Set the ``gradient`` of every ODENet in ``model``, as of ``cifar_resnet(56, "leapfrog")``; returns how many.
-
-    Raises:
-        FieldError: there is none. SchemeError, FieldError: one has no such gradient; none is changed then.
-    """
-    nets = networks(model)
-    if not nets:
-        raise FieldError(f"set_gradient: got {type(model).__name__} without an ODENet, expected at least one in it")
-    options = as_gradient(gradient)
-    for net in nets:
-        options.attach(net)
-    for net in nets:
-        net.gradient = options
-    return len(nets)
-
-
-def count_evaluations(model: nn.Module) -> int:
-    """Evaluations of residual functions in one forward pass, summed over the ODENets in ``model``."""
-    return sum(net.evaluations for net in networks(model))

@@ -11,7 +11,7 @@ from torch import nn
 import odenets
 from analysis import diagnose
 from odenets import FieldError, ODENet, swap_scheme
-from odenets.net import networks
+from odenets.networks import networks
 
 DOUBLE = torch.float64
 

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from odenets import Anderson, FieldError, SchemeError, mccallum_foster, schemes, swap_scheme
 from odenets.coefficients import is_placed
-from odenets.net import networks
+from odenets.networks import networks
 
 LOOPS = {
     name: loop

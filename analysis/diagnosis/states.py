@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from odenets import FieldError, ODENet, OdenetsError
 from odenets.copies import copy_of
 from odenets.gradients import Options, Runner
-from odenets.net import networks
+from odenets.networks import networks
 from odenets.passes import Pass
 from odenets.step import State
 from odenets.swap.chain import Chain

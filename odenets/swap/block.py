@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import FieldError
 from ..gradients import Reversible
-from ..net import CHAIN
+from ..networks import CHAIN
 from .additions import Arguments, arguments
 from .branch import BlockCall
 from .chain import Chain, distinct

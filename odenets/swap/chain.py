@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import FieldError
-from ..gradients import Direct, Options, as_gradient
+from ..gradients import Direct, Options, Runner
 from ..gradients.checkpoint import LIMITS
 from ..gradients.monitor import Monitor
 from ..gradients.segment import run_segment
@@ -78,19 +78,12 @@ class Chain(ODENet):
         evaluated = self.program_of(n).evaluated
         return max(self.visits_at(n)) > 1 or any(self.branches.projects(n, what) for what in evaluated)
 
-    @property
-    def gradient(self) -> Options:
+    def runner_of(self, options: Options) -> Runner:
         """As of ODENet, where the blocks allow it."""
-        return self._gradient
-
-    @gradient.setter
-    def gradient(self, gradient: str | Options) -> None:
-        options = as_gradient(gradient)
         for plan in self.plans:
             if reason := refusal(plan, self.explicit, options, self.run_at_once):
-                raise FieldError(f"{plan.name}: got gradient={as_gradient(gradient)}, expected 'direct': {reason}")
-        self._runner = options.attach(self)
-        self._gradient = options
+                raise FieldError(f"{plan.name}: got gradient={options}, expected 'direct': {reason}")
+        return super().runner_of(options)
 
     @property
     def gradient_name(self) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..coefficients import PREFIX, Coefficients, is_placed
 from ..fields import Layers
-from ..net import networks
+from ..networks import networks
 from ..statistics import StageStatistics, norms
 
 

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ..copies import copy_of
 from ..errors import FieldError
 from ..gradients import Options, as_gradient
-from ..net import networks
+from ..networks import networks
 from ..program import compile_scheme
 from ..scheme import Scheme
 from ..solvers import Solver
