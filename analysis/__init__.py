@@ -1,35 +1,35 @@
-"""analysis: what a scheme, or a trained network, does. Free functions; drawing is in analysis.plot."""
+"""odenets.analysis: what a scheme, or a trained network, does. Free functions; drawing is in odenets.analysis.plot."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-from .accuracy import error_constant, order
-from .boundary import BoundaryLocus, boundary_locus
-from .bseries.conditions import OrderCondition, order_conditions
-from .bseries.differentials import derivative
-from .bseries.equation import ModifiedEquation
-from .bseries.hamiltonian import ModifiedHamiltonian
-from .coefficients import LearnedCoefficient, learned_coefficients
-from .derivative_form import DerivativeForm, derivative_form
-from .energy import EnergyErrors, energy_errors
-from .errorcurve import Convergence, convergence
-from .intervals import imaginary_interval, real_interval
-from .modified import b_series, modified_equation, modified_hamiltonian, modifying_integrator
-from .multistep import effective_step, multistep_polynomials
-from .orbit import Orbits, numerical_orbit, orbits
-from .orderstar import OrderStar, order_star
-from .phase import PhaseError, dispersion_dissipation
-from .principal_root import principal_series
-from .region import Region, is_stable, stability_region
-from .resolve import z, zeta
-from .sector import a_alpha, l_stable
-from .sequence import SequenceGrowth, sequence_growth
-from .ssp import ssp_coefficient
-from .stability import stability_function, stability_matrix, stability_polynomial
-from .stepsize import OptimalStep, optimal_step
-from .zero import zero_stable, zero_stable_range
+from .equations.backward_error import b_series, modified_equation, modified_hamiltonian, modifying_integrator
+from .equations.derivative_form import DerivativeForm, derivative_form
+from .equations.elementary_differentials import derivative
+from .equations.energy import EnergyErrors, energy_errors
+from .equations.error_curve import Convergence, convergence
+from .equations.modified_equation import ModifiedEquation
+from .equations.modified_hamiltonian import ModifiedHamiltonian
+from .equations.orbit import Orbits, numerical_orbit, orbits
+from .equations.order_conditions import OrderCondition, order_conditions
+from .linear.accuracy import error_constant, order
+from .linear.boundary_locus import BoundaryLocus, boundary_locus
+from .linear.dispersion import PhaseError, dispersion_dissipation
+from .linear.generating_polynomials import effective_step, multistep_polynomials
+from .linear.intervals import imaginary_interval, real_interval
+from .linear.layer_sequence import SequenceGrowth, sequence_growth
+from .linear.optimal_step import OptimalStep, optimal_step
+from .linear.order_star import OrderStar, order_star
+from .linear.principal_root import principal_series
+from .linear.region import Region, is_stable, stability_region
+from .linear.resolve import z, zeta
+from .linear.sector import a_alpha, l_stable
+from .linear.ssp import ssp_coefficient
+from .linear.stability import stability_function, stability_matrix, stability_polynomial
+from .linear.zero_stability import zero_stable, zero_stable_range
+from .networks.layer_coefficients import LearnedCoefficient, learned_coefficients
 
 __all__ = [
     "BoundaryLocus",
@@ -86,7 +86,13 @@ __all__ = [
 
 
 #: Names that are loaded where they are used: what they need (matplotlib, scipy) is large, or not always installed.
-LAZY = {"plot": "plot", "gallery": "gallery", "problems": "problems", "diagnose": "diagnosis", "Diagnosis": "diagnosis"}
+LAZY = {
+    "plot": "plot",
+    "gallery": "gallery",
+    "problems": "equations.problems",
+    "diagnose": "networks.diagnosis",
+    "Diagnosis": "networks.diagnosis",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -97,8 +103,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-        raise ImportError(f"analysis.{name} needs matplotlib: pip install 'odenets[plot]'") from error
-    return module if name == LAZY[name] else getattr(module, name)
+        raise ImportError(f"odenets.analysis.{name} needs matplotlib: pip install 'odenets[plot]'") from error
+    return module if LAZY[name].endswith(name) else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""python -m analysis: the command line, see :mod:`analysis.cli`."""
+"""python -m odenets.analysis: the commands of ``odenets`` that are on schemes and networks."""
 
 import sys
 

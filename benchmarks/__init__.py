@@ -1,1 +1,1 @@
-"""Depth against accuracy: trains grids of depth x scheme x seed and reports them."""
+"""Benchmarks: depth against accuracy, and our own speed and memory. Each has a claim and prints what it measured."""

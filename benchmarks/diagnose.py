@@ -1,14 +1,13 @@
-"""The numerical diagnosis of trained networks: ``python -m benchmarks.diagnose RUN [RUN ...]``.
+"""The numerical diagnosis of trained networks: ``odenets bench diagnose RUN [RUN ...]``.
 
-A RUN is the folder of a finished run of benchmarks.depth_vs_accuracy, with result.json and
-weights.pt. Its network is diagnosed on the first images of the test set (analysis.diagnose). For each
+A RUN is the folder of a finished run of ``odenets study``, with result.json and
+weights.pt. Its network is diagnosed on the first images of the test set (odenets.analysis.diagnose). For each
 run a figure, the numbers as JSON and a report as text are written to --out.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -16,27 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
+from odenets.analysis.plot import style
 from torch import nn
 
-from analysis import plot, style
-from analysis.diagnosis import Diagnosis, diagnose
 from odenets import OdenetsError
 
-from . import checkpoint, files, machine, result
-from .config import RunConfig
-from .data import load
-from .dataset import Dataset
-from .depth_vs_accuracy import USER_ERROR, Parser
-from .errors import CheckpointError, ConfigError
-from .training import build_model
+from .common import files, machine
+from .common.command_line import USER_ERROR, Parser, as_given
+from .common.errors import CheckpointError, ConfigError
+from .data.dataset import Dataset
+from .data.sources import load
+from .study import result
+from .study import run_checkpoint as checkpoint
+from .study.config import RunConfig
+from .study.training import build_model
 
-MODULE = "benchmarks.diagnose"
+COMMAND = "odenets bench diagnose"
 WEIGHTS = "weights.pt"
 
 
 def make_parser() -> Parser:
     """The command line."""
-    parser = Parser(prog=f"python -m {MODULE}", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=f"folder with {result.NAME} and {WEIGHTS}")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the files of the data set")
@@ -68,7 +70,7 @@ def configuration(run: Path) -> RunConfig:
     """What was trained in a folder; ResultError where nothing was, or not to its end."""
     path = run / result.NAME
     if not path.is_file():
-        raise ConfigError(f"{path} is missing; give the folder of a finished run of benchmarks.depth_vs_accuracy")
+        raise ConfigError(f"{path} is missing; give the folder of a finished run of odenets study")
     return result.read(path).config
 
 
@@ -106,7 +108,7 @@ def run_one(run: Path, data: Dataset, options: argparse.Namespace, command: str)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, or 2 for a user error."""
     options = make_parser().parse_args(argv)
-    command = shlex.join(["python", "-m", MODULE, *(sys.argv[1:] if argv is None else argv)])
+    command = as_given(COMMAND, argv)
     try:
         data: dict[str, Dataset] = {}
         for run in options.runs:

@@ -1,4 +1,4 @@
-"""How long exact modified equations take: ``python -m benchmarks.series``.
+"""How long exact modified equations take: ``odenets bench series``.
 
 Claim: all coefficients of the modified equation of a Runge-Kutta scheme take less than 0.1 s to
 order 8 and 0.5 s to order 10, those of LM with k symbolic less than 1.5 s to order 6. Beside it
@@ -24,9 +24,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .files import write_atomic, write_json
-from .machine import processor, versions
-from .memory_report import markdown
+from .common.files import write_atomic, write_json
+from .common.machine import processor, versions
+from .memory.report import markdown
 
 LIMITS = {("rk4", 8): 0.1, ("rk4", 10): 0.5, ("dopri5", 8): 0.1, ("dopri5", 10): 0.5, ("lm", 6): 1.5}
 COMPARED = (4, 5, 6)  # orders of rk4 beside the peer, whose time grows sevenfold from one to the next
@@ -35,7 +35,8 @@ PEER = "kauri"
 
 def ours(scheme: str, order: int) -> tuple[float, int]:
     """(seconds, number of coefficients) of analysis.modified_equation."""
-    from analysis import modified_equation  # noqa: PLC0415 - each worker imports what it times, before it does
+    from odenets.analysis import modified_equation  # noqa: PLC0415 - each worker imports what it times, before it does
+
     from odenets import schemes  # noqa: PLC0415
 
     found = schemes[scheme]
@@ -59,7 +60,7 @@ WORKERS: dict[str, Callable[[str, int], tuple[float, int]]] = {"odenets": ours, 
 
 def sample(who: str, scheme: str, order: int) -> tuple[float, int]:
     """One measurement in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.series", "--worker", who, scheme, str(order)]
+    command = [sys.executable, "-m", "odenets.benchmarks.series", "--worker", who, scheme, str(order)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     seconds, count = json.loads(answer)
     return float(seconds), int(count)
@@ -87,7 +88,7 @@ def table(records: Sequence[dict[str, object]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the table and writes it beside the numbers."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.series", description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(prog="odenets bench series", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--samples", type=int, default=5, help="processes for each row (default: 5)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/series"), help="folder of the results")
     parser.add_argument("--worker", nargs=3, metavar=("PACKAGE", "SCHEME", "ORDER"), help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""Time of a swapped network beside its original: ``python -m benchmarks.swap``.
+"""Time of a swapped network beside its original: ``odenets bench swap``.
 
 Claim to be tested: resnet18 of torchvision with its blocks run by odenets under the scheme that they are, euler,
 takes at most 1.05 times the time of the original, at 224 x 224 and batch 8. Processor time of one thread, in
@@ -26,14 +26,13 @@ from torch import Tensor, nn
 
 from odenets import OdenetsError, swap_report, swap_scheme
 
-from . import machine
-from .depth_vs_accuracy import FAILED_RUNS, USER_ERROR, Parser
-from .errors import BenchmarkError
-from .files import write_atomic, write_json
-from .memory_measure import HELD
-from .zoos import torchvision
+from .common import machine
+from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
+from .common.errors import BenchmarkError
+from .common.files import write_atomic, write_json
+from .memory.measure import HELD
+from .common.zoos import torchvision
 
-MODULE = "benchmarks.swap"
 BOUND = 1.05
 #: what is measured, and whether with gradients
 PARTS = {"forward, evaluation": False, "forward and backward, training": True}
@@ -126,10 +125,8 @@ def in_new_process(task: Task) -> list[Row]:
     Raises:
         BenchmarkError: the process failed; the message is the last line of what it said.
     """
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | HELD | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": paths}
-    command = [sys.executable, "-m", MODULE, "--here", json.dumps(asdict(task))]
+    environment = os.environ | HELD | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "odenets.benchmarks.swap", "--here", json.dumps(asdict(task))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
@@ -151,7 +148,7 @@ def report(task: Task, rows: Sequence[Row], hardware: dict[str, Any]) -> str:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = Parser(prog=f"python -m {MODULE}", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="odenets bench swap", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--model", default="resnet18", help="of torchvision.models")
     parser.add_argument("--scheme", default="euler", help="one that costs what the network is: euler")

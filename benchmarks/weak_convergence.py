@@ -1,4 +1,4 @@
-"""Random layers against their stochastic differential equations: ``python -m benchmarks.weak_convergence``.
+"""Random layers against their stochastic differential equations: ``odenets bench weak_convergence``.
 
 Claim to be tested: a network of random layers of step size h approximates the moments of the
 solution of its equation with an error of order h (weak order 1), as Euler-Maruyama does. The
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from odenets.analysis import plot
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from analysis import plot
 from odenets import ODENet, ShakeShake, StochasticDepth
-from odenets.fields import Field
+from odenets.fields.layers import Field
 
 SAMPLES = 1_000_000
 BATCH = 100_000
@@ -128,7 +128,7 @@ def draw(found: dict[tuple[str, str], list[list[tuple[float, float]]]]) -> Figur
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute, print and draw."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.weak_convergence", description=__doc__)
+    parser = argparse.ArgumentParser(prog="odenets bench weak_convergence", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--out", type=Path, default=Path("out/weak_convergence.png"), help="figure, PNG or SVG")
     options = parser.parse_args(argv)

@@ -1,28 +1,25 @@
 """odenets: residual networks as numerical schemes for differential equations."""
 
-from . import families, models, rk_families
-from .coefficients import parameter_groups
-from .constructors import multistep, runge_kutta
-from .errors import (
-    ConvergenceError,
-    ConvergenceWarning,
-    FieldError,
+from . import models
+from .fields import AdditiveNoise, FieldError, ShakeShake, StochasticDepth, TimeField, survival_schedule
+from .gradients import Adjoint, Checkpoint, Direct, ReversalError, Reversible
+from .net import ODENet, count_evaluations, parameter_groups, set_gradient
+from .scheme import (
     OdenetsError,
-    ReversalError,
+    Scheme,
     SchemeError,
-    SolverError,
     UnknownSchemeError,
+    families,
+    mccallum_foster,
+    multistep,
+    rk_families,
+    runge_kutta,
 )
-from .gradients import Adjoint, Checkpoint, Direct, Reversible
-from .net import ODENet
-from .networks import count_evaluations, set_gradient
-from .random_fields import AdditiveNoise, ShakeShake, StochasticDepth, survival_schedule
-from .scheme import Scheme
-from .solvers import GMRES, Anderson, NewtonKrylov
-from .splitting import mccallum_foster
+from .stages import GMRES, Anderson, ConvergenceError, ConvergenceWarning, NewtonKrylov, SolverError
 from .swap import SwapReport, swap_report, swap_scheme, unswap
-from .time_field import TimeField
 from .zoo import as_scheme, schemes
+
+__version__ = "0.1.0"
 
 __all__ = [
     "GMRES",

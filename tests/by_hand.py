@@ -3,7 +3,7 @@
 import mpmath
 import sympy
 
-from odenets.graph import stage_order
+from odenets.scheme.stage_graph import stage_order
 
 DIGITS = 30
 

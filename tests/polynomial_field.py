@@ -5,7 +5,7 @@ The oracle of the tests of modified equations: no automatic differentiation, no 
 
 import numpy as np
 
-from odenets.trees import vertices
+from odenets.scheme.trees import vertices
 
 
 class Cubic:

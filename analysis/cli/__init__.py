@@ -1,36 +1,49 @@
-"""The command line, python -m analysis COMMAND. Each module here is a group of commands, listed in GROUPS."""
+"""The commands of ``odenets`` on schemes and networks. Each module here is a group of commands, listed in GROUPS."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from odenets import OdenetsError
+from odenets import OdenetsError, __version__
 
-from . import equations, figures, linear, network, tables
+from . import diagnosis as network
+from . import equations, figures
+from . import linear_stability as linear
+from . import scheme_table as tables
 
 GROUPS = (linear, equations, figures, network, tables)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 2 for bad input, with one line on stderr."""
-    options = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, others: Mapping[str, str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, or 2 for bad input, with one line on stderr.
+
+    Args:
+        argv: the arguments; by default those of the process.
+        others: commands that somebody else runs, and what help says of them.
+    """
+    options = _parser(others or {}).parse_args(argv)
     try:
         print(options.run(options))
     except (OdenetsError, ImportError) as error:
-        print(f"python -m analysis: error: {error}", file=sys.stderr)
+        print(f"odenets: error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(others: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis", description="What a numerical scheme does, derived exactly.", allow_abbrev=False
+        prog="odenets",
+        description="Residual networks as numerical schemes: what a scheme or a network does, and benchmarks.",
+        allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"odenets {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in (command for group in GROUPS for command in group.COMMANDS):
         own = commands.add_parser(command.name, help=command.help, description=command.help, allow_abbrev=False)
         command.add(own)
         own.set_defaults(run=command.run)
+    for name, text in others.items():
+        commands.add_parser(name, help=text, add_help=False)
     return parser

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from odenets import OdenetsError
 
-from ..files import read
-from .options import Command, add_out, drawn
+from ..networks.damaged_files import read
+from .shared_options import Command, add_out, drawn
 
 
 def _add(parser: argparse.ArgumentParser) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from odenets import Scheme, SchemeError
 
-from ..bseries.conditions import order_conditions
-from ..derivative_form import derivative_form
-from ..modified import modified_equation, modified_hamiltonian, modifying_integrator
-from ..table import render
-from .options import Command, add_equation, chosen
+from ..equations.backward_error import modified_equation, modified_hamiltonian, modifying_integrator
+from ..equations.derivative_form import derivative_form
+from ..equations.order_conditions import order_conditions
+from ..text.tables import render
+from .shared_options import Command, add_equation, chosen
 
 
 def _add(parser: argparse.ArgumentParser) -> None:

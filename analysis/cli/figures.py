@@ -6,10 +6,10 @@ import argparse
 import math
 from pathlib import Path
 
-from ..errorcurve import Convergence, convergence_of
-from ..problems import rotation, rotation_solution
-from ..table import render
-from .options import Command, add_out, add_schemes, chosen, drawn
+from ..equations.error_curve import Convergence, convergence_of
+from ..equations.problems import rotation, rotation_solution
+from ..text.tables import render
+from .shared_options import Command, add_out, add_schemes, chosen, drawn
 
 
 def _add_convergence(parser: argparse.ArgumentParser) -> None:

@@ -7,15 +7,16 @@ import math
 
 from odenets import OdenetsError, as_scheme
 
-from ..boundary import boundary_locus
-from ..orderstar import order_star
-from ..phase import PhaseError, dispersion_dissipation
-from ..sequence import sequence_growth
-from ..ssp import ssp_coefficient
-from ..stepsize import optimal_step
-from ..table import render, stability_table
-from ..text import show
-from .options import Command, add_ends, add_out, add_schemes, chosen, drawn, refuse_ends_without_out
+from ..linear.boundary_locus import boundary_locus
+from ..linear.dispersion import PhaseError, dispersion_dissipation
+from ..linear.layer_sequence import sequence_growth
+from ..linear.optimal_step import optimal_step
+from ..linear.order_star import order_star
+from ..linear.scheme_table import stability_table
+from ..linear.ssp import ssp_coefficient
+from ..text.expressions import show
+from ..text.tables import render
+from .shared_options import Command, add_ends, add_out, add_schemes, chosen, drawn, refuse_ends_without_out
 
 #: Points that decide about the orders alone; the figure has its own.
 FEW = [0.0, 0.1]

@@ -6,8 +6,8 @@ import argparse
 
 from odenets import schemes
 
-from ..table import schemes_page, schemes_table
-from .options import Command, add_values, expand, wanted
+from ..linear.scheme_table import schemes_page, schemes_table
+from .shared_options import Command, add_values, expand, wanted
 
 
 def _add(parser: argparse.ArgumentParser) -> None:

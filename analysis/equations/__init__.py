@@ -1,1 +1,1 @@
-"""B-series: the equation a scheme really solves, as a sum over rooted trees."""
+"""The equation a scheme really solves: B-series, modified equations and Hamiltonians, orbits, orders observed."""

@@ -8,13 +8,13 @@ from typing import Any
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.trees import PLAIN, Tree, tall, vertices
+from odenets.scheme.trees import PLAIN, Tree, tall, vertices
 
-from .bseries.equation import ModifiedEquation, all_trees
-from .bseries.hamiltonian import ModifiedHamiltonian, free_trees, is_symplectic_one_step
-from .bseries.principal import Field, modifying, principal
-from .resolve import HIGHEST_ORDER, check_order, resolve
-from .stability import to_digits
+from ..linear.resolve import HIGHEST_ORDER, check_order, resolve
+from ..linear.stability import to_digits
+from .modified_equation import ModifiedEquation, all_trees
+from .modified_hamiltonian import ModifiedHamiltonian, free_trees, is_symplectic_one_step
+from .principal_field import Field, modifying, principal
 
 SEPARABLE = {(1, 0), (0, 1)}  # q' = f(p), p' = g(q)
 

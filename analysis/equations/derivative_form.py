@@ -9,9 +9,9 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
-from .multistep import multistep_polynomials
-from .resolve import check_order, resolve, zeta
-from .text import ascending, by_degree, join_terms, split_sign
+from ..linear.generating_polynomials import multistep_polynomials
+from ..linear.resolve import check_order, resolve, zeta
+from ..text.expressions import ascending, by_degree, join_terms, split_sign
 
 PRIMES = 4  # u'''' is still read at a glance, u^(5) is written with its number
 

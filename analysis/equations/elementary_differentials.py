@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from odenets import FieldError
-from odenets.trees import Maps, Tree
+from odenets.scheme.trees import Maps, Tree
 
 Function = Callable[[Tensor], Tensor]
 

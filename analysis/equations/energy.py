@@ -13,7 +13,7 @@ import torch
 
 from odenets import Scheme, SchemeError, as_scheme
 
-from .modified import modified_hamiltonian
+from .backward_error import modified_hamiltonian
 from .orbit import Functions, numerical_orbit
 
 Symbols = tuple[sympy.Symbol, sympy.Symbol]

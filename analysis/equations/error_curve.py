@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odenets import FieldError, NewtonKrylov, ODENet, Scheme, SchemeError, TimeField, as_scheme
 
-from .resolve import numeric
+from ..linear.resolve import numeric
 
 #: Errors below this many units of rounding of the solution say nothing of the order.
 NOISE = 1e3

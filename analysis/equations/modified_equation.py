@@ -12,13 +12,13 @@ import sympy
 from torch import Tensor
 
 from odenets import Scheme, SchemeError
-from odenets.trees import Maps, Tree, symmetry, trees_of_order, vertices
+from odenets.scheme.trees import Maps, Tree, symmetry, trees_of_order, vertices
 
-from ..derivative_form import DerivativeForm, derivative_form
-from ..text import join_terms
-from .differentials import Differentials, Function
-from .elementary import differential_latex, differential_text, function_names
-from .fraction import latex_term, text_term
+from ..text.expressions import join_terms
+from .derivative_form import DerivativeForm, derivative_form
+from .elementary_differentials import Differentials, Function
+from .term_text import latex_term, text_term
+from .tree_text import differential_latex, differential_text, function_names
 
 State = Tensor | Sequence[Tensor]
 
@@ -27,7 +27,7 @@ State = Tensor | Sequence[Tensor]
 class ModifiedEquation(Mapping[Tree, sympy.Expr]):
     """u' = sum over rooted trees t of h^(|t|-1) b(t)/sigma(t) F(t)(u), as far as h^(order-1).
 
-    A mapping from the trees with up to ``order`` vertices (:mod:`odenets.trees`) to b(t), exact, in
+    A mapping from the trees with up to ``order`` vertices (:mod:`odenets.scheme.trees`) to b(t), exact, in
     the free symbols of the scheme. Instead of a tree the text of its elementary differential may be
     given: ``equation["f'f"]``. ``str()`` gives :meth:`text`.
 

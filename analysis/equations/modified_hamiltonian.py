@@ -11,14 +11,14 @@ from typing import Any
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.exact import is_zero
-from odenets.trees import Tree, graft, grow, symmetry, vertices
+from odenets.scheme.exact import is_zero
+from odenets.scheme.trees import Tree, graft, grow, symmetry, vertices
 
-from ..reduction import irreducible
-from ..text import join_terms
-from .elementary import differential_latex, differential_text, function_names
-from .equation import ModifiedEquation
-from .fraction import latex_term, text_term
+from ..linear.irreducible import irreducible
+from ..text.expressions import join_terms
+from .modified_equation import ModifiedEquation
+from .term_text import latex_term, text_term
+from .tree_text import differential_latex, differential_text, function_names
 
 Names = tuple[str, ...]
 STEP = sympy.Symbol("h")

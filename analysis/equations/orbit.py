@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, SchemeError, TimeField, as_scheme
 
-from .modified import modified_equation
+from .backward_error import modified_equation
 
 #: f of the whole state, or one function per module of a partitioned scheme; of tensors (..., d).
 Function = Callable[[Any], Any]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import sympy
 
-from odenets.trees import Tree, density, trees_of_order, vertices
+from odenets.scheme.trees import Tree, density, trees_of_order, vertices
 
-from ..resolve import HIGHEST_ORDER, check_order
-from .elementary import differential_text, weight_text
+from ..linear.resolve import HIGHEST_ORDER, check_order
+from .tree_text import differential_text, weight_text
 
 
 @dataclass(frozen=True)

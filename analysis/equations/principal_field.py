@@ -1,6 +1,6 @@
 """The field whose exact flow a scheme follows, and the field that makes a scheme exact, tree by tree.
 
-Both ask for one number more per tree than the derivation of the order does (odenets.series): there
+Both ask for one number more per tree than the derivation of the order does (odenets.scheme.b_series): there
 a residual is left over, here it is made to vanish. For a scheme that carries several values this is
 the underlying one-step method (the principal method): the carried values are series s in the
 solution, and together with the field they are solved for from
@@ -23,8 +23,8 @@ from typing import Any
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.series import Series
-from odenets.trees import Tree, edge_cuts, prunings, vertices
+from odenets.scheme.b_series import Series
+from odenets.scheme.trees import Tree, edge_cuts, prunings, vertices
 
 
 class Field(Series):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy
 
-from ..text import ascending, by_degree, split_sign
+from ..text.expressions import ascending, by_degree, split_sign
 
 LARGEST = 10**9  # numerators and denominators beyond are those of schemes known in decimals
 DIGITS = 10

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from string import ascii_lowercase
 
-from odenets.trees import Tree
+from odenets.scheme.trees import Tree
 
 PRIMES = 3  # f''' is still read at a glance, f^(4) is written with its number
 LETTERS = ascii_lowercase[ascii_lowercase.index("i") :]  # the indices of sums over stages

@@ -1,6 +1,6 @@
 """The gallery: textbook figures, computed by this project and drawn into files.
 
-``python -m analysis gallery --out docs/figures`` writes them all; docs/gallery.md shows them.
+``odenets gallery --out docs/figures`` writes them all; docs/gallery.md shows them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from odenets import OdenetsError
 
-from ..style import save
-from .backward import lotka_volterra, lotka_volterra_symplectic, square
-from .convergence import orders
-from .linear import dispersion, lm_regions, order_stars, regions
+from ..plot.style import save
+from .backward_error import lotka_volterra, lotka_volterra_symplectic, square
+from .linear_stability import dispersion, lm_regions, order_stars, regions
+from .observed_orders import orders
 from .pendulum import pendulum, pendulum_energy, pendulum_orders
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import plot
-from ..orbit import orbits
-from ..problems import log_predator, log_prey
-from ..problems import lotka_volterra as predator_prey
-from ..problems import square as squared
+from ..equations.orbit import orbits
+from ..equations.problems import log_predator, log_prey
+from ..equations.problems import lotka_volterra as predator_prey
+from ..equations.problems import square as squared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

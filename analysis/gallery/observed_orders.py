@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import plot
-from ..errorcurve import convergence_of
-from ..problems import rotation, rotation_solution
+from ..equations.error_curve import convergence_of
+from ..equations.problems import rotation, rotation_solution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ import numpy as np
 from odenets import as_scheme
 
 from .. import plot
-from ..energy import energy_errors, hamiltonian_at, hamiltonian_functions
-from ..orbit import numerical_orbit
-from ..problems import PENDULUM, P, Q
+from ..equations.energy import energy_errors, hamiltonian_at, hamiltonian_functions
+from ..equations.orbit import numerical_orbit
+from ..equations.problems import PENDULUM, P, Q
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.exact import is_zero
+from odenets.scheme.exact import is_zero
 
 from .principal_root import Branch, principal_series
 from .resolve import numeric, z, zeta

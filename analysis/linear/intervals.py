@@ -8,7 +8,7 @@ import sympy
 
 from odenets import Scheme
 
-from .reach import reach
+from .ray import reach
 from .resolve import numeric
 
 

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.program import compile_scheme
+from odenets.program.program import compile_scheme
 
-from .reach import reach
+from .ray import reach
 from .region import amplification_factors
 from .resolve import numeric, z, zeta
 from .stability import stability_polynomial
-from .zero import zero_stable
+from .zero_stability import zero_stable
 
 Complex = npt.NDArray[np.complex128]
 Float = npt.NDArray[np.float64]

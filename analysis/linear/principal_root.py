@@ -10,7 +10,7 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
-from .multistep import effective_step
+from .generating_polynomials import effective_step
 from .region import amplification_factors
 from .resolve import numeric, z, zeta
 from .stability import stability_polynomial

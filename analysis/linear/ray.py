@@ -8,9 +8,9 @@ import sympy
 
 from odenets import Scheme
 
+from .power_boundedness import scheme_spectrum
 from .resolve import z, zeta
-from .rootcondition import between, crossings, real_roots, satisfies_root_condition
-from .spectrum import scheme_spectrum
+from .root_condition import between, crossings, real_roots, satisfies_root_condition
 
 
 @lru_cache(maxsize=1024)

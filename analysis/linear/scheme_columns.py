@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.bibliography import cite
+from odenets.scheme.bibliography import cite
 
+from ..text.expressions import polynomial_text, show, show_set
 from .accuracy import error_constant, order
+from .generating_polynomials import effective_step, stage_shift, steps
 from .intervals import imaginary_interval, real_interval
-from .multistep import effective_step, stage_shift, steps
 from .sector import a_alpha, l_stable, region_is_bounded
 from .stability import stability_polynomial
-from .text import polynomial_text, show, show_set
-from .zero import zero_stable, zero_stable_range
+from .zero_stability import zero_stable, zero_stable_range
 
 NONE = "-"
 MANY = 4  # authors named in full

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from odenets import Scheme
 
-from .columns import LINEAR_NOTE, SCHEMES, STABILITY, Column
+from ..text.tables import render
+from .scheme_columns import LINEAR_NOTE, SCHEMES, STABILITY, Column
 
 PAGE = """\
 # The schemes
@@ -15,7 +15,7 @@ PAGE = """\
 Every scheme of `odenets.schemes`, with what follows from its coefficients. All of it is computed; this page
 is written by
 
-    python -m analysis schemes --markdown > docs/schemes.md
+    odenets schemes --markdown > docs/schemes.md
 
 `rk4` is the classical scheme of Kutta. The `rk4` of torchdiffeq is another one, the 3/8 rule: here `rk38`.
 
@@ -34,7 +34,7 @@ def stability_table(schemes: Iterable[Scheme], *, markdown: bool = False) -> str
 
 
 def schemes_table(schemes: Iterable[Scheme], *, markdown: bool = False) -> str:
-    """All derived properties, one scheme a line; :data:`analysis.columns.SCHEMES` says what they mean."""
+    """All derived properties, one scheme a line; :data:`.scheme_columns.SCHEMES` says what they mean."""
     return _table(SCHEMES, schemes, markdown)
 
 
@@ -49,17 +49,3 @@ def _table(columns: Sequence[Column], schemes: Iterable[Scheme], markdown: bool)
     rows = [[column.text(scheme) for column in columns] for scheme in members]
     table = render([column.head for column in columns], rows, markdown=markdown)
     return f"{table}\n\n{LINEAR_NOTE}" if any(scheme.linear_only for scheme in members) else table
-
-
-def render(header: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
-    """Left-aligned columns; with ``markdown`` a Markdown table, bars and asterisks escaped."""
-    if markdown:
-        rows = [[re.sub(r"([|*])", r"\\\1", cell) for cell in row] for row in rows]
-    widths = [max(len(line[j]) for line in [header, *rows]) for j in range(len(header))]
-    ruler = ["-" * width for width in widths]
-    ends, bar = (("| ", " |"), " | ") if markdown else (("", ""), "  ")
-    lines = []
-    for line in [header, ruler, *rows]:
-        cells = bar.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        lines.append(f"{ends[0]}{cells}{ends[1]}".rstrip())
-    return "\n".join(lines)

@@ -11,10 +11,10 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
-from .reach import OneRootRay, reach
+from .power_boundedness import scheme_spectrum
+from .ray import OneRootRay, reach
 from .resolve import numeric, resolve, z, zeta
-from .rootcondition import between, real_roots, satisfies_root_condition
-from .spectrum import scheme_spectrum
+from .root_condition import between, real_roots, satisfies_root_condition
 
 DIGITS = 80  # of the boundary locus, a hair off the points where it is 0/0
 HAIR = mpmath.mpf("1e-25")

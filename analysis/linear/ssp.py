@@ -11,8 +11,8 @@ from sympy.polys.matrices import DomainMatrix
 from odenets import Scheme
 
 from .resolve import numeric
-from .rootcondition import between, real_roots
-from .valueform import Form, value_form
+from .root_condition import between, real_roots
+from .value_form import Form, value_form
 
 r = sympy.Dummy("r", real=True)
 Fractions = set[tuple[sympy.Poly, sympy.Poly]]

@@ -6,8 +6,8 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
-from .multistep import multistep_polynomials, stage_shift
-from .reduction import Form, irreducible
+from .generating_polynomials import multistep_polynomials, stage_shift
+from .irreducible import Form, irreducible
 from .resolve import zeta
 
 

@@ -9,9 +9,9 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
+from .power_boundedness import spectral_polynomial
 from .resolve import numeric, resolve, zeta
-from .rootcondition import between, crossings, real_roots, satisfies_root_condition
-from .spectrum import spectral_polynomial
+from .root_condition import between, crossings, real_roots, satisfies_root_condition
 
 
 def zero_stable(scheme: Scheme | str, **values: Any) -> bool:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from odenets import FieldError, Scheme
-from odenets.networks import networks
+from odenets.net.networks_in_model import networks
 
-from .multistep import effective_step
-from .zero import zero_stable, zero_stable_range
+from ..linear.generating_polynomials import effective_step
+from ..linear.zero_stability import zero_stable, zero_stable_range
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,19 @@
 """Figures. Every function returns its Figure; :func:`save` writes it.
 
-The one package of :mod:`analysis` that needs matplotlib, with :mod:`analysis.style`: it is loaded
-where something is drawn, and not before.
+The one package of :mod:`odenets.analysis` that needs matplotlib: it is loaded where something is drawn, and not before.
 """
 
 from typing import Any
 
-from ..style import check_path, save
 from .coefficients import learned_coefficients
 from .energy import energy_errors, energy_orders, level_curves
-from .errorcurve import convergence
+from .error_curve import convergence
 from .orbits import phase_portrait, trajectories
 from .regions import stability_family, stability_region
 from .stability import boundary_locus, dispersion_dissipation, order_star
+from .style import check_path, save
 from .terms import modified_terms
-from .training import coefficients_over_training
+from .training_history import coefficients_over_training
 
 __all__ = [
     "boundary_locus",

@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from odenets import FieldError
 
-from ..coefficients import LearnedCoefficient
-from ..style import colours, legend_beside, line_styles, new_axes
+from ..networks.layer_coefficients import LearnedCoefficient
+from .style import colours, legend_beside, line_styles, new_axes
 
 Record = LearnedCoefficient | Mapping[str, Any]
 Run = Sequence[Record]

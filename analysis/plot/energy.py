@@ -12,9 +12,9 @@ from matplotlib.ticker import NullLocator
 
 from odenets import FieldError
 
-from ..energy import EnergyErrors
-from ..orbit import Points
-from ..style import MARKERS, legend_below, legend_beside, new_axes, new_panels, shades, shared_legend
+from ..equations.energy import EnergyErrors
+from ..equations.orbit import Points
+from .style import MARKERS, legend_below, legend_beside, new_axes, new_panels, shades, shared_legend
 
 Results = Sequence[EnergyErrors] | EnergyErrors
 Energy = Callable[[Any, Any], Any]

@@ -12,8 +12,8 @@ from matplotlib.ticker import NullLocator
 
 from odenets import FieldError
 
-from ..errorcurve import Convergence
-from ..style import MARKERS, colours, legend_beside, line_styles, new_axes
+from ..equations.error_curve import Convergence
+from .style import MARKERS, colours, legend_beside, line_styles, new_axes
 
 #: So many step sizes are written out below the axis.
 LABELLED = 8

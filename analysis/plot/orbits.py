@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from odenets import FieldError
 
-from ..orbit import Orbits, Points
-from ..style import new_panels, shades, shared_legend
+from ..equations.orbit import Orbits, Points
+from .style import new_panels, shades, shared_legend
 
 PLANE = 2
 EXACT: dict[str, Any] = {"color": "0.6", "linewidth": 1.6, "label": "exact flow"}

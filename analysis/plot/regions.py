@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 
 from odenets import Scheme, SchemeError, as_scheme
 
-from ..intervals import imaginary_interval, real_interval
-from ..region import Region
-from ..region import stability_region as region_on_grid
-from ..stability import stability_polynomial
-from ..style import LINES, colours, legend_beside, new_axes, plane_size, shades
+from ..linear.intervals import imaginary_interval, real_interval
+from ..linear.region import Region
+from ..linear.region import stability_region as region_on_grid
+from ..linear.stability import stability_polynomial
+from .style import LINES, colours, legend_beside, new_axes, plane_size, shades
 
 Ends = tuple[float, float]
 WIDEST: tuple[Ends, Ends] = ((-12.0, 4.0), (-8.0, 8.0))  # where the limits of a figure are looked for

@@ -15,10 +15,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from odenets import FieldError, Scheme
 
-from ..diagnosis.amplify import GROWS, INSIDE, UNKNOWN, UNSTABLE, kinds, points_of
-from ..diagnosis.records import BlockDiagnosis, Diagnosis
-from ..region import stability_region
-from ..style import COLOURS, colours
+from ..linear.region import stability_region
+from ..networks.diagnosis.amplification import GROWS, INSIDE, UNKNOWN, UNSTABLE, kinds, points_of
+from ..networks.diagnosis.records import BlockDiagnosis, Diagnosis
+from .style import COLOURS, colours
 
 #: (label, colour, marker) of the kinds of eigenvalues
 KINDS = {
@@ -45,7 +45,7 @@ def diagnosis(found: Diagnosis, *, title: str = "Numerical diagnosis", resolutio
     the size of the leading modified term. Dashed lines are transitions between stages.
 
     Args:
-        found: what :func:`analysis.diagnose` returned.
+        found: what :func:`odenets.analysis.diagnose` returned.
         title: heading of the figure.
         resolution: grid points along each side of a region.
 

@@ -13,10 +13,10 @@ from matplotlib.patches import Patch
 
 from odenets import Scheme, SchemeError, as_scheme
 
-from ..boundary import boundary_locus as locus_of
-from ..orderstar import order_star as star_of
-from ..phase import dispersion_dissipation as phase_of
-from ..style import LINES, colours, legend_below, legend_beside, line_styles, new_axes, new_panels, plane_size
+from ..linear.boundary_locus import boundary_locus as locus_of
+from ..linear.dispersion import dispersion_dissipation as phase_of
+from ..linear.order_star import order_star as star_of
+from .style import LINES, colours, legend_below, legend_beside, line_styles, new_axes, new_panels, plane_size
 
 Members = Sequence[Scheme | str] | Scheme | str
 FILLED = "#56B4E9"

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from odenets import FieldError
 
-from ..style import MARKERS, new_panels, shades, shared_legend
+from .style import MARKERS, new_panels, shades, shared_legend
 
 
 def modified_terms(

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from odenets import FieldError
 
-from ..style import LINES, diverging, legend_beside, new_axes, shades
 from .coefficients import Run, as_dicts, choose_symbol
+from .style import LINES, diverging, legend_beside, new_axes, shades
 
 #: Up to so many layers the legend names each; beyond, a colour bar tells the depth.
 NAMED = 12

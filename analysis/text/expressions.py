@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sympy
 
-from .resolve import zeta
+from ..linear.resolve import zeta
 
 DIGITS = 10  # of a number without a short exact form
 SHORT = 16  # characters of an exact form

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .dataset import Dataset, check_labels
-from .errors import DataError
+from ..common.errors import DataError
 
 FOLDER = "cifar-10-batches-bin"
 NUM_CLASSES = 10

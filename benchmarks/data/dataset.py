@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .errors import DataError
+from ..common.errors import DataError
 
 #: Levels a uint8 pixel can have.
 LEVELS = 256

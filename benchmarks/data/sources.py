@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import cifar10, digits
 from .dataset import Dataset
-from .errors import DataError
+from ..common.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A network somebody has, under another scheme, fine-tuned: ``python -m benchmarks.fine_tune``.
+"""A network somebody has, under another scheme, fine-tuned: ``odenets bench fine_tune``.
 
 A network is trained as it is (forward Euler), swapped with its new coefficients at 0 (the same function, which is
 checked), and fine-tuned; as a control the original is trained further for the same epochs, on the same images in the
@@ -9,7 +9,6 @@ command goes on where an earlier one stopped.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,23 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from odenets.analysis.cli.diagnosis import build
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import analysis
-from analysis.cli.network import build
-from odenets import OdenetsError, schemes, swap_report, swap_scheme
+from odenets import OdenetsError, analysis, schemes, swap_report, swap_scheme
 
-from . import fine_tune_report, machine, training
-from .config import PRECISIONS, RunConfig
-from .data import SOURCES, load
-from .dataset import Dataset
-from .depth_vs_accuracy import INTERRUPTED, USER_ERROR, Parser
-from .errors import BenchmarkError, ConfigError
-from .files import exclusive, write_json
+from ..common import machine
+from ..common.command_line import INTERRUPTED, USER_ERROR, Parser, as_given
+from ..common.errors import BenchmarkError, ConfigError
+from ..common.files import exclusive, write_json
+from ..data.dataset import Dataset
+from ..data.sources import SOURCES, load
+from ..study import training
+from ..study.config import PRECISIONS, RunConfig
+from . import report as fine_tune_report
 
-MODULE = "benchmarks.fine_tune"
-DEFAULT = "benchmarks.plain_resnet:resnet20"
+COMMAND = "odenets bench fine_tune"
+DEFAULT = "odenets.benchmarks.fine_tune.plain_resnet:resnet20"
 #: largest difference of the outputs right after the swap, relative to the largest output
 ROUNDING = 1e-4
 
@@ -52,7 +52,7 @@ class Phase(RunConfig):
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = Parser(prog=f"python -m {MODULE}", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--data", type=Path, default=Path("data"), help="folder with the files of the data set")
@@ -190,7 +190,7 @@ def coefficients(models: dict[str, nn.Module]) -> dict[str, list[dict[str, Any]]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 2 for a user error, 130 if interrupted."""
     options = parse(argv)
-    command = shlex.join(["python", "-m", MODULE, *(sys.argv[1:] if argv is None else argv)])
+    command = as_given(COMMAND, argv)
     try:
         if options.samples < 0:
             raise ConfigError(f"--samples: got {options.samples}, expected 0 or more")

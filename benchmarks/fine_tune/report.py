@@ -1,4 +1,4 @@
-"""The page and the figures of benchmarks.fine_tune."""
+"""The page and the figures of ``odenets bench fine_tune``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis import plot, style
-from analysis.diagnosis import Diagnosis
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import Diagnosis
+from odenets.analysis.plot import style
 
-from . import diagnose
-from .files import write_atomic
+from .. import diagnose
+from ..common.files import write_atomic
 
 NAME = "fine_tune.md"
 TITLES = {"before": "right after the swap", "after": "fine-tuned"}
@@ -81,7 +82,7 @@ def _number(value: Any) -> str:
 
 
 def diagnoses(values: Mapping[str, Any], found: Mapping[str, Diagnosis], out: Path) -> str:
-    """What analysis.diagnose says before and after; empty where it was not asked."""
+    """What odenets.analysis.diagnose says before and after; empty where it was not asked."""
     if not found:
         return ""
     first = values["phases"][0]

@@ -1,4 +1,4 @@
-"""Memory and time of the ways to a gradient, against depth: ``python -m benchmarks.memory``.
+"""Memory and time of the ways to a gradient, against depth: ``odenets bench memory``.
 
 Claim to be tested: with gradient="reversible" the memory of a training step does not grow with depth,
 beyond the states that it reports as stored, and it takes at most 1.40 times the time of direct
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import shlex
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,14 +24,15 @@ from tqdm import tqdm
 from odenets import OdenetsError
 from odenets.gradients import as_gradient
 
-from . import machine, memory_report
-from .depth_vs_accuracy import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser
-from .errors import BenchmarkError, ConfigError
-from .files import write_atomic, write_json
-from .memory_measure import HELD, RETURNED, in_new_process
-from .memory_networks import DIRECT, OURS, PEERS, REVERSIBLE, WAYS, Network, gradient_of, peer_version, why_not
+from ..common import machine
+from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
+from ..common.errors import BenchmarkError, ConfigError
+from ..common.files import write_atomic, write_json
+from . import report as memory_report
+from .measure import HELD, RETURNED, in_new_process
+from .networks import DIRECT, OURS, PEERS, REVERSIBLE, WAYS, Network, gradient_of, peer_version, why_not
 
-MODULE = "benchmarks.memory"
+COMMAND = "odenets bench memory"
 #: What a process costs to start, in layers of 16 channels: for the estimate of the time left.
 START = 150
 FIGURE, DPI = "memory.png", 150
@@ -65,7 +65,7 @@ class Task:
 
 def make_parser() -> Parser:
     """The command line."""
-    parser = Parser(prog=f"python -m {MODULE}", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     depths = [8, 16, 32, 64, 128, 256, 512]
     parser.add_argument("--depths", type=int, nargs="+", default=depths, metavar="D", help="layers")
@@ -197,7 +197,7 @@ def write(options: argparse.Namespace, found: dict[str, Any], command: str) -> s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if something failed, 2 for a user error, 130 if interrupted."""
-    command = shlex.join(["python", "-m", MODULE, *(sys.argv[1:] if argv is None else argv)])
+    command = as_given(COMMAND, argv)
     try:
         options = parse(argv)
         found = measure(options)

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: ``python -m benchmarks.memory_measure '<what, as JSON>'``.
+"""One measurement in a process of its own: ``python -m odenets.benchmarks.memory.measure '<what, as JSON>'``.
 
 ``benchmarks.memory`` starts it, so that nothing that one network leaves behind is counted for the
 next, and so that the allocator can be set: glibc reads its settings when a process starts.
@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from odenets import ODENet
 
-from .errors import BenchmarkError
-from .memory_networks import Network
+from ..common.errors import BenchmarkError
+from .networks import Network
 
 #: Blocks of 64 kB and more get pages of their own and give them back when freed: the peak is that of live memory.
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_TOP_PAD_": "0"}
@@ -44,11 +44,8 @@ def in_new_process(what: dict[str, Any], allocator: dict[str, str]) -> dict[str,
     Raises:
         BenchmarkError: the process failed; the message is the last line of what it said.
     """
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    environment = os.environ | allocator | threads | {"PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", "benchmarks.memory_measure", json.dumps(what)]
+    environment = os.environ | allocator | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "odenets.benchmarks.memory.measure", json.dumps(what)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]

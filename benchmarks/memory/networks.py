@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from odenets import Checkpoint, ODENet, Scheme, as_scheme, mccallum_foster
 
-from .errors import ConfigError
+from ..common.errors import ConfigError
 
 DIRECT, REVERSIBLE = "direct", "reversible"
 WAYS = (DIRECT, "checkpoint", "checkpoint:4", REVERSIBLE)

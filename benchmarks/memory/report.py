@@ -8,11 +8,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from odenets.analysis.plot.style import colours
 
-from analysis.style import colours
-
-from .memory_networks import OURS, REVERSIBLE
-from .plots import MARKERS
+from ..study.plots import MARKERS
+from .networks import OURS, REVERSIBLE
 
 Record = Mapping[str, Any]
 MIB = 2**20

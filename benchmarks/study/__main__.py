@@ -1,4 +1,4 @@
-"""Depth against accuracy: ``python -m benchmarks.depth_vs_accuracy``.
+"""Depth against accuracy: ``odenets study``.
 
 Claim to be tested: at equal depth and recipe, a network whose skip connections follow another
 numerical scheme errs less, and by more than the spread over seeds. Trains the grid depth x scheme
@@ -9,36 +9,27 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
 from odenets import OdenetsError
 
-from . import grid, machine, report, result
+from ..common import machine
+from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
+from ..data.sources import SOURCES, load, source
+from . import grid, report, result
 from .config import PRECISIONS, RunConfig
-from .data import SOURCES, load, source
 
 MANY = 2**31
-MODULE = "benchmarks.depth_vs_accuracy"
-USER_ERROR, FAILED_RUNS, INTERRUPTED = 2, 1, 130
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a mistake in one line, as every other user error is."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the program with exit code 2."""
-        self.exit(USER_ERROR, f"error: {message}; see --help\n")
+COMMAND = "odenets study"
 
 
 def make_parser() -> Parser:
     """The command line. No abbreviations: --epoch for --epochs is a mistake, not a wish."""
-    parser = Parser(prog=f"python -m {MODULE}", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     what = parser.add_argument_group("grid")
     what.add_argument("--data", choices=sorted(SOURCES), default="digits", help="data set")
@@ -124,7 +115,7 @@ def present(out: Path, failures: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if runs failed, 2 for a user error, 130 if interrupted."""
     options = parse(argv)
-    command = shlex.join(["python", "-m", MODULE, *(sys.argv[1:] if argv is None else argv)])
+    command = as_given(COMMAND, argv)
     try:
         return present(options.out, [] if options.report_only else train(options, command))
     except KeyboardInterrupt:

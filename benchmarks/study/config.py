@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .errors import ConfigError
+from ..common.errors import ConfigError
 
 PRECISIONS = ("fp32", "bf16")
 #: What differs between the runs of one grid; the rest is its recipe.

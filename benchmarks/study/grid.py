@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 import odenets
 
-from . import checkpoint, result, training
+from ..common.errors import ConfigError, DivergedError, LockedError
+from ..common.files import exclusive, write_json
+from ..data.dataset import Dataset
+from . import result, training
+from . import run_checkpoint as checkpoint
 from .config import RunConfig
-from .dataset import Dataset
-from .errors import ConfigError, DivergedError, LockedError
-from .files import exclusive, write_json
 
 WEIGHTS = "weights.pt"
 #: Seconds between two updates of the progress bar: on a terminal, and in a log.

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from odenets.analysis import plot
 
-from analysis import plot
-
+from ..common.files import write_atomic
 from . import plots
-from .files import write_atomic
 from .result import Result
 from .summary import by_recipe, cells, cost_table, error_table
 

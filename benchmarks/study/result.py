@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
-import analysis
 import odenets
+from odenets import analysis
 
-from . import machine
+from ..common import machine
+from ..common.errors import ConfigError, ResultError
 from .config import RunConfig
-from .errors import ConfigError, ResultError
 from .training import State
 
 NAME = "result.json"

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from odenets.analysis.networks.damaged_files import DAMAGE
 
-from analysis.files import DAMAGE
-
+from ..common.errors import CheckpointError
+from ..common.files import write_atomic
 from .config import RunConfig
-from .errors import CheckpointError
-from .files import write_atomic
 
 NAME = "checkpoint.pt"
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .errors import ResultError
+from ..common.errors import ResultError
 from .result import Result
 
 

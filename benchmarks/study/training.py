@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import analysis
 import odenets
-from odenets.networks import networks
+from odenets import analysis
+from odenets.net.networks_in_model import networks
 
-from . import augment, checkpoint
+from ..common.errors import CheckpointError, DivergedError
+from ..data import augmentation as augment
+from ..data.dataset import Dataset
+from . import run_checkpoint as checkpoint
 from .config import RunConfig
-from .dataset import Dataset
-from .errors import CheckpointError, DivergedError
 
 #: Images a forward pass of the evaluation; it changes the speed only.
 EVALUATION_BATCH = 500

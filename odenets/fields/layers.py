@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..program import Evaluate
 from .errors import FieldError
-from .program import Evaluate
-from .statistics import StageStatistics, norms
+from .stage_statistics import StageStatistics, norms
 
 #: the random tensors of one step
 Noise = tuple[Tensor, ...]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .program import Evaluate
+from ..program import Evaluate
 
 #: states of the generators that blocks on a device draw from: the CPU's and the device's own
 States = tuple[Tensor, ...]

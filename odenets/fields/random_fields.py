@@ -18,9 +18,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..program import Evaluate
 from .errors import FieldError
-from .fields import Field, Layers, Noise
-from .program import Evaluate
+from .layers import Field, Layers, Noise
 
 
 def survival_schedule(layers: int, last: float) -> list[float]:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..program import Evaluate
 from .errors import FieldError
-from .fields import Field, Noise
-from .program import Evaluate
+from .layers import Field, Noise
 
 
 class TimeField(Field):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from ..errors import FieldError
+from ..fields import FieldError
+from .adjoint import Adjoint
 from .checkpoint import Checkpoint
-from .continuous import Adjoint
 from .direct import Direct
-from .options import Options, Runner, Stored
+from .errors import ReversalError
+from .gradient import Options, Runner, Stored
 from .reversible import Reversible
 
-__all__ = ["Adjoint", "Checkpoint", "Direct", "Options", "Reversible", "Runner", "Stored", "as_gradient"]
+__all__ = [
+    "Adjoint",
+    "Checkpoint",
+    "Direct",
+    "Options",
+    "ReversalError",
+    "Reversible",
+    "Runner",
+    "Stored",
+    "as_gradient",
+]
 
 NAMES: dict[str, type[Options]] = {
     "direct": Direct,

@@ -12,13 +12,12 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..errors import FieldError
+from ..fields import FieldError, TimeField
 from ..passes import Pass
-from ..step import State
-from ..stretch import Stretch, draws
-from ..time_field import TimeField
-from .options import Options, Runner, positive
-from .segment import check_captured
+from ..passes.segment import Stretch, draws
+from ..program.step import State
+from .gradient import Options, Runner, positive
+from .segment_function import check_captured
 
 if TYPE_CHECKING:
     from ..net import ODENet

@@ -8,13 +8,13 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
-from ..errors import ReversalError
-from ..reverse import Reverse
-from ..step import State
-from ..stretch import Stretch
-from .monitor import Monitor, changed, check, fingerprint, relative_defect
-from .schedule import Splits
-from .way_back import WayBack
+from ..passes.segment import Stretch
+from ..program.reverse import Reverse
+from ..program.step import State
+from .checkpoint_schedule import Splits
+from .cotangents import WayBack
+from .defect import Monitor, changed, check, fingerprint, relative_defect
+from .errors import ReversalError
 
 
 class End(NamedTuple):

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import FieldError
+from ..fields import FieldError
 from ..passes import Pass
-from ..step import State
-from ..stretch import Stretch
-from .monitor import Monitor
-from .options import Options, Runner, Stored
-from .schedule import Splits, recomputed, splits_of, stretches
-from .segment import run_segment
-from .sweep import Recompute
+from ..passes.segment import Stretch
+from ..program.step import State
+from .backward import Recompute
+from .checkpoint_schedule import Splits, recomputed, splits_of, stretches
+from .defect import Monitor
+from .gradient import Options, Runner, Stored
+from .segment_function import run_segment
 
 if TYPE_CHECKING:
     from ..net import ODENet

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from ..passes.segment import Stretch, plain
 from ..program import Evaluate
-from ..reverse import Reverse
-from ..step import State, step
-from ..stretch import Stretch, plain
+from ..program.reverse import Reverse
+from ..program.step import State, step
 
 Pull = Callable[[State], State]
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ReversalError
-from ..step import State
+from ..program.step import State
+from .errors import ReversalError
 
 
 @dataclass(frozen=True)

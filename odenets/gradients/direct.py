@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..passes import Pass
-from ..step import State
-from .options import Options, Runner
+from ..program.step import State
+from .gradient import Options, Runner
 
 if TYPE_CHECKING:
     from ..net import ODENet

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FieldError
+from ..fields import FieldError
 from ..passes import Pass
-from ..step import State
+from ..program.step import State
 
 if TYPE_CHECKING:
     from ..net import ODENet

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..errors import FieldError, ReversalError, SchemeError
+from ..fields import FieldError
+from ..fields.masks import Masks, capture, replaying
 from ..passes import Pass
-from ..replay import Masks, capture, replaying
-from ..reverse import Reverse, compile_reverse
-from ..step import State
-from ..stretch import Stretch
+from ..passes.segment import Stretch
+from ..program.reverse import Reverse, compile_reverse
+from ..program.step import State
+from ..scheme import SchemeError
 from .anchors import Leg, inverse_matrix, learn_growth, place_anchors
-from .monitor import Monitor, check, relative_defect
-from .options import Options, Runner, Stored, positive
-from .schedule import splits_of
-from .segment import run_segment
-from .sweep import Recompute, Undo
+from .backward import Recompute, Undo
+from .checkpoint_schedule import splits_of
+from .defect import Monitor, check, relative_defect
+from .errors import ReversalError
+from .gradient import Options, Runner, Stored, positive
+from .segment_function import run_segment
 
 if TYPE_CHECKING:
     from ..net import ODENet

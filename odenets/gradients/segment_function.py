@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from ..errors import FieldError
-from ..replay import capture, replaying
-from ..solvers.transforms import active
-from ..step import State
-from ..stretch import Stretch, plain
-from .monitor import fingerprint
-from .sweep import End, Sweep
-from .way_back import WayBack
+from ..fields import FieldError
+from ..fields.masks import capture, replaying
+from ..passes.segment import Stretch, plain
+from ..program.step import State
+from ..stages.transforms import active
+from .backward import End, Sweep
+from .cotangents import WayBack
+from .defect import fingerprint
 
 
 class Segment(torch.autograd.Function):

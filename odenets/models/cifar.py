@@ -7,9 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import FieldError
-from ..fields import Field
-from ..random_fields import ShakeShake, StochasticDepth, survival_schedule
+from ..fields import Field, FieldError, ShakeShake, StochasticDepth, survival_schedule
 from ..scheme import Scheme
 from ..zoo import as_scheme
 from .blocks import EXPANSION, Symmetric, basic, bottleneck

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import FieldError
+from ..fields import FieldError
 from ..scheme import Scheme
 from ..zoo import as_scheme
 from .blocks import EXPANSION, bottleneck

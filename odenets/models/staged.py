@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..errors import FieldError
-from ..fields import Field
+from ..fields import Field, FieldError
 from ..net import ODENet
 from ..scheme import Scheme
 from .blocks import GlobalAverage, Residual, initialise, shortcut

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import FieldError
+from ..fields import FieldError
 
 
 class Coefficients(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from .errors import FieldError
-from .gradients import Options, as_gradient
-from .net import ODENet
+from ..fields import FieldError
+from ..gradients import Options, as_gradient
+from .odenet import ODENet
 
 #: where a block that :func:`odenets.swap_scheme` has changed keeps its chain, which is no submodule
 CHAIN = "odenets_chain"

@@ -10,19 +10,18 @@ import sympy
 import torch
 from torch import Tensor, nn
 
-from .coefficients import Coefficients, check_shape
-from .errors import FieldError
-from .fields import Field, as_field
-from .gradients import Direct, Options, Runner, Stored, as_gradient
-from .gradients.segment import forward_over_forward
-from .passes import Pass
-from .program import Evaluate, Program, compile_scheme
-from .scheme import Scheme
-from .solvers import NewtonKrylov, Report, Solver
-from .starting import starting_steps, transition
-from .step import State, step
-from .time_field import TimeField, number
-from .zoo import as_scheme
+from ..fields import Field, FieldError, TimeField, as_field
+from ..fields.time_field import number
+from ..gradients import Direct, Options, Runner, Stored, as_gradient
+from ..gradients.segment_function import forward_over_forward
+from ..passes import Pass
+from ..passes.starting import starting_steps, transition
+from ..program import Evaluate, Program, compile_scheme
+from ..program.step import State, step
+from ..scheme import Scheme
+from ..stages import NewtonKrylov, Report, Solver
+from ..zoo import as_scheme
+from .learnable_coefficients import Coefficients, check_shape
 
 
 class ODENet(nn.Module):

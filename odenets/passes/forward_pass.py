@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .fields import Noise
-from .program import Evaluate, Program
-from .replay import Masks
-from .solvers import Report
-from .step import State, step
-from .stretch import Stretch, refuse_random
+from ..fields import Noise
+from ..fields.masks import Masks
+from ..program import Evaluate, Program
+from ..program.step import State, step
+from ..stages import Report
+from .segment import Stretch, refuse_random
 
 if TYPE_CHECKING:
-    from .net import ODENet
+    from ..net import ODENet
 
 
 class Pass:

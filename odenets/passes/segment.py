@@ -13,17 +13,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from .errors import FieldError
-from .fields import Field
-from .program import Evaluate, Program, Solve
-from .replay import Masks
-from .solvers.transforms import active
-from .stages import solve_stages, weighted
-from .statistics import modules_of
-from .step import State, step
+from ..fields import Field, FieldError
+from ..fields.masks import Masks
+from ..fields.stage_statistics import modules_of
+from ..program import Evaluate, Program, Solve
+from ..program.step import State, step
+from ..stages.stage_equations import solve_stages, weighted
+from ..stages.transforms import active
 
 if TYPE_CHECKING:
-    from .passes import Pass
+    from .forward_pass import Pass
 
 
 class Stretch:

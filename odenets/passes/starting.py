@@ -7,12 +7,10 @@ from functools import lru_cache
 
 import sympy
 
-from .errors import FieldError, SchemeError
-from .fields import Field
-from .program import Program, compile_scheme
-from .scheme import Scheme
-from .time_field import TimeField
-from .zoo import as_scheme, schemes
+from ..fields import Field, FieldError, TimeField
+from ..program import Program, compile_scheme
+from ..scheme import Scheme, SchemeError
+from ..zoo import as_scheme, schemes
 
 
 def can_start(scheme: Scheme) -> bool:

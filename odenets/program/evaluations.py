@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import sympy
 
-from .graph import evaluation_groups
-from .scheme import Blocks, Scheme
+from ..scheme import Scheme
+from ..scheme.scheme import Blocks
+from ..scheme.stage_graph import evaluation_groups
 
 
 @dataclass(frozen=True)

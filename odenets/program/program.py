@@ -9,11 +9,11 @@ from functools import lru_cache
 
 import sympy
 
-from .errors import SchemeError
+from ..scheme import Scheme, SchemeError
+from ..scheme.exact import is_zero
+from ..scheme.scheme import Blocks
 from .evaluations import Evaluations, evaluations_of
-from .exact import is_zero
 from .rows import Learned, Op, Row, operations, reuse
-from .scheme import Blocks, Scheme
 
 
 @dataclass(frozen=True)

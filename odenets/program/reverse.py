@@ -21,11 +21,12 @@ from functools import lru_cache
 import sympy
 from torch import Tensor
 
+from ..scheme import Scheme
+from ..scheme.scheme import Blocks
+from ..scheme.stage_graph import evaluation_groups
 from .evaluations import evaluations_of
-from .graph import evaluation_groups
 from .program import Program, carried_slopes, instructions
 from .rows import Op, Row, operations
-from .scheme import Blocks, Scheme
 from .step import State, combine
 
 

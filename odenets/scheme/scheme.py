@@ -10,10 +10,10 @@ from typing import Any
 import sympy
 
 from . import checks, tableau
+from .b_series import Series, derive_order
 from .errors import SchemeError
 from .exact import exact_matrix, is_zero, rational, spectral_radius
-from .graph import stage_order, strongly_connected
-from .series import Series, derive_order
+from .stage_graph import stage_order, strongly_connected
 from .trees import PLAIN, Maps, tall
 
 Blocks = tuple[sympy.ImmutableDenseMatrix, ...]
@@ -31,7 +31,7 @@ class Scheme:
         A, U, B, V: matrices of sizes s x s, s x r, r x s, r x r with exact entries (int,
             Fraction, strings such as "1/4", sympy expressions). Free symbols in them are the
             learnable coefficients.
-        reference: key of :data:`odenets.bibliography.REFERENCES`, or free text.
+        reference: key of :data:`odenets.scheme.bibliography.REFERENCES`, or free text.
         init: for each symbol the range its Parameters are drawn from, uniformly; symbols not
             named start in [-0.1, 0], as the paper's k_n does.
         modules: for each stage, which of a layer's modules it evaluates; all the first by default.

@@ -1,10 +1,21 @@
-"""Matrix-free solvers of z = G(z), differentiable by the implicit function theorem."""
+"""Implicit stages: their equations, matrix-free solvers of z = G(z), the gradient by the implicit function theorem."""
 
 from .anderson import Anderson
+from .errors import ConvergenceError, ConvergenceWarning, SolverError
 from .fixed_point import fixed_point
 from .gmres import GMRES
 from .newton import NewtonKrylov
-from .options import Solver
-from .report import Report
+from .solver import Solver
+from .solver_report import Report
 
-__all__ = ["GMRES", "Anderson", "NewtonKrylov", "Report", "Solver", "fixed_point"]
+__all__ = [
+    "GMRES",
+    "Anderson",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "NewtonKrylov",
+    "Report",
+    "Solver",
+    "SolverError",
+    "fixed_point",
+]

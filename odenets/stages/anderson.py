@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .options import Norm, Solver, finite_rows, rows
-from .report import Report
-from .values import check_count, check_real
+from .option_values import check_count, check_real
+from .solver import Norm, Solver, finite_rows, rows
+from .solver_report import Report
 
 
 @dataclass(frozen=True, kw_only=True)

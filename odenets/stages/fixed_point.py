@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConvergenceWarning, SolverError
+from .errors import ConvergenceWarning, SolverError
 from .gmres import check_state
-from .linear import Function, over_batch, pull_back, push_forward, solve_linear, stack
+from .implicit_gradient import Function, over_batch, pull_back, push_forward, solve_linear, stack
 from .newton import NewtonKrylov
-from .options import Solver
-from .report import Report, failure
+from .solver import Solver
+from .solver_report import Report, failure
 from .transforms import captured, check_captured, check_transforms
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import ConvergenceError, SolverError
 from .arnoldi import cycle
-from .report import Report, failure
-from .values import check_count, check_real
+from .errors import ConvergenceError, SolverError
+from .option_values import check_count, check_real
+from .solver_report import Report, failure
 
 #: relative tolerance where none is given
 RTOL = {torch.float64: 1e-12, torch.float32: 1e-6}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import SolverError
+from .errors import SolverError
 from .gmres import GMRES
 
 Function = Callable[..., Tensor]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .gmres import gmres
-from .options import Norm, Solver, finite_rows, rows
-from .report import Report
-from .values import check_count, check_real
+from .option_values import check_count, check_real
+from .solver import Norm, Solver, finite_rows, rows
+from .solver_report import Report
 
 Function = Callable[[Tensor], Tensor]
 #: sufficient decrease of the line search (Armijo 1966)

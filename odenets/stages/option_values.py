@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import SolverError
+from .errors import SolverError
 
 
 def check_real(name: str, value: Any, above: float, most: float) -> None:

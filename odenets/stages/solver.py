@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..errors import SolverError
+from .errors import SolverError
 from .gmres import GMRES
-from .report import Report
-from .values import check_count, check_real
+from .option_values import check_count, check_real
+from .solver_report import Report
 
 #: rtol and atol where none are given: a few hundred to a million times the rounding of the dtype
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..errors import ConvergenceError
+from .errors import ConvergenceError
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .program import Evaluate, Solve
-from .solvers import Report, Solver, fixed_point
-from .step import State
+from ..program import Evaluate, Solve
+from ..program.step import State
+from . import Report, Solver, fixed_point
 
 #: function(tensors, evaluation, y): the residual function as a pure function of the tensors it uses
 PureFunction = Callable[[Sequence[Tensor], Evaluate, Tensor], Tensor]

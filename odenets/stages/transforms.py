@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..errors import SolverError
+from .errors import SolverError
 
 
 def active() -> list[str]:

@@ -1,6 +1,6 @@
 """The residual blocks of a network that somebody has, found and run under another scheme."""
 
 from .report import ChainReport, SwapReport
-from .swap import swap_report, swap_scheme, unswap
+from .swap_model import swap_report, swap_scheme, unswap
 
 __all__ = ["ChainReport", "SwapReport", "swap_report", "swap_scheme", "unswap"]

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..coefficients import PREFIX, Coefficients, is_placed
 from ..fields import Layers
-from ..networks import networks
-from ..statistics import StageStatistics, norms
+from ..fields.stage_statistics import StageStatistics, norms
+from ..net import networks
+from ..net.learnable_coefficients import PREFIX, Coefficients, is_placed
 
 
 class PlacedCoefficients(Coefficients):

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import FieldError
+from ..fields import FieldError
 from ..gradients import Reversible
-from ..networks import CHAIN
-from .additions import Arguments, arguments
+from ..net.networks_in_model import CHAIN
 from .branch import BlockCall
 from .chain import Chain, distinct
+from .direct_step import Turn
 from .history import versions
-from .turn import Turn
+from .sums import Arguments, arguments
 
 #: arguments that no evaluation of a branch can change
 PLAIN = (Tensor, type(None), bool, int, float, complex, str, torch.dtype, torch.device)

@@ -13,18 +13,17 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import _has_any_global_hook
 
-from ..errors import FieldError
-from ..fields import Layers, Noise
+from ..fields import FieldError, Layers, Noise
+from ..fields.masks import capture, replaying
+from ..fields.stage_statistics import StageStatistics
+from ..passes.segment import autocast_of
 from ..program import Evaluate
-from ..replay import capture, replaying
-from ..solvers.transforms import active
-from ..statistics import StageStatistics
-from ..stretch import autocast_of
-from .additions import Arguments, tensors_in
-from .analyse import Block
-from .kept import unchanged
+from ..stages.transforms import active
+from .module_state import unchanged
+from .partial_forward import Cut, Watch
+from .residual_blocks import Block
+from .sums import Arguments, tensors_in
 from .tape import Called, Reel, Tape
-from .watch import Cut, Watch
 
 #: name of the context variable under which hooks of transformers collect outputs
 COLLECTOR = "output_collector"

@@ -10,24 +10,24 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import FieldError
+from ..fields import FieldError
+from ..fields.stage_statistics import StageStatistics
 from ..gradients import Direct, Options, Runner
+from ..gradients.backward import Recompute
 from ..gradients.checkpoint import LIMITS
-from ..gradients.monitor import Monitor
-from ..gradients.segment import run_segment
-from ..gradients.sweep import Recompute
+from ..gradients.defect import Monitor
+from ..gradients.segment_function import run_segment
 from ..net import ODENet
 from ..passes import Pass
+from ..passes.segment import Stretch
 from ..program import Evaluate
+from ..program.step import State
 from ..scheme import Scheme
-from ..statistics import StageStatistics
-from ..step import State
-from ..stretch import Stretch
-from .analyse import Block
+from .added_parameters import PlacedCoefficients, place_statistics, remove_statistics
 from .branch import BlockCall, Branch, Branches
 from .history import History
-from .place import PlacedCoefficients, place_statistics, remove_statistics
-from .refuse import refusal
+from .refusals import refusal
+from .residual_blocks import Block
 
 
 class Observer(Protocol):

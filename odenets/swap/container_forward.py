@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module
 
-from ..errors import FieldError
-from .additions import Arguments
+from ..fields import FieldError
 from .chain import Chain
-from .kept import version
+from .module_state import version
+from .sums import Arguments
 
 
 class Container:

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..fields.masks import Masks
+from ..passes.segment import refuse_random
 from ..program import Evaluate, Program
-from ..replay import Masks
-from ..step import State, begin, finish
-from ..stretch import refuse_random
+from ..program.step import State, begin, finish
 from .branch import BlockCall, fitted
 from .chain import Chain, distinct
 from .history import versions
-from .watch import Watch
+from .partial_forward import Watch
 
 
 class Turn:

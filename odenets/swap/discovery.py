@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .additions import arguments, tensors_in
-from .analyse import Analysis, Block
-from .record import Frame, Trace, call, fresh, record, undisturbed
-from .watch import Watch
+from .partial_forward import Watch
+from .recording import Frame, Trace, call, fresh, record, undisturbed
+from .residual_blocks import Analysis, Block
+from .sums import arguments, tensors_in
 
 #: relative difference between a block and the same block with its sums put back in their place
 ROUNDING = 1e-4

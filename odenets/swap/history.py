@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ..errors import FieldError
-from ..step import State
-from .kept import version
+from ..fields import FieldError
+from ..program.step import State
+from .module_state import version
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from .additions import tensors_in
+from .sums import tensors_in
 
 #: attributes that every module has: flags, hooks, and what holds its tensors
 INTERNAL = frozenset(vars(nn.Module()))

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
-from ..errors import FieldError
-from .additions import IN_PLACE, Function, added_to, called_from
-from .analyse import Block
-from .kept import version
+from ..fields import FieldError
+from .module_state import version
+from .residual_blocks import Block
+from .sums import IN_PLACE, Function, added_to, called_from
 from .tape import Called, Hollow, Reel
 
 #: handler(watch, branch): what sum number watch.sum becomes, given what is added to watch.state

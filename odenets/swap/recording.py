@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..errors import FieldError
-from ..replay import capture, replaying
-from .additions import Function, Slot, Source, arguments, called_from, in_order, operands, slot_of, tensors_in
-from .kept import unchanged, version
+from ..fields import FieldError
+from ..fields.masks import capture, replaying
+from .module_state import unchanged, version
+from .sums import Function, Slot, Source, arguments, called_from, in_order, operands, slot_of, tensors_in
 
 #: a tensor as it was: which object, and how often it had been written to
 Seen = tuple[int, int]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import SchemeError
 from ..gradients import Checkpoint, Direct, Options, Reversible
-from ..scheme import Scheme
-from .analyse import Block
+from ..scheme import Scheme, SchemeError
+from .residual_blocks import Block
 
 
 def refusal(plan: Block, explicit: bool, gradient: Options, run: bool) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .additions import IN_PLACE, Slot, Source
-from .record import Event, Frame, Trace
+from .recording import Event, Frame, Trace
+from .sums import IN_PLACE, Slot, Source
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,22 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..copies import copy_of
-from ..errors import FieldError
+from ..fields import FieldError
 from ..gradients import Options, as_gradient
-from ..networks import networks
+from ..net import networks
+from ..net.copies import copy_of
 from ..program import compile_scheme
 from ..scheme import Scheme
-from ..solvers import Solver
+from ..stages import Solver
 from ..zoo import as_scheme
-from .analyse import Block
-from .block import Swapped
+from .added_parameters import accept_originals, refuse_originals
+from .block_forward import Swapped
 from .chain import Chain
-from .container import Container
-from .findings import Findings, find
-from .place import accept_originals, refuse_originals
-from .refuse import one_function, refusal
+from .container_forward import Container
+from .discovery import Findings, find
+from .refusals import one_function, refusal
 from .report import SwapReport, chain_report
+from .residual_blocks import Block
 
 Model = TypeVar("Model", bound=nn.Module)
 POST_ACTIVATION = ("project", "stages", "refuse")

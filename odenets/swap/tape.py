@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .additions import Function, tensors_in
-from .kept import version
+from .module_state import version
+from .sums import Function, tensors_in
 
 #: a call and what it has returned
 Called = tuple[Function, Any]

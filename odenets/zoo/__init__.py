@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import SchemeError
-from ..scheme import Scheme
+from ..scheme import Scheme, SchemeError
 from .mapping import Zoo
 
-schemes = Zoo("explicit", "networks", "reversible", "embedded", "multistep", "implicit")
+schemes = Zoo("explicit", "residual_networks", "reversible", "embedded", "multistep", "implicit")
 
 
 def as_scheme(scheme: Scheme | str) -> Scheme:

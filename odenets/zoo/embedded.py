@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sympy
 
-from ..constructors import lower_triangular, runge_kutta
+from ..scheme import runge_kutta
+from ..scheme.constructors import lower_triangular
 
 r6 = sympy.sqrt(6)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..constructors import runge_kutta
-from ..rk_families import shu_osher, unit_rows
+from ..scheme import runge_kutta
+from ..scheme.rk_families import shu_osher, unit_rows
 
 #: the last row of ssprk104: 1/25 u + 9/25 Y_4 + 3/5 Y_9 and h (3/50 F(Y_4) + 1/10 F(Y_9))
 ninth = [0, 0, 0, "9/25", 0, 0, 0, 0, "3/5"]

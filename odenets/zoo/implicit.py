@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import sympy
 
-from ..constructors import runge_kutta
-from ..rk_families import (
-    adjoint_collocation,
-    collocation,
-    gauss_nodes,
-    lobatto_iiic,
-    lobatto_nodes,
-    radau_nodes,
-)
+from ..scheme import runge_kutta
+from ..scheme.rk_families import adjoint_collocation, collocation, gauss_nodes, lobatto_iiic, lobatto_nodes, radau_nodes
 
 half = sympy.Rational(1, 2)
 r2 = sympy.sqrt(2)

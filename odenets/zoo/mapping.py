@@ -6,8 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
-from ..errors import SchemeError, UnknownSchemeError
-from ..scheme import Scheme
+from ..scheme import Scheme, SchemeError, UnknownSchemeError
 
 
 class Zoo(Mapping[str, Scheme]):

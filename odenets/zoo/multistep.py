@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..families import adams_bashforth, adams_moulton, bdf, milne_simpson, nystrom, pece
+from ..scheme.families import adams_bashforth, adams_moulton, bdf, milne_simpson, nystrom, pece
 
 SCHEMES = [
     *map(adams_bashforth, range(1, 7)),

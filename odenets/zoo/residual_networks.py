@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sympy
 
-from ..constructors import runge_kutta
-from ..families import lm, zerosnet
-from ..scheme import Scheme
+from ..scheme import Scheme, runge_kutta
+from ..scheme.families import lm, zerosnet
 
 g, lam = sympy.symbols("g lam", real=True)
 two_stages = [[0, 0], [1, 0]]

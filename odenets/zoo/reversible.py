@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy
 
-from ..families import alf, nystrom
 from ..scheme import Scheme
-from ..splitting import splitting, symmetric_composition
+from ..scheme.families import alf, nystrom
+from ..scheme.splitting import splitting, symmetric_composition
 
 half = sympy.Rational(1, 2)
 root = sympy.cbrt(2)

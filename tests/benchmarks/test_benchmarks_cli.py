@@ -7,13 +7,14 @@ import time
 
 import pytest
 import torch
+from odenets.benchmarks.data import sources as data
+from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.study import grid, training
+from odenets.benchmarks.study import run_checkpoint as checkpoint
+from odenets.benchmarks.study.__main__ import main
+from odenets.benchmarks.study.config import RunConfig
 
-from benchmarks import checkpoint, data, grid, training
-from benchmarks.config import RunConfig
-from benchmarks.dataset import Dataset
-from benchmarks.depth_vs_accuracy import main
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHON = [sys.executable, "-W", "error"]
 #: One run of 3 epochs of 82 steps, for which a second is short: killing it in mid-epoch is easy.
 KILLED = ["--data=digits", "--depths=14", "--schemes=lm", "--seeds=0", "--epochs=3", "--batch-size=16", "--threads=1"]
@@ -56,7 +57,7 @@ def directories(out):
 
 
 def command(out, *options):
-    return [*PYTHON, "-m", "benchmarks.depth_vs_accuracy", *KILLED, f"--out={out}", *options]
+    return [*PYTHON, "-m", "odenets", "study", *KILLED, f"--out={out}", *options]
 
 
 def run_to_the_end(out):
@@ -133,7 +134,7 @@ def test_a_grid_has_a_result_and_weights_a_run_and_a_table(tmp_path, toy, capsys
         )
         assert content["evaluations"] == {8: 3, 14: 6}[depth]
         assert content["hardware"]["threads"] == 1
-        assert content["command"].startswith("python -m benchmarks.depth_vs_accuracy --data=toy")
+        assert content["command"].startswith("odenets study --data=toy")
         assert (path.parent / "weights.pt").exists()
     printed = capsys.readouterr().out
     assert "| depth |" in printed
@@ -235,7 +236,7 @@ def test_a_damaged_file_of_a_run_ends_the_grid_before_it_starts(tmp_path, toy, c
 def test_another_process_keeps_its_run_and_lets_go_when_killed(tmp_path, toy, capsys):
     held = RunConfig(data="toy", depth=8, scheme="euler", seed=0, epochs=2, batch_size=8).name
     code = (
-        "import pathlib, sys, time\nfrom benchmarks.files import exclusive\n"
+        "import pathlib, sys, time\nfrom odenets.benchmarks.common.files import exclusive\n"
         "with exclusive(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
     )
     holder = subprocess.Popen([*PYTHON, "-c", code, str(tmp_path / held)], cwd=ROOT, stdout=subprocess.PIPE)

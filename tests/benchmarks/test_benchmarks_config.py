@@ -3,9 +3,8 @@ import hashlib
 import re
 
 import pytest
-
-from benchmarks.config import RunConfig
-from benchmarks.errors import ConfigError
+from odenets.benchmarks.common.errors import ConfigError
+from odenets.benchmarks.study.config import RunConfig
 
 BASE = RunConfig(data="cifar10", depth=20, scheme="lm", seed=0, epochs=160)
 OTHER = {

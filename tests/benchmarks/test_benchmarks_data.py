@@ -4,13 +4,14 @@ import pathlib
 import numpy as np
 import pytest
 import torch
+from odenets.benchmarks.common.errors import DataError
+from odenets.benchmarks.data import augmentation as augment
+from odenets.benchmarks.data import cifar10
+from odenets.benchmarks.data import sources as data
+from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.study.__main__ import main
 
-from benchmarks import augment, cifar10, data
-from benchmarks.dataset import Dataset
-from benchmarks.depth_vs_accuracy import main
-from benchmarks.errors import DataError
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = pathlib.Path(os.environ.get("ODENETS_DATA", ROOT / "data"))
 
 

@@ -4,11 +4,10 @@ import json
 
 import pytest
 import torch
+from odenets.benchmarks.common.errors import BenchmarkError
+from odenets.benchmarks.fine_tune import __main__ as fine_tune
+from odenets.benchmarks.fine_tune.plain_resnet import resnet20
 from torch import nn
-
-from benchmarks import fine_tune
-from benchmarks.errors import BenchmarkError
-from benchmarks.plain_resnet import resnet20
 
 RATES = ["--lr", "0.05", "--fine-lr", "0.05"]
 SMALL = ["--data-set", "digits", "--model", f"{__name__}:small", "--epochs", "1", "--fine-tune", "3", *RATES]

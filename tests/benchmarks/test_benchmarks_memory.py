@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import pytest
-
-from benchmarks import memory_measure, memory_networks
-from benchmarks.errors import BenchmarkError
-from benchmarks.memory import main
-from benchmarks.memory_networks import OURS, Network
+from odenets.benchmarks.common.errors import BenchmarkError
+from odenets.benchmarks.memory import measure as memory_measure
+from odenets.benchmarks.memory import networks as memory_networks
+from odenets.benchmarks.memory.__main__ import main
+from odenets.benchmarks.memory.networks import OURS, Network
 
 #: float32, 2 images of 4 channels, 8 x 8
 STATE = 4 * 2 * 4 * 8 * 8
@@ -104,7 +104,7 @@ def test_the_data_say_what_was_measured_and_where(quick):
     assert all(len(samples) == 2 for record in found["time"] for samples in record["seconds"].values())
     assert found["hardware"]["threads"] == 1
     assert found["versions"].keys() >= {"torch", "python", "odenets"}
-    assert found["command"].startswith("python -m benchmarks.memory --quick")
+    assert found["command"].startswith("odenets bench memory --quick")
 
 
 def test_a_peer_that_is_not_there_is_a_line_with_the_reason(quick):
@@ -126,9 +126,9 @@ def test_a_scheme_that_cannot_be_undone_is_measured_the_other_ways(tmp_path, mon
         asked.append(what["network"]["way"])
         raise BenchmarkError("no memory left")
 
-    monkeypatch.setattr("benchmarks.memory.in_new_process", measured)
-    monkeypatch.setattr("benchmarks.memory_networks.PEERS", {})
-    monkeypatch.setattr("benchmarks.memory.PEERS", {})
+    monkeypatch.setattr("odenets.benchmarks.memory.__main__.in_new_process", measured)
+    monkeypatch.setattr("odenets.benchmarks.memory.networks.PEERS", {})
+    monkeypatch.setattr("odenets.benchmarks.memory.__main__.PEERS", {})
     assert main(["--quick", "--scheme", "rk4", "--out", str(tmp_path)]) == 1
     assert set(asked) == {"direct", "checkpoint", "checkpoint:4"}
     page = (tmp_path / "memory.md").read_text()

@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 
-from benchmarks import series
+from odenets.benchmarks import series
 
 
 def test_a_worker_counts_every_coefficient():
-    command = [sys.executable, "-m", "benchmarks.series", "--worker", "odenets", "rk4", "5"]
+    command = [sys.executable, "-m", "odenets.benchmarks.series", "--worker", "odenets", "rk4", "5"]
     seconds, count = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert count == 1 + 1 + 2 + 4 + 9
     assert seconds >= 0  # a coarse clock may show none

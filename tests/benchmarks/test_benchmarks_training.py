@@ -3,11 +3,12 @@ import math
 
 import pytest
 import torch
-
-from benchmarks import checkpoint, data, grid, training
-from benchmarks.config import RunConfig
-from benchmarks.dataset import Dataset
-from benchmarks.errors import CheckpointError, DivergedError
+from odenets.benchmarks.common.errors import CheckpointError, DivergedError
+from odenets.benchmarks.data import sources as data
+from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.study import grid, training
+from odenets.benchmarks.study import run_checkpoint as checkpoint
+from odenets.benchmarks.study.config import RunConfig
 
 STEPS = 5
 

@@ -1,15 +1,14 @@
-"""python -m analysis, in process; and what importing the package brings in."""
+"""odenets, in process; and what importing the package brings in."""
 
 import re
 import subprocess
 import sys
 
 import pytest
+from odenets.analysis.cli import main
+from odenets.analysis.linear.scheme_table import schemes_table
 
-import analysis
-from analysis.cli import main
-from analysis.table import schemes_table
-from odenets import schemes
+from odenets import analysis, schemes
 
 
 def lines(capsys, *argv):
@@ -256,13 +255,13 @@ def test_option_typos(capsys, argv):
 
 
 def test_import_brings_no_matplotlib():
-    code = "import sys, analysis.cli; assert not {'matplotlib', 'scipy'} & set(sys.modules); analysis.plot.save"
+    code = "import sys, odenets.analysis.cli; assert not {'matplotlib', 'scipy'} & set(sys.modules); odenets.analysis.plot.save"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_matplotlib(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    drawing = ("analysis.plot", "analysis.style", "analysis.gallery")
+    drawing = ("odenets.analysis.plot", "odenets.analysis.gallery")
     for name in [name for name in sys.modules if name.startswith(drawing)]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("plot", "gallery"):

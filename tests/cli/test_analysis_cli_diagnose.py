@@ -1,14 +1,14 @@
-"""python -m analysis diagnose: what is built, read and written; the diagnosis itself has tests of its own."""
+"""odenets diagnose: what is built, read and written; the diagnosis itself has tests of its own."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
+from odenets.analysis.cli import main
+from odenets.analysis.cli.diagnosis import build, read_input
 
-import analysis
-from analysis.cli import main
-from analysis.cli.network import build, read_input
+from odenets import analysis
 
 
 @pytest.fixture

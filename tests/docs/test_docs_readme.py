@@ -5,10 +5,9 @@ import re
 
 import pytest
 import torch
+from odenets.analysis.cli import main
 
-from analysis.cli import main
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

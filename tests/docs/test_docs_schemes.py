@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from analysis.cli import main
+from odenets.analysis.cli import main
+
 from odenets import schemes
 
-PAGE = Path(__file__).parents[1] / "docs" / "schemes.md"
-COMMAND = "python -m analysis schemes --markdown > docs/schemes.md"
+PAGE = Path(__file__).parents[2] / "docs" / "schemes.md"
+COMMAND = "odenets schemes --markdown > docs/schemes.md"
 
 
 def test_the_page_is_current(capsys):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis import derivative_form
 
-from analysis import derivative_form
 from odenets import SchemeError, multistep
 
 k = sympy.Symbol("k", real=True)

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from odenets.analysis import b_series, modified_equation, modifying_integrator, order_conditions
+from odenets.analysis.equations.principal_field import principal
 from polynomial_field import Cubic
 
-import analysis
-from analysis import b_series, modified_equation, modifying_integrator, order_conditions
-from analysis.bseries.principal import principal
-from odenets import FieldError, SchemeError, multistep, runge_kutta, schemes
-from odenets.trees import density, edge_cuts, prunings, symmetry, tall, trees_of_order, vertices
+from odenets import FieldError, SchemeError, analysis, multistep, runge_kutta, schemes
+from odenets.scheme.trees import density, edge_cuts, prunings, symmetry, tall, trees_of_order, vertices
 
 R = sympy.Rational
 k = sympy.Symbol("k", real=True)
@@ -274,7 +273,7 @@ def test_terms_keep_the_state_and_follow_shape_and_dtype():
 
 
 def test_the_code_of_an_elementary_differential_runs():
-    from analysis.bseries.elementary import differential_code, differential_text
+    from odenets.analysis.equations.tree_text import differential_code, differential_text
 
     f, u = torch.sin, torch.tensor([0.3, 1.0], dtype=torch.float64)
     values = by_hand(lambda u, *v: reduce(torch.mul, v, [u.sin(), u.cos(), -u.sin(), -u.cos()][len(v)]), u)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis import modified_equation, modified_hamiltonian
+from odenets.analysis.equations.modified_hamiltonian import is_symplectic_one_step
 
-from analysis import modified_equation, modified_hamiltonian
-from analysis.bseries.hamiltonian import is_symplectic_one_step
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
-from odenets.trees import symmetry, vertices
+from odenets.scheme.trees import symmetry, vertices
 
 R = sympy.Rational
 q, p, h = sympy.symbols("q p h")

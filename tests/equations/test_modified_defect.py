@@ -6,13 +6,13 @@ integrated numerically. Their difference must have order m + 2, for m = p, p + 1
 
 import numpy as np
 import pytest
+from odenets.analysis import modified_equation
+from odenets.analysis.equations.modified_equation import all_trees
+from odenets.analysis.equations.principal_field import principal
 from polynomial_field import Cubic, differentials, flow
 
-from analysis import modified_equation
-from analysis.bseries.equation import all_trees
-from analysis.bseries.principal import principal
 from odenets import schemes
-from odenets.trees import symmetry, tall, vertices
+from odenets.scheme.trees import symmetry, tall, vertices
 
 VALUES = {"k": "-3/10", "lam": 0, "k1": "1/5", "k2": "-1/10", "g": "1/3"}  # lam = 0: else u itself is damped
 # Symmetric schemes have even powers of h alone (Hairer, Lubich & Wanner 2006, theorem IX.2.2): where m + 1 is

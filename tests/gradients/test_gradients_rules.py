@@ -6,14 +6,7 @@ from helpers import layers_of
 from modes import COUPLED, FIRST, REVERSIBLE, SCHEMES, assert_same, batch, loss, output_and_gradients
 from torch import nn
 
-from odenets import (
-    AdditiveNoise,
-    ODENet,
-    Reversible,
-    ShakeShake,
-    StochasticDepth,
-    survival_schedule,
-)
+from odenets import AdditiveNoise, ODENet, Reversible, ShakeShake, StochasticDepth, survival_schedule
 
 MODES = ["direct", "checkpoint", "reversible"]
 AGAIN = MODES[1:]

@@ -9,7 +9,7 @@ from torch import nn
 
 from odenets import Checkpoint, ODENet, schemes
 from odenets.gradients.anchors import inverse_matrix, learn_growth, place_anchors
-from odenets.gradients.schedule import recomputed, splits_of, stretches
+from odenets.gradients.checkpoint_schedule import recomputed, splits_of, stretches
 
 
 def griewank(steps, slots):

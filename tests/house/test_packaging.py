@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(code):
@@ -16,8 +16,8 @@ def run(code):
 
 
 def test_both_packages_sit_side_by_side():
-    import analysis
     import odenets
+    from odenets import analysis
 
     assert pathlib.Path(analysis.__file__).parent.parent == pathlib.Path(odenets.__file__).parent.parent
 

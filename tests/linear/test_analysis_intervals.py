@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis import imaginary_interval, real_interval
 
-from analysis import imaginary_interval, real_interval
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
 
 oo, sqrt = sympy.oo, sympy.sqrt

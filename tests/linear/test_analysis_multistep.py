@@ -2,9 +2,9 @@
 
 import pytest
 import sympy
+from odenets.analysis import effective_step, error_constant, multistep_polynomials, order, zeta
+from odenets.analysis.linear.generating_polynomials import steps
 
-from analysis import effective_step, error_constant, multistep_polynomials, order, zeta
-from analysis.multistep import steps
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
 
 k = sympy.Symbol("k", real=True)

@@ -4,8 +4,8 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis import a_alpha, imaginary_interval, l_stable
 
-from analysis import a_alpha, imaginary_interval, l_stable
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
 
 # tan alpha is 329 sqrt(35)/135, 699 sqrt(6)/512 and 45503 sqrt(195)/1974375 for BDF3, 4 and 6: the maximum

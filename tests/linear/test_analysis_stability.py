@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import sympy
-
-import analysis
-from analysis import (
+from odenets.analysis import (
     is_stable,
     stability_function,
     stability_matrix,
@@ -14,7 +12,8 @@ from analysis import (
     z,
     zeta,
 )
-from odenets import SchemeError, multistep, runge_kutta, schemes
+
+from odenets import SchemeError, analysis, multistep, runge_kutta, schemes
 
 k = sympy.Symbol("k", real=True)
 Rational = sympy.Rational

@@ -2,8 +2,8 @@
 
 import pytest
 import sympy
+from odenets.analysis import zero_stable, zero_stable_range
 
-from analysis import zero_stable, zero_stable_range
 from odenets import Scheme, SchemeError, multistep, schemes
 
 c = sympy.Symbol("c", real=True)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis import a_alpha, imaginary_interval, l_stable, real_interval, stability_function, z
 
-from analysis import a_alpha, imaginary_interval, l_stable, real_interval, stability_function, z
 from odenets import runge_kutta, schemes
 
 R, oo, sqrt = sympy.Rational, sympy.oo, sympy.sqrt

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis.linear.boundary_locus import boundary_locus
+from odenets.analysis.linear.order_star import order_star
+from odenets.analysis.linear.principal_root import principal_series
 
-from analysis.boundary import boundary_locus
-from analysis.orderstar import order_star
-from analysis.principal_root import principal_series
 from odenets import SchemeError, schemes
 
 R = sympy.Rational

@@ -4,8 +4,8 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis.linear.dispersion import dispersion_dissipation
 
-from analysis.phase import dispersion_dissipation
 from odenets import SchemeError, schemes
 
 R, oo = sympy.Rational, sympy.oo

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import sympy
+from odenets.analysis import zeta
+from odenets.analysis.linear.generating_polynomials import multistep_polynomials
+from odenets.analysis.linear.ssp import ssp_coefficient
 
-from analysis import zeta
-from analysis.multistep import multistep_polynomials
-from analysis.ssp import ssp_coefficient
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
-from odenets.splitting import mccallum_foster
+from odenets.scheme.splitting import mccallum_foster
 
 R, oo, sqrt = sympy.Rational, sympy.oo, sympy.sqrt
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from odenets.analysis.linear.layer_sequence import sequence_growth
+from odenets.analysis.linear.optimal_step import optimal_step
 
-from analysis.sequence import sequence_growth
-from analysis.stepsize import optimal_step
 from odenets import SchemeError, multistep, schemes
 
 RNG = np.random.default_rng(0)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import sympy
-
-from analysis import (
+from odenets.analysis import (
     a_alpha,
     imaginary_interval,
     is_stable,
@@ -15,8 +14,9 @@ from analysis import (
     zero_stable,
     zeta,
 )
-from analysis.resolve import z
-from analysis.ssp import ssp_coefficient
+from odenets.analysis.linear.resolve import z
+from odenets.analysis.linear.ssp import ssp_coefficient
+
 from odenets import SchemeError, schemes
 
 # The ends of the range of zero-stability, points inside it and one outside, for the learnable coefficients.

@@ -16,9 +16,10 @@ from loops_runge_kutta import LOOPS as RUNGE_KUTTA
 from torch import nn
 
 import odenets
-from odenets import FieldError, ODENet, SchemeError, TimeField, families, multistep, schemes
-from odenets.program import Evaluate
-from odenets.starting import default_starter
+from odenets import FieldError, ODENet, SchemeError, TimeField, multistep, schemes
+from odenets.passes.starting import default_starter
+from odenets.program.program import Evaluate
+from odenets.scheme import families
 
 LAYERS = 6
 EXPLICIT = explicit_schemes()

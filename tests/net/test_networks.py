@@ -20,9 +20,9 @@ from odenets.models import (
     imagenet_resnet,
     shake_shake,
 )
-from odenets.rk_families import fractal
+from odenets.scheme.rk_families import fractal
 
-DATA = pathlib.Path(os.environ.get("ODENETS_DATA", pathlib.Path(__file__).parent.parent / "data"))
+DATA = pathlib.Path(os.environ.get("ODENETS_DATA", pathlib.Path(__file__).parents[2] / "data"))
 
 NETWORKS = {
     "ResNet": lambda: cifar_resnet(14, "euler"),
@@ -39,8 +39,8 @@ NETWORKS = {
 
 @pytest.fixture(scope="module")
 def images():
-    from benchmarks.data import load
-    from benchmarks.errors import DataError
+    from odenets.benchmarks.common.errors import DataError
+    from odenets.benchmarks.data.sources import load
 
     try:
         data = load("cifar10", DATA)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from odenets.analysis.networks.diagnosis import diagnose
 from scipy.linalg import block_diag
 from torch import nn
 
 import odenets
-from analysis.diagnosis import diagnose
 from odenets import ODENet, TimeField, schemes
 
 N = 40

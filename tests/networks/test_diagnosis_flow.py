@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import diagnose
 from test_diagnosis import Linear, lm_factor, network, states
 from torch import nn
 
-from analysis import plot
-from analysis.diagnosis import diagnose
 from odenets import FieldError, ODENet, Scheme
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import diagnose
+from odenets.analysis.networks.diagnosis.states import check_device
+from odenets.analysis.networks.diagnosis.step_matrix import spectral_norm as largest_singular_value
 from test_diagnosis import distance, network, states
 from torch import nn
 from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import spectral_norm
 
 import odenets
-from analysis import plot
-from analysis.diagnosis import diagnose
-from analysis.diagnosis.states import check_device
-from analysis.diagnosis.step_matrix import spectral_norm as largest_singular_value
 from odenets import FieldError, ODENet
 
 
@@ -224,7 +224,7 @@ def test_a_diagnosis_is_short_to_show_and_can_be_hashed():
 
 
 def test_the_example_of_the_page_runs_by_itself(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     space = {}
     exec(blocks[0], space)
@@ -237,7 +237,7 @@ def test_the_example_of_the_page_runs_by_itself(capsys):
 
 
 def test_the_norm_of_a_large_matrix(monkeypatch):
-    monkeypatch.setattr("analysis.diagnosis.step_matrix.LARGE", 100)
+    monkeypatch.setattr("odenets.analysis.networks.diagnosis.step_matrix.LARGE", 100)
     matrix = np.random.default_rng(0).standard_normal((150, 150))
     assert largest_singular_value(matrix) == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-9)
 

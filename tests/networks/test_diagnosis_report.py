@@ -8,16 +8,16 @@ import pytest
 import torch
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
+from odenets.benchmarks import diagnose as command
+from odenets.benchmarks.data import sources as data
+from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.study.__main__ import main as train
 from test_diagnosis import network
 from torch import nn
 
 import odenets
-from analysis import plot
-from analysis.diagnosis import Diagnosis, diagnose
-from benchmarks import data
-from benchmarks import diagnose as command
-from benchmarks.dataset import Dataset
-from benchmarks.depth_vs_accuracy import main as train
 from odenets import FieldError, ODENet
 
 

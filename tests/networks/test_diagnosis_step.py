@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from odenets.analysis.networks.diagnosis import diagnose
 from test_diagnosis import Linear, network, states
 from test_diagnosis_flow import one, with_k
 from torch import nn
 
-from analysis.diagnosis import diagnose
 from odenets import ODENet, schemes
 
 # ------------------------------------------------------------ coefficients per channel

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from odenets.analysis.networks.diagnosis import diagnose
 from test_diagnosis import Linear, network, states
 from torch import nn
 
 import odenets
-from analysis.diagnosis import diagnose
 from odenets import FieldError, ODENet, TimeField, UnknownSchemeError
 
 
@@ -218,14 +218,14 @@ def test_a_matrix_far_from_normal_is_named():
 
 
 def test_values_that_do_not_converge_are_counted(monkeypatch):
-    monkeypatch.setattr("analysis.diagnosis.spectrum.RESTARTS", 1)
+    monkeypatch.setattr("odenets.analysis.networks.diagnosis.spectrum.RESTARTS", 1)
     rng = np.random.default_rng(0)
     net = network([rng.standard_normal((300, 300))])
     d = diagnose(net, states(1, 300), dense_limit=0, values=5, modified=False)
     assert d.blocks[0].spectrum is None
     assert any("no eigenvalue converged" in w for w in d.warnings)
     assert "did not converge" in d.text()
-    monkeypatch.setattr("analysis.diagnosis.spectrum.RESTARTS", 4)
+    monkeypatch.setattr("odenets.analysis.networks.diagnosis.spectrum.RESTARTS", 4)
     d = diagnose(net, states(1, 300), dense_limit=0, values=5, modified=False)
     assert d.blocks[0].spectrum.missing > 0
     assert any("did not converge and are left out" in w for w in d.warnings)

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from odenets.analysis import LearnedCoefficient, plot
 
-from analysis import LearnedCoefficient, plot
 from odenets import FieldError, OdenetsError, SchemeError, schemes
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from odenets.analysis import energy_errors, numerical_orbit, orbits, plot
+from odenets.analysis.equations import problems
 from scipy.integrate import solve_ivp
 
-from analysis import energy_errors, numerical_orbit, orbits, plot, problems
 from odenets import FieldError, SchemeError
 
 

@@ -4,12 +4,11 @@ import json
 
 import pytest
 import torch
-
-from analysis import learned_coefficients, plot
-from benchmarks import result, training
-from benchmarks.config import RunConfig
-from benchmarks.dataset import Dataset
-from benchmarks.errors import ResultError
+from odenets.analysis import learned_coefficients, plot
+from odenets.benchmarks.common.errors import ResultError
+from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.study import result, training
+from odenets.benchmarks.study.config import RunConfig
 
 RUN = RunConfig(data="toy", depth=14, scheme="lm", seed=3, epochs=3, batch_size=8)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from odenets.analysis import plot
 
-from analysis import plot
 from odenets import SchemeError
 
 

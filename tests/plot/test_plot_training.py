@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from odenets.analysis import LearnedCoefficient, convergence, plot
 
-from analysis import LearnedCoefficient, convergence, plot
 from odenets import FieldError, SchemeError
 
 RECORDS = [LearnedCoefficient(stage, layer, "k", 0.0, 1.0, True) for stage, layer in ((0, 1), (0, 2), (1, 4))]

@@ -13,7 +13,7 @@ from loops_runge_kutta import LOOPS as RUNGE_KUTTA
 from torch import nn
 
 from odenets import ODENet, SchemeError, schemes
-from odenets.splitting import mccallum_foster
+from odenets.scheme.splitting import mccallum_foster
 
 LOOPS = RUNGE_KUTTA | MULTISTEP | NETWORKS
 LAYERS = 8  # two more than the longest history, so that each scheme's own formula is reached

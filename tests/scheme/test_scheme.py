@@ -8,8 +8,9 @@ import pytest
 import sympy
 
 import odenets
-from odenets import Scheme, SchemeError, UnknownSchemeError, families, multistep, runge_kutta, schemes
-from odenets.constructors import lower_triangular
+from odenets import Scheme, SchemeError, UnknownSchemeError, multistep, runge_kutta, schemes
+from odenets.scheme import families
+from odenets.scheme.constructors import lower_triangular
 
 k = sympy.Symbol("k", real=True)
 

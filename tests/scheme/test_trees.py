@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from odenets.trees import density, exact_weight, rooted_cuts, tall, trees_of_order, vertices
+from odenets.scheme.trees import density, exact_weight, rooted_cuts, tall, trees_of_order, vertices
 
 DOT = (0, ())
 CHERRY = (0, (DOT, DOT))

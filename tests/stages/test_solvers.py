@@ -8,9 +8,9 @@ import pytest
 import scipy.optimize
 import torch
 
-from odenets.errors import ConvergenceError, ConvergenceWarning, SolverError
-from odenets.solvers import GMRES, Anderson, NewtonKrylov, fixed_point
-from odenets.solvers.arnoldi import _orthogonalise
+from odenets.stages import ConvergenceError, ConvergenceWarning, SolverError
+from odenets.stages import GMRES, Anderson, NewtonKrylov, fixed_point
+from odenets.stages.arnoldi import _orthogonalise
 
 SOLVERS = [NewtonKrylov(), Anderson()]
 both = pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: type(s).__name__)

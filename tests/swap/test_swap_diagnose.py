@@ -5,13 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from odenets.analysis import diagnose
 from swap_networks import ResNetV1
 from torch import nn
 
 import odenets
-from analysis import diagnose
 from odenets import FieldError, ODENet, swap_scheme
-from odenets.networks import networks
+from odenets.net.networks_in_model import networks
 
 DOUBLE = torch.float64
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from odenets import Anderson, FieldError, SchemeError, mccallum_foster, schemes, swap_scheme
-from odenets.coefficients import is_placed
-from odenets.networks import networks
+from odenets.net.learnable_coefficients import is_placed
+from odenets.net.networks_in_model import networks
 
 LOOPS = {
     name: loop

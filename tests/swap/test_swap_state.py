@@ -8,7 +8,7 @@ from swap_networks import V2, Smooth, smooth_network
 from torch import nn
 
 from odenets import FieldError, set_gradient, swap_report, swap_scheme, unswap
-from odenets.networks import networks
+from odenets.net.networks_in_model import networks
 
 X = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 POINTS = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

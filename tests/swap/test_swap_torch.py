@@ -14,7 +14,7 @@ from swap_networks import Deep, Position, ResNetV1, Statement, Transformer, rand
 from torch import nn
 
 from odenets import FieldError, parameter_groups, swap_scheme, unswap
-from odenets.coefficients import is_placed
+from odenets.net.learnable_coefficients import is_placed
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 TOKENS = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(2))

@@ -8,11 +8,11 @@ from contextlib import suppress
 
 import pytest
 import torch
+from odenets.benchmarks.common.zoos import torchvision as import_torchvision
 from torch.nn import functional as F
 
-from benchmarks.zoos import torchvision as import_torchvision
 from odenets import FieldError, swap_report, swap_scheme, unswap
-from odenets.coefficients import is_placed
+from odenets.net.learnable_coefficients import is_placed
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

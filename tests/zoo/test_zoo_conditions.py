@@ -12,9 +12,8 @@ import sympy
 import torch
 from helpers import Residual, explicit_schemes
 
-import analysis
-from odenets import schemes
-from odenets.trees import vertices
+from odenets import analysis, schemes
+from odenets.scheme.trees import vertices
 
 NUMERIC = [name for name, scheme in schemes.items() if not scheme.symbols and len(scheme.functions) == 1]
 RUNGE_KUTTA = [name for name in NUMERIC if schemes[name].carried == 1 and not schemes[name].linear_only]

@@ -15,7 +15,7 @@ from scipy.integrate import solve_ivp
 from torch import nn
 
 from odenets import ODENet, TimeField, schemes
-from odenets.starting import starting_scheme
+from odenets.passes.starting import starting_scheme
 
 FIXED = [name for name in explicit_schemes() if not schemes[name].symbols]
 NONLINEAR = [name for name in FIXED if not schemes[name].linear_only and schemes[name].components == 1]

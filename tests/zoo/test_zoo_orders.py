@@ -7,7 +7,7 @@ import sympy
 
 import odenets
 from odenets import schemes
-from odenets.bibliography import REFERENCES, cite
+from odenets.scheme.bibliography import REFERENCES, cite
 
 ORDERS = {
     # Hairer, Norsett & Wanner (1993), II.1 and II.3: the classical Runge-Kutta schemes

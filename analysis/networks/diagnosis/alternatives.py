@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from odenets import Scheme, as_scheme
-from odenets.program import compile_scheme
-from odenets.starting import can_start
+from odenets.passes.starting import can_start
+from odenets.program.program import compile_scheme
 
-from .amplify import amplification
+from .amplification import amplification
 from .flow import Flow, flow_of
-from .operator import Array
+from .jacobian import Array
 from .records import Alternative, Coefficient
 
 

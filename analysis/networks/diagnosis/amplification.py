@@ -6,9 +6,9 @@ import numpy as np
 
 from odenets import Scheme
 
-from ..region import TOLERANCE, amplification_factors
+from ...linear.region import TOLERANCE, amplification_factors
 from .flow import Flow, flow_of
-from .operator import Array
+from .jacobian import Array
 from .records import Amplification
 from .spectrum import Spectrum
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, as_scheme
 
-from .amplify import amplification, points_of
-from .branch import Branch, branches, check_separate, piecewise_linear
-from .compare import alternatives
+from .alternatives import alternatives
+from .amplification import amplification, points_of
 from .findings import conclude
 from .flow import relative_step
-from .layer import (
+from .jacobian import Array, Jacobian
+from .layer_scheme import (
     Channels,
     channels,
     coefficients,
@@ -31,8 +31,8 @@ from .layer import (
 )
 from .limits import activations, limits
 from .modified_terms import leading_term
-from .operator import Array, Jacobian
 from .records import BlockDiagnosis, Diagnosis, StageDiagnosis
+from .residual_function import Branch, branches, check_separate, piecewise_linear
 from .spectrum import Options, Spectrum, spectrum
 from .states import Visited, check_device, undisturbed, visit
 from .step_matrix import step_norms

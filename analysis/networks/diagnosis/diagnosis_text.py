@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..table import render as table
-from .words import percent
+from ...text.tables import render as table
+from .layer_lists import percent
 
 if TYPE_CHECKING:
     from .records import BlockDiagnosis, Diagnosis

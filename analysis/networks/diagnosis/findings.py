@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ..region import TOLERANCE
+from ...linear.region import TOLERANCE
+from .layer_lists import layers_of, percent
 from .records import Amplification, BlockDiagnosis, StageDiagnosis
-from .suggest import FAR, not_zero_stable, suggest, transient
-from .words import layers_of, percent
+from .suggestion import FAR, not_zero_stable, suggest, transient
 
 #: A leading modified term beyond this part of f: the layers are no small steps.
 LARGE = 0.5

@@ -10,8 +10,8 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
-from ..multistep import effective_step
-from .operator import Array
+from ...linear.generating_polynomials import effective_step
+from .jacobian import Array
 
 
 @dataclass(frozen=True)

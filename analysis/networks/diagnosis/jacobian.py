@@ -12,7 +12,7 @@ from torch import Tensor
 
 from odenets import FieldError
 
-from .branch import Function
+from .residual_function import Function
 
 Array = npt.NDArray[Any]
 CHUNK = 64  # directions pushed through at once: memory of that many states

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from odenets import FieldError, ODENet, Scheme
 
-from ..zero import zero_stable
-from .amplify import amplification
-from .operator import Array
+from ...linear.zero_stability import zero_stable
+from .amplification import amplification
+from .jacobian import Array
 from .records import Coefficient
 
 Channels = Mapping[str, Array]

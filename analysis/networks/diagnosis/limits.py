@@ -12,13 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from odenets import TimeField
-from odenets.random_fields import RandomLayers
+from odenets.fields.random_fields import RandomLayers
 from odenets.swap.chain import Chain
 
+from .layer_lists import layers, layers_of
 from .records import BlockDiagnosis, StageDiagnosis
 from .states import Visited
-from .suggest import far_from_normal
-from .words import layers, layers_of
+from .suggestion import far_from_normal
 
 #: Residuals up to this leave three digits of an eigenvalue that is not very sensitive.
 RESIDUAL = 1e-6

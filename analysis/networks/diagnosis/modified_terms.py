@@ -12,11 +12,11 @@ from torch import Tensor
 
 from odenets import Scheme, SchemeError
 
-from .. import modified
-from .branch import Branch
+from ...equations import backward_error as modified
 from .flow import relative_step
-from .layer import substituted
+from .layer_scheme import substituted
 from .records import Coefficient, ModifiedTerm
+from .residual_function import Branch
 
 HIGHEST = 5  # terms up to h^4: beyond, the nested derivatives take longer than all the rest
 VANISHES = 1e-12

@@ -8,8 +8,8 @@ from typing import Any
 
 from odenets import Scheme
 
+from .diagnosis_text import render
 from .spectrum import Spectrum
-from .text import render
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class StageDiagnosis:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What :func:`analysis.diagnose` found.
+    """What :func:`odenets.analysis.diagnose` found.
 
     Attributes:
         blocks, stages: records in the order of the network.

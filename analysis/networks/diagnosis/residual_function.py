@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from odenets import FieldError, ODENet, TimeField
-from odenets.program import Evaluate
+from odenets.program.program import Evaluate
 
 Function = Callable[[Tensor], Tensor]
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import eigvals, eigvalsh, svdvals
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigs, eigsh
 
-from .operator import Array, Jacobian
+from .jacobian import Array, Jacobian
 
 #: ARPACK's names of the ends: largest modulus, largest and smallest real part, largest imaginary part
 ENDS = ("LM", "LR", "SR", "LI")

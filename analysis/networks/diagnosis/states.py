@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from odenets import FieldError, ODENet, OdenetsError
-from odenets.copies import copy_of
 from odenets.gradients import Options, Runner
-from odenets.networks import networks
-from odenets.passes import Pass
-from odenets.step import State
+from odenets.net.copies import copy_of
+from odenets.net.networks_in_model import networks
+from odenets.passes.forward_pass import Pass
+from odenets.program.step import State
 from odenets.swap.chain import Chain
 
-from .swapped import Observed
+from .swapped_networks import Observed
 
 DTYPES = (torch.float64, torch.float32)
 #: What an input that does not fit raises in somebody's forward.

@@ -12,10 +12,10 @@ from scipy.sparse.linalg import ArpackNoConvergence, svds
 
 from odenets import Scheme
 
-from ..resolve import z
-from ..stability import shares, stability_matrix
-from .layer import Channels
-from .operator import Array, Jacobian
+from ...linear.resolve import z
+from ...linear.stability import shares, stability_matrix
+from .jacobian import Array, Jacobian
+from .layer_scheme import Channels
 
 #: Dimension up to which a full decomposition takes less than a second.
 LARGE = 1200

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..region import TOLERANCE
-from .amplify import amplification, points_of
+from ...linear.region import TOLERANCE
+from .amplification import amplification, points_of
+from .layer_lists import layers_of
 from .records import Amplification, BlockDiagnosis
-from .words import layers_of
 
 #: Parts of the step that are tried.
 PARTS = (2, 4, 8, 16, 32)

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from odenets import FieldError
-from odenets.step import State
-from odenets.swap.additions import Arguments
-from odenets.swap.block import PLAIN, leaves
+from odenets.program.step import State
+from odenets.swap.block_forward import PLAIN, leaves
 from odenets.swap.branch import BlockCall
 from odenets.swap.chain import Chain
+from odenets.swap.sums import Arguments
 
 
 @dataclass(eq=False)

@@ -1,0 +1,1 @@
+"""Networks: their learned coefficients, layer by layer, and their diagnosis."""

@@ -1,0 +1,1 @@
+"""Numbers, polynomials and tables as text."""

@@ -1,0 +1,1 @@
+"""A network somebody has, under another scheme, fine-tuned."""

@@ -1,0 +1,1 @@
+"""Memory and time of the ways to a gradient."""

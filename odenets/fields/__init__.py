@@ -1,0 +1,20 @@
+"""What f is at a step: layers, a function of time, random layers; the statistics and masks that go with them."""
+
+from .errors import FieldError
+from .layers import Field, Layers, Noise, as_field
+from .random_fields import AdditiveNoise, RandomLayers, ShakeShake, StochasticDepth, survival_schedule
+from .time_field import TimeField
+
+__all__ = [
+    "AdditiveNoise",
+    "Field",
+    "FieldError",
+    "Layers",
+    "Noise",
+    "RandomLayers",
+    "ShakeShake",
+    "StochasticDepth",
+    "TimeField",
+    "as_field",
+    "survival_schedule",
+]

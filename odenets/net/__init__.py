@@ -1,0 +1,7 @@
+"""ODENet, its learnable coefficients, and the networks in a model."""
+
+from .learnable_coefficients import parameter_groups
+from .networks_in_model import count_evaluations, networks, set_gradient
+from .odenet import ODENet
+
+__all__ = ["ODENet", "count_evaluations", "networks", "parameter_groups", "set_gradient"]
