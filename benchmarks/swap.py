@@ -30,8 +30,8 @@ from .common import machine
 from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
 from .common.errors import BenchmarkError
 from .common.files import write_atomic, write_json
-from .memory.measure import HELD
 from .common.zoos import torchvision
+from .memory.measure import HELD
 
 BOUND = 1.05
 #: what is measured, and whether with gradients

@@ -17,7 +17,8 @@ from odenets import FieldError, Scheme
 
 from ..linear.region import stability_region
 from ..networks.diagnosis.amplification import GROWS, INSIDE, UNKNOWN, UNSTABLE, kinds, points_of
-from ..networks.diagnosis.records import BlockDiagnosis, Diagnosis
+from ..networks.diagnosis.diagnosis import Diagnosis
+from ..networks.diagnosis.records import BlockDiagnosis
 from .style import COLOURS, colours
 
 #: (label, colour, marker) of the kinds of eigenvalues

@@ -21,16 +21,14 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 
 from .errors import SchemeError
 from .exact import common_field, independent_rows
+from .general_linear_method import GeneralLinearMethod
 from .trees import Tree, exact_weight, rooted_cuts, tall, trees_of_order
-
-if TYPE_CHECKING:
-    from .scheme import Scheme
 
 Sparse = list[tuple[int, Any]]  # the nonzero entries of a row
 
@@ -42,7 +40,7 @@ class Series:
     the equations left over say, exact minus numerical, one for each component of the solution.
     """
 
-    def __init__(self, scheme: Scheme) -> None:
+    def __init__(self, scheme: GeneralLinearMethod) -> None:
         self.maps, self._colours = scheme.functions, scheme.colours
         self.components, r = scheme.components, scheme.carried
         shifted = (scheme.V - sympy.eye(r))[:, self.components :]
@@ -161,7 +159,7 @@ class Series:
         return self.field.to_sympy(value)
 
 
-def _split_rows(scheme: Scheme, shifted: sympy.MatrixBase) -> tuple[list[int], list[int]]:
+def _split_rows(scheme: GeneralLinearMethod, shifted: sympy.MatrixBase) -> tuple[list[int], list[int]]:
     """Rows that define the carried values, and the rows left over.
 
     The solution's own rows are the last resort, so that the local error is left over there.

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from .b_series import Series
 from .errors import SchemeError
 from .exact import is_zero
-
-if TYPE_CHECKING:
-    from .scheme import Scheme
+from .general_linear_method import GeneralLinearMethod
 
 FEWEST_DIGITS = 12
 #: Range a learnable coefficient starts from, uniformly: the paper's for k_n (Lu et al. 2018).
 PAPER_INIT = (-0.1, 0.0)
 
 
-def shapes(scheme: Scheme) -> None:
+def shapes(scheme: GeneralLinearMethod) -> None:
     """Raise SchemeError where blocks, modules or embedded weights do not fit together."""
     s, r = scheme.A.rows, scheme.V.rows
     expected = {"A": (s, s), "U": (s, r), "B": (r, s), "V": (r, r)}
@@ -52,7 +50,7 @@ def shapes(scheme: Scheme) -> None:
         raise SchemeError(f"{scheme.name}: got {scheme.components} components, expected at most {r} carried values")
 
 
-def ranges(scheme: Scheme) -> tuple[tuple[str, float, float], ...]:
+def ranges(scheme: GeneralLinearMethod) -> tuple[tuple[str, float, float], ...]:
     """Initial range of every symbol; SchemeError for one that is unknown or no finite range."""
     init = scheme.init
     given = dict(init) if isinstance(init, Mapping) else {name: (low, high) for name, low, high in init}
@@ -68,9 +66,8 @@ def ranges(scheme: Scheme) -> tuple[tuple[str, float, float], ...]:
     return tuple(found)
 
 
-def consistency(scheme: Scheme) -> None:
+def consistency(scheme: GeneralLinearMethod, series: Series) -> None:
     """Raise SchemeError where the coefficients are inconsistent whatever the symbols are."""
-    series = scheme.series
     kept = [x for row in series.preconsistency for x in row]
     found = {"the carried values of u' = 0 (rows of V, applied to the solution)": kept}
     for g in range(len(scheme.functions)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +12,16 @@ import sympy
 from . import checks, tableau
 from .b_series import Series, derive_order
 from .errors import SchemeError
-from .exact import exact_matrix, is_zero, rational, spectral_radius
+from .exact import is_zero, rational, spectral_radius
+from .general_linear_method import GeneralLinearMethod
 from .stage_graph import stage_order, strongly_connected
-from .trees import PLAIN, Maps, tall
+from .trees import tall
 
 Blocks = tuple[sympy.ImmutableDenseMatrix, ...]
 
 
 @dataclass(frozen=True)
-class Scheme:
+class Scheme(GeneralLinearMethod):
     """A numerical scheme as a value: the general linear method
 
         Y  = h A F(Y) + U y        (s stages)
@@ -54,59 +55,12 @@ class Scheme:
     Source: Butcher, Numerical Methods for Ordinary Differential Equations (2008), section 50.
     """
 
-    name: str
-    A: sympy.ImmutableDenseMatrix
-    U: sympy.ImmutableDenseMatrix
-    B: sympy.ImmutableDenseMatrix
-    V: sympy.ImmutableDenseMatrix
-    reference: str = ""
-    init: Any = ()
-    modules: tuple[int, ...] = ()
-    functions: Maps = PLAIN
-    embedded: Any = None
-    at_rest: bool = False
-    digits: int | None = None
-    strict: bool = field(default=True, compare=False)
-
     def __post_init__(self) -> None:
-        for block in "AUBV":
-            object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
-        object.__setattr__(self, "modules", tuple(self.modules) or (0,) * self.stages)
-        if self.embedded is not None:
-            object.__setattr__(self, "embedded", exact_matrix([list(self.embedded)], f"{self.name}.embedded"))
+        super().__post_init__()
         checks.shapes(self)
         object.__setattr__(self, "init", checks.ranges(self))
         if self.strict:
-            checks.consistency(self)
-
-    # ------------------------------------------------------------------ shape
-
-    @property
-    def stages(self) -> int:
-        """s, the number of stages (function evaluations a step)."""
-        return int(self.A.rows)
-
-    @property
-    def carried(self) -> int:
-        """r, the number of values a step hands to the next; the first is the solution."""
-        return int(self.V.rows)
-
-    @property
-    def components(self) -> int:
-        """Components of the state: 1, or 2 for a scheme that treats positions and velocities apart."""
-        return 1 + max(component for pair in self.functions for component in pair)
-
-    @property
-    def colours(self) -> tuple[int, ...]:
-        """For each stage the function it evaluates, as order conditions count them."""
-        return self.modules if len(self.functions) > 1 else (0,) * self.stages
-
-    @cached_property
-    def symbols(self) -> tuple[sympy.Symbol, ...]:
-        """The free symbols, sorted by name: the learnable coefficients."""
-        weights = [] if self.embedded is None else [self.embedded]
-        free = set().union(*(matrix.free_symbols for matrix in (self.A, self.U, self.B, self.V, *weights)))
-        return tuple(sorted(free, key=str))
+            checks.consistency(self, self.series)
 
     def substitute(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> Scheme:
         """The scheme with numbers in the place of some of its symbols, e.g. ``lm.substitute(k="1/2")``.
@@ -181,11 +135,6 @@ class Scheme:
         0 means inconsistent: LM is, for k != 0, since it solves (1 + k) u' = f.
         """
         return derive_order(self.series, self.linear_only, self.tolerance)
-
-    @property
-    def tolerance(self) -> sympy.Expr:
-        """What a condition may miss: 0 for exact entries, 100 units of the last digit for decimals."""
-        return sympy.Integer(0) if self.digits is None else sympy.Rational(100, 10**self.digits)
 
     @cached_property
     def embedded_order(self) -> int | None:
@@ -290,4 +239,7 @@ class Scheme:
         return self  # immutable
 
     def __str__(self) -> str:
-        return tableau.render(self)
+        head = f"{self.name}: order {self.order}, {self.structure}, stages {self.stages}"
+        if self.symbols:
+            head += ", learnable " + ", ".join(map(str, self.symbols))
+        return f"{head}\n{tableau.render(self, self.nodes)}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from .scheme import Scheme
+import sympy
+
+from .general_linear_method import GeneralLinearMethod
 
 
-def render(scheme: Scheme) -> str:
+def render(scheme: GeneralLinearMethod, nodes: Sequence[sympy.Expr]) -> str:
     """The tableau c | A over b for a one-step scheme; [A U; B V] with the nodes in front otherwise."""
-    left = [[str(c)] for c in scheme.nodes] + [[""]] * scheme.carried
+    left = [[str(c)] for c in nodes] + [[""]] * scheme.carried
     upper = [[str(x) for x in row] for row in scheme.A.tolist()]
     lower = [[str(x) for x in row] for row in scheme.B.tolist()]
     blocks = [left, upper + lower]
@@ -26,7 +27,4 @@ def render(scheme: Scheme) -> str:
             for block, width in zip(blocks, widths, strict=True)
         )
         lines.append(" | ".join(cells).rstrip())
-    head = f"{scheme.name}: order {scheme.order}, {scheme.structure}, stages {scheme.stages}"
-    if scheme.symbols:
-        head += ", learnable " + ", ".join(map(str, scheme.symbols))
-    return "\n".join([head, *lines])
+    return "\n".join(lines)

@@ -255,7 +255,8 @@ def test_option_typos(capsys, argv):
 
 
 def test_import_brings_no_matplotlib():
-    code = "import sys, odenets.analysis.cli; assert not {'matplotlib', 'scipy'} & set(sys.modules); odenets.analysis.plot.save"
+    code = "import sys, odenets.analysis.cli; assert not {'matplotlib', 'scipy'} & set(sys.modules); "
+    code += "odenets.analysis.plot.save"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -8,8 +8,7 @@ import pytest
 import scipy.optimize
 import torch
 
-from odenets.stages import ConvergenceError, ConvergenceWarning, SolverError
-from odenets.stages import GMRES, Anderson, NewtonKrylov, fixed_point
+from odenets.stages import GMRES, Anderson, ConvergenceError, ConvergenceWarning, NewtonKrylov, SolverError, fixed_point
 from odenets.stages.arnoldi import _orthogonalise
 
 SOLVERS = [NewtonKrylov(), Anderson()]

@@ -1,7 +1,8 @@
 """The numerical diagnosis of a trained residual network: spectra of its layers under its scheme."""
 
 from .diagnose import diagnose
-from .records import Alternative, Amplification, BlockDiagnosis, Diagnosis, ModifiedTerm, StageDiagnosis
+from .diagnosis import Diagnosis
+from .records import Alternative, Amplification, BlockDiagnosis, ModifiedTerm, StageDiagnosis
 from .spectrum import Spectrum
 
 __all__ = [

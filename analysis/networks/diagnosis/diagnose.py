@@ -15,6 +15,7 @@ from odenets import FieldError, ODENet, Scheme, as_scheme
 
 from .alternatives import alternatives
 from .amplification import amplification, points_of
+from .diagnosis import Diagnosis
 from .findings import conclude
 from .flow import relative_step
 from .jacobian import Array, Jacobian
@@ -31,7 +32,7 @@ from .layer_scheme import (
 )
 from .limits import activations, limits
 from .modified_terms import leading_term
-from .records import BlockDiagnosis, Diagnosis, StageDiagnosis
+from .records import BlockDiagnosis, StageDiagnosis
 from .residual_function import Branch, branches, check_separate, piecewise_linear
 from .spectrum import Options, Spectrum, spectrum
 from .states import Visited, check_device, undisturbed, visit

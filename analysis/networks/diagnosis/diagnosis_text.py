@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...text.tables import render as table
 from .layer_lists import percent
-
-if TYPE_CHECKING:
-    from .records import BlockDiagnosis, Diagnosis
+from .records import BlockDiagnosis
 
 WIDTH = 110
 HEADER = (
@@ -26,15 +23,15 @@ LEGEND = (
 )
 
 
-def render(diagnosis: Diagnosis) -> str:
+def render(blocks: Sequence[BlockDiagnosis], findings: Sequence[str], suggestion: str, warnings: Sequence[str]) -> str:
     """The whole report."""
-    parts = [table(HEADER, [_row(block) for block in diagnosis.blocks]), _paragraph(LEGEND)]
-    parts.append("Findings\n" + _bullets(diagnosis.findings))
-    parts.append("Suggestion\n" + _paragraph(diagnosis.suggestion, "  "))
-    if others := _others(diagnosis):
+    parts = [table(HEADER, [_row(block) for block in blocks]), _paragraph(LEGEND)]
+    parts.append("Findings\n" + _bullets(findings))
+    parts.append("Suggestion\n" + _paragraph(suggestion, "  "))
+    if others := _others(blocks):
         parts.append("Other schemes on these spectra, over each layer's h_eff (largest over the layers)\n" + others)
-    if diagnosis.warnings:
-        parts.append("Where the analysis does not hold\n" + _bullets(diagnosis.warnings))
+    if warnings:
+        parts.append("Where the analysis does not hold\n" + _bullets(warnings))
     return "\n\n".join(parts)
 
 
@@ -76,10 +73,10 @@ def number(x: float | None) -> str:
     return "inf" if math.isinf(x) else f"{x:.3g}"
 
 
-def _others(diagnosis: Diagnosis) -> str:
+def _others(blocks: Sequence[BlockDiagnosis]) -> str:
     """One line a scheme: at the same effective step and at the same cost, everywhere and where no flow grows."""
     found: dict[str, list[list[float]]] = {}
-    for block in diagnosis.analysed:
+    for block in (block for block in blocks if block.spectrum is not None):
         for a in block.alternatives:
             row = [a.evaluations, a.same_step.maximum, a.same_step.worst_unstable]
             row += [a.same_cost.maximum, a.same_cost.worst_unstable]

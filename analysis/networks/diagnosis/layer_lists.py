@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .records import BlockDiagnosis
+from .records import BlockDiagnosis
 
 
 def layers(numbers: Iterable[int]) -> str:
