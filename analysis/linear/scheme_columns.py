@@ -11,10 +11,11 @@ import sympy
 from odenets import Scheme, SchemeError
 from odenets.scheme.bibliography import cite
 
-from ..text.expressions import polynomial_text, show, show_set
+from ..text.expressions import ascending, join_terms, show, show_set, starts_negative
 from .accuracy import error_constant, order
 from .generating_polynomials import effective_step, stage_shift, steps
 from .intervals import imaginary_interval, real_interval
+from .resolve import zeta
 from .sector import a_alpha, l_stable, region_is_bounded
 from .stability import stability_polynomial
 from .zero_stability import zero_stable, zero_stable_range
@@ -98,6 +99,19 @@ def _amplification(scheme: Scheme) -> str:
         return _depends(scheme)
 
 
+def _polynomial(poly: sympy.Poly) -> str:
+    """By descending powers of zeta, e.g. ``zeta**2 - (1 + 3*z/2)*zeta + z/2``."""
+    terms = []
+    for (power,), coefficient in sympy.Poly(poly.as_expr(), zeta).terms():
+        sign = "-" if starts_negative(sympy.expand(coefficient)) else ""
+        positive = sympy.expand(-coefficient if sign else coefficient)
+        factor = f"({ascending(positive)})" if positive.is_Add else ascending(positive)
+        factors = [] if positive == 1 and power else [factor]
+        factors += [] if power == 0 else ["zeta"] if power == 1 else [f"zeta**{power}"]
+        terms.append(sign + "*".join(factors))
+    return join_terms(terms)
+
+
 def _source(scheme: Scheme) -> str:
     """Authors, the first of many, and year of the full reference."""
     found = re.match(r"(.*?) (\(\d{4}\))", cite(scheme.reference))
@@ -116,7 +130,7 @@ STABILITY = (
     Column("real interval", _number(real_interval)),
     Column("imaginary interval", _number(imaginary_interval)),
     ZERO_STABLE,
-    Column("stability polynomial", lambda s: polynomial_text(stability_polynomial(s))),
+    Column("stability polynomial", lambda s: _polynomial(stability_polynomial(s))),
 )
 
 SCHEMES = (

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import sympy
 
-from ..linear.resolve import zeta
-
 DIGITS = 10  # of a number without a short exact form
 SHORT = 16  # characters of an exact form
 
@@ -69,16 +67,3 @@ def join_terms(terms: Sequence[str]) -> str:
     for term in terms[1:]:
         total += f" - {term[1:]}" if term.startswith("-") else f" + {term}"
     return total
-
-
-def polynomial_text(poly: sympy.Poly) -> str:
-    """A stability polynomial by descending powers of zeta, e.g. ``zeta**2 - (1 + 3*z/2)*zeta + z/2``."""
-    terms = []
-    for (power,), coefficient in sympy.Poly(poly.as_expr(), zeta).terms():
-        sign = "-" if starts_negative(sympy.expand(coefficient)) else ""
-        positive = sympy.expand(-coefficient if sign else coefficient)
-        factor = f"({ascending(positive)})" if positive.is_Add else ascending(positive)
-        factors = [] if positive == 1 and power else [factor]
-        factors += [] if power == 0 else ["zeta"] if power == 1 else [f"zeta**{power}"]
-        terms.append(sign + "*".join(factors))
-    return join_terms(terms)

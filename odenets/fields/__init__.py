@@ -1,7 +1,8 @@
 """What f is at a step: layers, a function of time, random layers; the statistics and masks that go with them."""
 
 from .errors import FieldError
-from .layers import Field, Layers, Noise, as_field
+from .field import Field, Noise
+from .layers import Layers, as_field
 from .random_fields import AdditiveNoise, RandomLayers, ShakeShake, StochasticDepth, survival_schedule
 from .time_field import TimeField
 

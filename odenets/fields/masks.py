@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..program import Evaluate
+from ..program import Evaluate, Program
+from .errors import FieldError
+from .field import Field
 
 #: states of the generators that blocks on a device draw from: the CPU's and the device's own
 States = tuple[Tensor, ...]
@@ -84,3 +86,26 @@ class Masks:
             return function(what, x)
         with replaying(states, x.device):
             return function(what, x)
+
+
+def refuse_random(field: Field, n: int, program: Program) -> None:
+    """Where masks cannot be drawn again: FieldError for a layer that is known to draw any."""
+    for what in program.evaluated:
+        for path, module in field.uses(n, what):
+            for name, inner in module.named_modules(prefix=path):
+                if draws(inner):
+                    raise FieldError(
+                        f"{name}: got a {type(inner).__name__} that draws random numbers under torch.compile, which "
+                        "cannot draw the same ones again for another stage or in recomputation; expected none there: "
+                        "run it eagerly, or use a scheme of one evaluation a step with gradient='direct'"
+                    )
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether a module is known to draw random numbers now: dropout in training, by class or by its rate."""
+    if not module.training:
+        return False
+    rates = [getattr(module, name, 0.0) for name in ("p", "dropout", "drop_prob", "attention_dropout")]
+    named = isinstance(module, nn.RReLU) or "drop" in type(module).__name__.lower()
+    rated = any(isinstance(rate, float) and rate > 0 for rate in rates[1:])
+    return rated or (named and (not isinstance(rates[0], float) or rates[0] > 0))

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ..program import Evaluate
 from .errors import FieldError
-from .layers import Field, Layers, Noise
+from .field import Field, Noise
+from .layers import Layers
 
 
 def survival_schedule(layers: int, last: float) -> list[float]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..program import Evaluate
 from .errors import FieldError
-from .layers import Field, Noise
+from .field import Field, Noise
 
 
 class TimeField(Field):

@@ -7,14 +7,14 @@ from .adjoint import Adjoint
 from .checkpoint import Checkpoint
 from .direct import Direct
 from .errors import ReversalError
-from .gradient import Options, Runner, Stored
+from .gradient import Gradient, Runner, Stored
 from .reversible import Reversible
 
 __all__ = [
     "Adjoint",
     "Checkpoint",
     "Direct",
-    "Options",
+    "Gradient",
     "ReversalError",
     "Reversible",
     "Runner",
@@ -22,7 +22,7 @@ __all__ = [
     "as_gradient",
 ]
 
-NAMES: dict[str, type[Options]] = {
+NAMES: dict[str, type[Gradient]] = {
     "direct": Direct,
     "checkpoint": Checkpoint,
     "reversible": Reversible,
@@ -30,13 +30,13 @@ NAMES: dict[str, type[Options]] = {
 }
 
 
-def as_gradient(gradient: str | Options) -> Options:
+def as_gradient(gradient: str | Gradient) -> Gradient:
     """The options themselves, or those of a name.
 
     Raises:
         FieldError: an unknown name, or something else.
     """
-    if isinstance(gradient, Options):
+    if isinstance(gradient, Gradient):
         return gradient
     if isinstance(gradient, str) and gradient in NAMES:
         return NAMES[gradient]()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +13,20 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..fields import FieldError, TimeField
-from ..passes import Pass
-from ..passes.segment import Stretch, draws
+from ..fields.masks import draws
+from ..passes import Network, Pass
+from ..passes.segment import Segment
+from ..passes.steps import run_steps
 from ..program.step import State
-from .gradient import Options, Runner, positive
+from .gradient import Gradient, Runner, positive
 from .segment_function import check_captured
-
-if TYPE_CHECKING:
-    from ..net import ODENet
 
 #: rtol and atol of the backward integration, by dtype
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-6}
 
 
 @dataclass(frozen=True)
-class Adjoint(Options):
+class Adjoint(Gradient):
     """The continuous adjoint (Chen et al. 2018), by torchdiffeq. Approximate; for a TimeField only.
 
     The forward pass is the network's own scheme. The backward pass solves, from t1 to t0,
@@ -69,7 +68,7 @@ class Adjoint(Options):
         tolerances = {"rtol": self.rtol or default, "atol": self.atol or default}
         return torchdiffeq.odeint(function, state, times, method=self.method, options=dict(self.options), **tolerances)
 
-    def attach(self, net: ODENet) -> Runner:
+    def attach(self, net: Network) -> Runner:
         """Refuse layers, and functions that are not the same whenever they are called."""
         if not isinstance(net.field, TimeField):
             raise FieldError(
@@ -95,7 +94,7 @@ class _Run(Runner):
                 "gradient='adjoint' cannot be traced: torchdiffeq takes as many steps as its tolerance needs; run it "
                 "eagerly, or take gradient='reversible'"
             )
-        check_captured(Stretch(run, 0, 1), state)
+        check_captured(Segment(run, 0, 1), state)
         names, parameters = _parameters(time)
         out = _Continuous.apply(self.options, run, first, names, state[1:], state[0], *parameters)
         return (out, *state[1:])
@@ -119,7 +118,7 @@ class _Continuous(torch.autograd.Function):
 
     @staticmethod
     def forward(options: Adjoint, run: Pass, first: int, names: list[str], history: State, *tensors: Tensor) -> Tensor:
-        out = run.steps(first, (tensors[0], *(value.detach() for value in history)))[0]
+        out = run_steps(run, first, (tensors[0], *(value.detach() for value in history)))[0]
         return out.clone() if out is tensors[0] else out
 
     @staticmethod

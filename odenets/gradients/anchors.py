@@ -15,7 +15,7 @@ from ..scheme import Scheme
 
 
 @dataclass(frozen=True)
-class Leg:
+class SegmentPlan:
     """Steps start ... stop - 1 between two stored states; undone, or (one step) run again.
 
     ``predicted`` is the relative error that undoing them is expected to leave.
@@ -29,8 +29,8 @@ class Leg:
 
 def place_anchors(
     inverses: Sequence[np.ndarray | None], growth: Sequence[float], unit: float, limit: float
-) -> tuple[Leg, ...]:
-    """Legs as long as the predicted error allows, from the last step to the first.
+) -> tuple[SegmentPlan, ...]:
+    """Segments as long as the predicted error allows, from the last step to the first.
 
     Args:
         inverses: for each step V^-1, of shape (entries of a coefficient, r, r); None where it cannot be undone.
@@ -42,20 +42,21 @@ def place_anchors(
     value at each step, so their covariance S goes to g^2 V^-1 (S + I) V^-T in a step back (Higham &
     Mary 2019 on why the square root of the number of steps is right where worst cases are not).
     """
-    legs: list[Leg] = []
+    plans: list[SegmentPlan] = []
     stop = len(inverses)
     while stop > 0:
         start, predicted = _reach(inverses, growth, stop, limit / unit)
         # To undo one step takes the state before it, to measure by; then it may as well be run again.
-        legs.append(Leg(start, stop, True, predicted * unit) if stop - start > 1 else Leg(stop - 1, stop, False))
-        stop = legs[-1].start
-    return tuple(reversed(legs))
+        undone = stop - start > 1
+        plans.append(SegmentPlan(start, stop, True, predicted * unit) if undone else SegmentPlan(stop - 1, stop, False))
+        stop = plans[-1].start
+    return tuple(reversed(plans))
 
 
 def _reach(
     inverses: Sequence[np.ndarray | None], growth: Sequence[float], stop: int, limit: float
 ) -> tuple[int, float]:
-    """First step of the longest leg that ends at ``stop``, and its error in units of rounding."""
+    """First step of the longest segment that ends at ``stop``, and its error in units of rounding."""
     covariance, error, start = np.zeros(1), 0.0, stop
     while start > 0:
         back = inverses[start - 1]
@@ -71,22 +72,22 @@ def _reach(
 
 
 def learn_growth(
-    growth: Sequence[float], legs: Sequence[Leg], measured: Mapping[tuple[int, int], float]
+    growth: Sequence[float], plans: Sequence[SegmentPlan], measured: Mapping[tuple[int, int], float]
 ) -> list[float]:
-    """The growth factors after the errors of some legs have been measured.
+    """The growth factors after the errors of some segments have been measured.
 
-    Where an error was larger than predicted, the steps of the leg share the factor; where it was
+    Where an error was larger than predicted, the steps of the segment share the factor; where it was
     smaller, they are given back a tenth of it at a time, never below 1, since one small error in many
     may be chance.
     """
     found = list(growth)
-    for leg in legs:
-        error = measured.get((leg.start, leg.stop))
-        if error is None or not leg.undone:
+    for plan in plans:
+        error = measured.get((plan.start, plan.stop))
+        if error is None or not plan.undone:
             continue
-        ratio = error / leg.predicted if math.isfinite(error) else math.inf
-        factor = ratio ** ((1.0 if ratio > 1 else 0.1) / (leg.stop - leg.start))
-        for n in range(leg.start, leg.stop):
+        ratio = error / plan.predicted if math.isfinite(error) else math.inf
+        factor = ratio ** ((1.0 if ratio > 1 else 0.1) / (plan.stop - plan.start))
+        for n in range(plan.start, plan.stop):
             found[n] = max(1.0, found[n] * factor)
     return found
 

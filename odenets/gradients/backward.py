@@ -1,4 +1,4 @@
-"""The two ways back through a stretch: run its steps again, or undo them."""
+"""The two ways back through a segment: run its steps again, or undo them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
-from ..passes.segment import Stretch
+from ..passes.segment import Segment
 from ..program.reverse import Reverse
 from ..program.step import State
 from .checkpoint_schedule import Splits
-from .cotangents import WayBack
+from .cotangents import Cotangents
 from .defect import Monitor, changed, check, fingerprint, relative_defect
 from .errors import ReversalError
 
@@ -24,16 +24,16 @@ class End(NamedTuple):
     values: State
 
 
-class Sweep(Protocol):
-    """A stretch and the way back through it; ``needs_end`` where that starts from the state after the steps."""
+class Backward(Protocol):
+    """A segment and the way back through it; ``needs_end`` where that starts from the state after the steps."""
 
     needs_end: ClassVar[bool]
 
     @property
-    def stretch(self) -> Stretch:
+    def segment(self) -> Segment:
         """The steps."""
 
-    def walk(self, way: WayBack, state: State, end: End, bars: State) -> State:
+    def walk(self, cotangents: Cotangents, state: State, end: End, bars: State) -> State:
         """Cotangents of the carried values before the steps, from those after (``bars``); ``state`` is before."""
 
 
@@ -47,31 +47,33 @@ class Recompute:
     by a fingerprint, which takes no memory.
     """
 
-    stretch: Stretch
+    segment: Segment
     monitor: Monitor
     splits: Splits | None = None
     needs_end: ClassVar[bool] = False
 
-    def walk(self, way: WayBack, state: State, end: End, bars: State) -> State:
+    def walk(self, cotangents: Cotangents, state: State, end: End, bars: State) -> State:
         """Run to the split, come back to it from the end; so on, until a single step is left."""
         if self.splits is None:
-            return self._taped(way, (self.stretch.start, self.stretch.stop), (state, bars), end)
-        return self._walk(way, (self.stretch.start, self.stretch.stop), len(self.splits), (state, bars), end)
+            return self._taped(cotangents, (self.segment.start, self.segment.stop), (state, bars), end)
+        return self._walk(cotangents, (self.segment.start, self.segment.stop), len(self.splits), (state, bars), end)
 
     def _walk(
-        self, way: WayBack, steps: tuple[int, int], slots: int, ends: tuple[State, State], end: End | None
+        self, cotangents: Cotangents, steps: tuple[int, int], slots: int, ends: tuple[State, State], end: End | None
     ) -> State:
         assert self.splits is not None
         (start, stop), (state, bars) = steps, ends
         while stop - start > 1:
             middle = start + self.splits[min(slots, stop - start) - 1][stop - start]
-            there = way.run(start, middle, state), bars
-            bars = self._walk(way, (middle, stop), max(slots - 1, 1), there, end)
+            there = cotangents.run(start, middle, state), bars
+            bars = self._walk(cotangents, (middle, stop), max(slots - 1, 1), there, end)
             stop, end = middle, None
-        return self._taped(way, (start, stop), (state, bars), end)
+        return self._taped(cotangents, (start, stop), (state, bars), end)
 
-    def _taped(self, way: WayBack, steps: tuple[int, int], ends: tuple[State, State], end: End | None) -> State:
-        after, bars = way.taped(*steps, *ends)
+    def _taped(
+        self, cotangents: Cotangents, steps: tuple[int, int], ends: tuple[State, State], end: End | None
+    ) -> State:
+        after, bars = cotangents.taped(*steps, *ends)
         if end is not None:
             check(self.monitor, changed(fingerprint(after), end.fingerprint))
         return bars
@@ -84,7 +86,7 @@ class Undo:
     ``instead`` is the way back to take where that is too much; None raises.
     """
 
-    stretch: Stretch
+    segment: Segment
     reverse: Reverse
     monitor: Monitor
     scales: Sequence[float]
@@ -92,16 +94,16 @@ class Undo:
     instead: Recompute | None = None
     needs_end: ClassVar[bool] = True
 
-    def walk(self, way: WayBack, state: State, end: End, bars: State) -> State:
+    def walk(self, cotangents: Cotangents, state: State, end: End, bars: State) -> State:
         """The inverse step gives states and stages, the transposed one cotangents."""
         found, back = end.values, bars
-        for n in reversed(range(self.stretch.start, self.stretch.stop)):
-            found, back = way.undone(n, self.reverse, found, back)
+        for n in reversed(range(self.segment.start, self.segment.stop)):
+            found, back = cotangents.undone(n, self.reverse, found, back)
         try:
             check(self.monitor, relative_defect(found, state, end.values, self.scales, self.learned))
         except ReversalError:
             if self.instead is None:
                 raise
-            way.gradients.clear()  # a way back belongs to one stretch
-            return self.instead.walk(way, state, End(fingerprint(end.values), ()), bars)
+            cotangents.gradients.clear()  # a way back belongs to one segment
+            return self.instead.walk(cotangents, state, End(fingerprint(end.values), ()), bars)
         return back

@@ -5,30 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..fields import FieldError
-from ..passes import Pass
-from ..passes.segment import Stretch
+from ..passes import Network, Pass
+from ..passes.segment import Segment
 from ..program.step import State
 from .backward import Recompute
-from .checkpoint_schedule import Splits, recomputed, splits_of, stretches
+from .checkpoint_schedule import Splits, recomputed, segment_lengths, splits_of
 from .defect import Monitor
-from .gradient import Options, Runner, Stored
+from .gradient import Gradient, Runner, Stored
 from .segment_function import run_segment
-
-if TYPE_CHECKING:
-    from ..net import ODENet
 
 
 @dataclass(frozen=True)
-class Checkpoint(Options):
+class Checkpoint(Gradient):
     """Store some states, and run the steps between them again in the backward pass. For every scheme and field.
 
     Args:
-        states: None stores the square root of the number of steps, and runs each stretch between
+        states: None stores the square root of the number of steps, and runs each segment between
             them once more with autograd's record: one forward pass more, activations of sqrt(N)
             steps (Chen et al. 2016). A number stores so many states at any one time, the first
             included, and one step's activations, and runs as few steps again as that allows
@@ -42,10 +38,9 @@ class Checkpoint(Options):
         if wrong or (self.states is not None and self.states < 1):
             raise FieldError(f"Checkpoint: got states = {self.states!r}, expected an integer of at least 1, or None")
 
-    def attach(self, net: ODENet) -> Runner:
+    def attach(self, net: Network) -> Runner:
         """Any network will do."""
-        first = 0 if net.shortcut is None else 1
-        return _Run(tuple(legs(first, net.steps, self.states)))
+        return _Run(tuple(plans(net.first_step, net.steps, self.states)))
 
     def __str__(self) -> str:
         return "checkpoint" if self.states is None else f"checkpoint({self.states})"
@@ -54,12 +49,12 @@ class Checkpoint(Options):
 #: Relative difference that is accepted between a state and the same state when its steps are run again, by dtype.
 #: It is 0 but for operations that torch calls nondeterministic.
 LIMITS = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
-#: first and last step of a stretch, and how many states it may hold on the way back; None: all its steps at once
-Leg = tuple[int, int, int | None]
+#: first and last step of a segment, and how many states it may hold on the way back; None: all its steps at once
+SegmentPlan = tuple[int, int, int | None]
 
 
-def legs(first: int, last: int, states: int | None) -> Iterator[Leg]:
-    """The stretches of the steps ``first`` to ``last`` - 1 between stored states."""
+def plans(first: int, last: int, states: int | None) -> Iterator[SegmentPlan]:
+    """The segments of the steps ``first`` to ``last`` - 1 between stored states."""
     steps = last - first
     if not steps:
         return
@@ -67,30 +62,30 @@ def legs(first: int, last: int, states: int | None) -> Iterator[Leg]:
         size = math.ceil(math.sqrt(steps))
         yield from ((start, min(start + size, last), None) for start in range(first, last, size))
         return
-    lengths = stretches(steps, states)
+    lengths = segment_lengths(steps, states)
     for i, length in enumerate(lengths):
         yield first, first + length, len(lengths) - i
         first += length
 
 
 class _Run(Runner):
-    def __init__(self, legs: Sequence[Leg]) -> None:
-        self.legs = tuple(legs)
+    def __init__(self, plans: Sequence[SegmentPlan]) -> None:
+        self.plans = tuple(plans)
         self.splits: dict[tuple[int, int], Splits | None] = {
-            (start, stop): splits_of(stop - start, slots) if slots else None for start, stop, slots in self.legs
+            (start, stop): splits_of(stop - start, slots) if slots else None for start, stop, slots in self.plans
         }
 
     @property
     def stored(self) -> Stored | None:
         """Checkpoints and steps run again."""
-        steps = sum(stop - start for start, stop, _ in self.legs)
-        twice = sum(recomputed(stop - start, slots) for start, stop, slots in self.legs if slots)
-        return Stored(steps, max(len(self.legs) - 1, 0), steps + twice, 0)
+        steps = sum(stop - start for start, stop, _ in self.plans)
+        twice = sum(recomputed(stop - start, slots) for start, stop, slots in self.plans if slots)
+        return Stored(steps, max(len(self.plans) - 1, 0), steps + twice, 0)
 
     def integrate(self, run: Pass, first: int, state: State) -> State:
-        """One node of the graph for each stretch between two stored states."""
+        """One node of the graph for each segment between two stored states."""
         limit = LIMITS[state[0].dtype]
-        for start, stop, _ in self.legs:
+        for start, stop, _ in self.plans:
             monitor = Monitor(start, stop, limit)
-            state = run_segment(Recompute(Stretch(run, start, stop), monitor, self.splits[start, stop]), state)
+            state = run_segment(Recompute(Segment(run, start, stop), monitor, self.splits[start, stop]), state)
         return state

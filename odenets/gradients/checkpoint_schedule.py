@@ -48,11 +48,11 @@ def recomputed(steps: int, slots: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def stretches(steps: int, slots: int) -> tuple[int, ...]:
-    """Lengths of the stretches between the states that the forward pass stores.
+def segment_lengths(steps: int, slots: int) -> tuple[int, ...]:
+    """Lengths of the segments between the states that the forward pass stores.
 
-    The forward pass is free. On the way back stretch i, the last one first, has ``slots - i``
-    states to itself: those of later stretches are gone. So the sum of t(l_i, slots - i) is minimised.
+    The forward pass is free. On the way back segment i, the last one first, has ``slots - i``
+    states to itself: those of later segments are gone. So the sum of t(l_i, slots - i) is minimised.
     """
     slots = min(slots, steps)
     tables = [_table(steps, slots - i)[0] for i in range(slots)]

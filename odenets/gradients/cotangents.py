@@ -1,4 +1,4 @@
-"""The gradient carried back through a stretch of steps."""
+"""The gradient carried back through a segment of steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ..passes.segment import Stretch, plain
+from ..passes.segment import Segment, plain
 from ..program import Evaluate
 from ..program.reverse import Reverse
 from ..program.step import State, step
@@ -52,30 +52,30 @@ def _may_stay(x: Tensor, inputs: Sequence[Tensor]) -> bool:
     return x.is_leaf and x.requires_grad and not x._backward_hooks and sum(x is other for other in inputs) == 1
 
 
-class WayBack:
-    """Takes cotangents back step by step, and sums up the gradients of the stretch's tensors on the way.
+class Cotangents:
+    """Takes cotangents back step by step, and sums up the gradients of the segment's tensors on the way.
 
     Args:
-        stretch: the steps.
-        tensors: as ``stretch.tensors``.
+        segment: the steps.
+        tensors: as ``segment.tensors``.
         needed: places of the tensors that require a gradient.
 
     ``gradients`` maps their places to what has been found so far.
     """
 
-    def __init__(self, stretch: Stretch, tensors: Sequence[Tensor], needed: Iterable[int]) -> None:
-        self.stretch, self.tensors, self.needed = stretch, tensors, set(needed)
+    def __init__(self, segment: Segment, tensors: Sequence[Tensor], needed: Iterable[int]) -> None:
+        self.segment, self.tensors, self.needed = segment, tensors, set(needed)
         self.gradients: dict[int, Tensor] = {}
 
     def run(self, start: int, stop: int, state: State, tensors: Sequence[Tensor] | None = None) -> State:
         """Steps start ... stop - 1 once more."""
         for n in range(start, stop):
-            state = self.stretch.advance(n, state, tensors or self.tensors, again=True)
+            state = self.segment.advance(n, state, tensors or self.tensors, again=True)
         return state
 
     def taped(self, start: int, stop: int, state: State, bars: State) -> tuple[State, State]:
         """Steps run again from ``state`` with autograd's record: the state after them, cotangents of that before."""
-        places = sorted(set().union(*(self.stretch.places(n) for n in range(start, stop))) & self.needed)
+        places = sorted(set().union(*(self.segment.places(n) for n in range(start, stop))) & self.needed)
 
         def again(*inputs: Tensor) -> State:
             return self.run(start, stop, inputs[: len(state)], self._with(places, inputs[len(state) :]))
@@ -87,7 +87,7 @@ class WayBack:
 
     def undone(self, n: int, reverse: Reverse, after: State, bars: State) -> tuple[State, State]:
         """Undo step n: the carried values before it, and their cotangents."""
-        learned = self.stretch.learned(n, self.tensors)
+        learned = self.segment.learned(n, self.tensors)
         values: dict[int, Tensor] = {}
         pulls: dict[int, tuple[list[int], Pull]] = {}
         stage_bars: dict[int, Tensor] = {}
@@ -105,7 +105,7 @@ class WayBack:
         before = step(reverse.inverse, function, after, learned)
         back = step(reverse.transposed, transposed, bars, learned)
         for term in reverse.terms:
-            place = self.stretch.place_of(n, term.symbol)
+            place = self.segment.place_of(n, term.symbol)
             if place in self.needed:
                 at_end, i = term.cotangent
                 bar = bars[i] if at_end else stage_bars[i]
@@ -113,10 +113,10 @@ class WayBack:
         return before, back
 
     def _evaluation(self, n: int, what: Evaluate, x: Tensor) -> tuple[Tensor, tuple[list[int], Pull]]:
-        places = sorted(self.stretch.places(n, what) & self.needed)
+        places = sorted(self.segment.places(n, what) & self.needed)
 
         def function(x: Tensor, *values: Tensor) -> State:
-            return (self.stretch.evaluate(n, self._with(places, values), what, x, again=True),)
+            return (self.segment.evaluate(n, self._with(places, values), what, x, again=True),)
 
         (value,), pull = vjp(function, x, *self._values(places))
         return value, (places, pull)

@@ -16,7 +16,7 @@ from .errors import ReversalError
 
 @dataclass(frozen=True)
 class Monitor:
-    """Judges the defect of one stretch.
+    """Judges the defect of one segment.
 
     Args:
         start, stop: its steps.
@@ -110,7 +110,7 @@ def changed(found: Tensor, expected: Tensor) -> Tensor:
 
 
 def check(monitor: Monitor, defect: Tensor) -> None:
-    """Judge a stretch's defect, under every transform that torch has."""
+    """Judge a segment's defect, under every transform that torch has."""
     if torch.compiler.is_compiling():
         torch._assert_async((defect <= monitor.limit) | defect.isnan(), monitor.message("more than is allowed"))
     else:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ..passes import Pass
+from ..passes import Network, Pass
+from ..passes.steps import run_steps
 from ..program.step import State
-from .gradient import Options, Runner
-
-if TYPE_CHECKING:
-    from ..net import ODENet
+from .gradient import Gradient, Runner
 
 
 @dataclass(frozen=True)
-class Direct(Options):
+class Direct(Gradient):
     """Let autograd record every operation: the fastest, in memory that grows with the number of layers."""
 
-    def attach(self, net: ODENet) -> Runner:
+    def attach(self, net: Network) -> Runner:
         """Any network will do."""
         return _Run()
 
@@ -25,4 +22,4 @@ class Direct(Options):
 class _Run(Runner):
     def integrate(self, run: Pass, first: int, state: State) -> State:
         """Step after step."""
-        return run.steps(first, state)
+        return run_steps(run, first, state)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..fields import FieldError
-from ..passes import Pass
+from ..passes import Network, Pass
 from ..program.step import State
-
-if TYPE_CHECKING:
-    from ..net import ODENet
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,11 @@ class Runner(ABC):
         return None
 
 
-class Options(ABC):
-    """Options of a way to a gradient; ``attach`` makes its runner for a network."""
+class Gradient(ABC):
+    """A way to gradients: its options, as a frozen value; ``attach`` makes its runner for a network."""
 
     @abstractmethod
-    def attach(self, net: ODENet) -> Runner:
+    def attach(self, net: Network) -> Runner:
         """The runner; raises SchemeError or FieldError, naming what to use instead, where the network does not fit."""
 
 

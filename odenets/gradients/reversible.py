@@ -7,28 +7,24 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..fields import FieldError
 from ..fields.masks import Masks, capture, replaying
-from ..passes import Pass
-from ..passes.segment import Stretch
+from ..passes import Network, Pass
+from ..passes.segment import Segment
 from ..program.reverse import Reverse, compile_reverse
 from ..program.step import State
 from ..scheme import SchemeError
-from .anchors import Leg, inverse_matrix, learn_growth, place_anchors
+from .anchors import SegmentPlan, inverse_matrix, learn_growth, place_anchors
 from .backward import Recompute, Undo
 from .checkpoint_schedule import splits_of
 from .defect import Monitor, check, relative_defect
 from .errors import ReversalError
-from .gradient import Options, Runner, Stored, positive
+from .gradient import Gradient, Runner, Stored, positive
 from .segment_function import run_segment
-
-if TYPE_CHECKING:
-    from ..net import ODENet
 
 #: relative error of the gradient that is tolerated, by the dtype of the state
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -42,7 +38,7 @@ REMEMBERED = 16
 
 
 @dataclass(frozen=True)
-class Reversible(Options):
+class Reversible(Gradient):
     """Store a few states, and undo the steps between them in the backward pass (Gomez et al. 2017).
 
     Args:
@@ -69,7 +65,7 @@ class Reversible(Options):
         if self.tolerance is not None:
             positive(self.tolerance, "Reversible: tolerance")
 
-    def attach(self, net: ODENet) -> Runner:
+    def attach(self, net: Network) -> Runner:
         """Refuse a scheme that is not reversible."""
         scheme = net.scheme
         if not (scheme.reversible and scheme.explicit):
@@ -95,17 +91,17 @@ _Measured = dict[tuple[int, int], float]
 
 
 class _Run(Runner):
-    def __init__(self, options: Reversible, net: ODENet) -> None:
+    def __init__(self, options: Reversible, net: Network) -> None:
         self.options, self.reverse = options, compile_reverse(net.scheme, net.h)
         self.learned = bool(net.scheme.V.free_symbols)
         self.growth: dict[_Mode, list[float]] = {}
-        # What the backward passes of the last forward passes have measured of which legs, until it is learned from.
-        self.measured: dict[_Mode, deque[tuple[tuple[Leg, ...], _Measured]]] = {}
-        # The legs of the first eager pass: a compiled network is traced with them, and not anew when anchors move.
-        self.legs_compiled: dict[_Mode, tuple[Leg, ...]] = {}
+        # What the backward passes of the last forward passes have measured of which segments, until it is learned from.
+        self.measured: dict[_Mode, deque[tuple[tuple[SegmentPlan, ...], _Measured]]] = {}
+        # The segments of the first eager pass: a compiled network is traced with them, and not anew when anchors move.
+        self.plans_compiled: dict[_Mode, tuple[SegmentPlan, ...]] = {}
         inverses, ones = inverse_matrices(net), [1.0] * net.steps
         # For torch.compile, which cannot read coefficients: used until a pass has been run eagerly.
-        self.legs_at_first = {d: place_anchors(inverses, ones, *self._limits(d)) for d in TOLERANCES}
+        self.plans_at_first = {d: place_anchors(inverses, ones, *self._limits(d)) for d in TOLERANCES}
         self.last: _Mode | None = None
 
     def _limits(self, dtype: torch.dtype) -> tuple[float, float]:
@@ -117,86 +113,86 @@ class _Run(Runner):
         """Anchors of the last pass."""
         if self.last is None:
             return None
-        legs, measured = self.measured[self.last][-1]
-        undone = sum(leg.stop - leg.start for leg in legs if leg.undone)
-        steps = legs[-1].stop - legs[0].start if legs else 0
-        return Stored(steps, max(len(legs) - 1, 0), steps - undone, undone, max(measured.values(), default=None))
+        plans, measured = self.measured[self.last][-1]
+        undone = sum(plan.stop - plan.start for plan in plans if plan.undone)
+        steps = plans[-1].stop - plans[0].start if plans else 0
+        return Stored(steps, max(len(plans) - 1, 0), steps - undone, undone, max(measured.values(), default=None))
 
     def integrate(self, run: Pass, first: int, state: State) -> State:
-        """One node of the graph for each leg between two anchors."""
+        """One node of the graph for each segment between two anchors."""
         dtype = state[0].dtype
         mode = dtype, torch.is_autocast_enabled(state[0].device.type), run.net.training
         if torch.compiler.is_compiling():
-            legs, record = self.legs_compiled.get(mode, self.legs_at_first[dtype]), None
+            plans, record = self.plans_compiled.get(mode, self.plans_at_first[dtype]), None
         else:
-            legs = self._plan(mode, run, first, state)
+            plans = self._plan(mode, run, first, state)
             record = self.measured[mode][-1][1]
         scales, limit = carried_scales(run), self.options.limit(dtype)
-        for leg in legs:
-            if leg.stop <= first:
+        for plan in plans:
+            if plan.stop <= first:
                 continue
-            stretch = Stretch(run, leg.start, leg.stop)
-            if leg.undone:
-                monitor = Monitor(leg.start, leg.stop, limit, record, undone=True)
-                again = self._instead(stretch, limit)
-                state = run_segment(Undo(stretch, self.reverse, monitor, scales, self.learned, again), state)
+            segment = Segment(run, plan.start, plan.stop)
+            if plan.undone:
+                monitor = Monitor(plan.start, plan.stop, limit, record, undone=True)
+                again = self._instead(segment, limit)
+                state = run_segment(Undo(segment, self.reverse, monitor, scales, self.learned, again), state)
             else:
                 # Steps that change when they are called again cannot be undone either, and end up here.
-                state = run_segment(Recompute(stretch, Monitor(leg.start, leg.stop, limit)), state)
+                state = run_segment(Recompute(segment, Monitor(plan.start, plan.stop, limit)), state)
         return state
 
-    def _instead(self, stretch: Stretch, limit: float) -> Recompute | None:
+    def _instead(self, segment: Segment, limit: float) -> Recompute | None:
         if self.options.on_failure == "raise" or torch.compiler.is_compiling():
             return None
-        steps = stretch.stop - stretch.start
+        steps = segment.stop - segment.start
         splits = splits_of(steps, math.ceil(math.sqrt(steps)))
-        return Recompute(stretch, Monitor(stretch.start, stretch.stop, limit), splits)
+        return Recompute(segment, Monitor(segment.start, segment.stop, limit), splits)
 
-    def _plan(self, mode: _Mode, run: Pass, first: int, state: State) -> tuple[Leg, ...]:
-        """The legs for the coefficients as they are now and all that has been measured."""
+    def _plan(self, mode: _Mode, run: Pass, first: int, state: State) -> tuple[SegmentPlan, ...]:
+        """The segments for the coefficients as they are now and all that has been measured."""
         new, inverses = mode not in self.growth, inverse_matrices(run.net)
         inverses[:first] = [None] * first
         growth = self.growth.get(mode, [1.0] * run.net.steps)
         limit = self.options.limit(mode[0])
         for old, record in self.measured.get(mode, ()):
             growth = learn_growth(growth, old, record)
-            # One leg has raised, and kept the backward pass from the others: all are measured anew.
+            # One segment has raised, and kept the backward pass from the others: all are measured anew.
             new = new or any(defect > limit for defect in record.values())
             record.clear()
         limits = self._limits(mode[0])
-        legs = place_anchors(inverses, growth, *limits)
+        plans = place_anchors(inverses, growth, *limits)
         for _ in range(REHEARSALS if new else 0):
-            measured = rehearse(run, self.reverse, [leg for leg in legs if leg.stop > first], state)
-            growth = learn_growth(growth, legs, measured)
-            if (again := place_anchors(inverses, growth, *limits)) == legs:
+            measured = rehearse(run, self.reverse, [plan for plan in plans if plan.stop > first], state)
+            growth = learn_growth(growth, plans, measured)
+            if (again := place_anchors(inverses, growth, *limits)) == plans:
                 break
-            legs = again
-        legs = tuple(leg for leg in legs if leg.stop > first)
+            plans = again
+        plans = tuple(plan for plan in plans if plan.stop > first)
         self.growth[mode], self.last = growth, mode
-        self.legs_compiled.setdefault(mode, legs)
-        self.measured.setdefault(mode, deque(maxlen=REMEMBERED)).append((legs, {}))
-        return legs
+        self.plans_compiled.setdefault(mode, plans)
+        self.measured.setdefault(mode, deque(maxlen=REMEMBERED)).append((plans, {}))
+        return plans
 
 
-def rehearse(run: Pass, reverse: Reverse, legs: Sequence[Leg], state: State) -> _Measured:
-    """Relative error that undoing each leg leaves: the steps are run and undone once, and nothing else changes."""
+def rehearse(run: Pass, reverse: Reverse, plans: Sequence[SegmentPlan], state: State) -> _Measured:
+    """Relative error that undoing each segment leaves: the steps are run and undone once, and nothing else changes."""
     found: _Measured = {}
     scales, learned = carried_scales(run), bool(run.net.scheme.V.free_symbols)
     device = state[0].device
     with torch.no_grad(), replaying(capture(device), device):
-        for leg in legs:
-            stretch = Stretch(run, leg.start, leg.stop, masks=Masks())
+        for plan in plans:
+            segment = Segment(run, plan.start, plan.stop, masks=Masks())
             before = state
-            with stretch.precision():
-                for n in range(leg.start, leg.stop):
-                    state = stretch.advance(n, state, stretch.tensors, again=True)
-                if leg.undone:
+            with segment.precision():
+                for n in range(plan.start, plan.stop):
+                    state = segment.advance(n, state, segment.tensors, again=True)
+                if plan.undone:
                     back = state
-                    for n in reversed(range(leg.start, leg.stop)):
-                        back = stretch.retreat(n, reverse.inverse, back, stretch.tensors)
+                    for n in reversed(range(plan.start, plan.stop)):
+                        back = segment.retreat(n, reverse.inverse, back, segment.tensors)
                     # What is beyond the limit is beyond it: that is what is to be found out.
                     with suppress(ReversalError):
-                        monitor = Monitor(leg.start, leg.stop, math.inf, found)
+                        monitor = Monitor(plan.start, plan.stop, math.inf, found)
                         check(monitor, relative_defect(back, before, state, scales, learned))
     return found
 
@@ -207,14 +203,14 @@ def carried_scales(run: Pass) -> tuple[float, ...]:
     return tuple(program.h if slope else 1.0 for slope in program.slopes)
 
 
-def inverse_matrices(net: ODENet) -> list[np.ndarray | None]:
+def inverse_matrices(net: Network) -> list[np.ndarray | None]:
     """V^-1 of each step, with its coefficients as they are; None where it cannot be undone or they cannot be read."""
     values = coefficient_values(net)
     schemes = [net.program_of(n).scheme for n in range(net.steps)]
     return [None if own is None else inverse_matrix(s, own) for s, own in zip(schemes, values, strict=True)]
 
 
-def coefficient_values(net: ODENet) -> list[Mapping[str, list[float]] | None]:
+def coefficient_values(net: Network) -> list[Mapping[str, list[float]] | None]:
     """For each step its coefficients as numbers, read from the device in one piece; None under vmap over them."""
     tensors = [(n, symbol, value) for n in range(net.steps) for symbol, value in net.coefficients_at(n).items()]
     found: list[dict[str, list[float]] | None] = [{} for _ in range(net.steps)]

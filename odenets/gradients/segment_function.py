@@ -11,15 +11,15 @@ from torch.nn.utils import parametrize
 
 from ..fields import FieldError
 from ..fields.masks import capture, replaying
-from ..passes.segment import Stretch, plain
+from ..passes.segment import Segment, plain
 from ..program.step import State
 from ..stages.transforms import active
-from .backward import End, Sweep
-from .cotangents import WayBack
+from .backward import Backward, End
+from .cotangents import Cotangents
 from .defect import fingerprint
 
 
-class Segment(torch.autograd.Function):
+class SegmentFunction(torch.autograd.Function):
     """(w, tensors) -> (w+, running statistics, fingerprint of w+).
 
     In ``setup_context`` style, with vector-Jacobian products by torch.func.vjp wherever the backward pass
@@ -30,31 +30,31 @@ class Segment(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(sweep: Sweep, carried: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(way: Backward, carried: int, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the steps, with nothing recorded."""
-        stretch, state = sweep.stretch, tuple(inputs[:carried])
-        tensors = stretch.copies(inputs[carried:])
-        for n in range(stretch.start, stretch.stop):
-            state = stretch.advance(n, state, tensors)
+        segment, state = way.segment, tuple(inputs[:carried])
+        tensors = segment.copies(inputs[carried:])
+        for n in range(segment.start, segment.stop):
+            state = segment.advance(n, state, tensors)
         # autograd takes an output that is an input, or another output, for a view of it
         own: list[Tensor] = []
         for value in state:
             own.append(value.clone() if any(value is other for other in (*inputs, *own)) else value)
-        mark = own[0].new_empty(0) if sweep.needs_end else fingerprint(own)
-        return (*own, *(tensors[place] for place in stretch.running), mark)
+        mark = own[0].new_empty(0) if way.needs_end else fingerprint(own)
+        return (*own, *(tensors[place] for place in segment.running), mark)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the state before, the state after where the steps are to be undone, and the tensors."""
-        sweep, carried, *tensors = inputs
+        way, carried, *tensors = inputs
         statistics, mark = output[carried:-1], output[-1]
-        ctx.sweep, ctx.carried, ctx.inputs = sweep, carried, len(tensors)
+        ctx.way, ctx.carried, ctx.inputs = way, carried, len(tensors)
         ctx.mark_non_differentiable(*statistics, mark)
         # The statistics written to are copies, never the buffers themselves, which change before the backward pass.
         kept = list(tensors)
-        for place, value in zip(sweep.stretch.running, statistics, strict=True):
+        for place, value in zip(way.segment.running, statistics, strict=True):
             kept[carried + place] = value
-        kept += [mark, *(output[:carried] if sweep.needs_end else ())]
+        kept += [mark, *(output[:carried] if way.needs_end else ())]
         ctx.save_for_backward(*kept)
         # The same ones: vmap keeps one list of what is batched for both.
         ctx.save_for_forward(*kept)
@@ -62,38 +62,38 @@ class Segment(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """The steps taken back one by one, or once more."""
-        sweep, carried, saved = ctx.sweep, ctx.carried, ctx.saved_tensors  # read once: hooks unpack at each reading
+        way, carried, saved = ctx.way, ctx.carried, ctx.saved_tensors  # read once: hooks unpack at each reading
         inputs, (mark, *end) = saved[: ctx.inputs], saved[ctx.inputs :]
         state, tensors = inputs[:carried], inputs[carried:]
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
-        way = WayBack(sweep.stretch, tensors, needed)
-        with sweep.stretch.precision(), sweep.stretch.modes():
-            bars = sweep.walk(way, state, End(mark, tuple(end)), grads[:carried])
+        cotangents = Cotangents(way.segment, tensors, needed)
+        with way.segment.precision(), way.segment.modes():
+            bars = way.walk(cotangents, state, End(mark, tuple(end)), grads[:carried])
         bars = tuple(bar.to(w.dtype) for bar, w in zip(bars, state, strict=True))
-        return (None, None, *bars, *(way.gradients.get(place) for place in range(len(tensors))))
+        return (None, None, *bars, *(cotangents.gradients.get(place) for place in range(len(tensors))))
 
 
-class ForwardModeSegment(Segment):
+class ForwardModeSegmentFunction(SegmentFunction):
     """With a Jacobian-vector product besides; a class of its own, since torch.compile refuses one that has it."""
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Any, ...]:
         """The steps run again, with tangents."""
-        sweep, carried = ctx.sweep, ctx.carried
-        stretch, saved = sweep.stretch, ctx.saved_tensors[: ctx.inputs]
+        way, carried = ctx.way, ctx.carried
+        segment, saved = way.segment, ctx.saved_tensors[: ctx.inputs]
         moving = [i for i, tangent in enumerate(tangents[2:]) if tangent is not None and saved[i].is_floating_point()]
 
         def run(*values: Tensor) -> State:
             inputs = list(saved)
             for i, value in zip(moving, values, strict=True):
                 inputs[i] = value
-            return Segment.forward(sweep, carried, *inputs)[:carried]
+            return SegmentFunction.forward(way, carried, *inputs)[:carried]
 
         # J v as the derivative of J^T w by w: torch.func.jvp cannot run inside torch.autograd.forward_ad.
         _, pull, *_ = torch.func.vjp(run, *(saved[i] for i in moving))
         _, push, *_ = torch.func.vjp(pull, tuple(torch.zeros_like(w) for w in saved[:carried]))
         (out,) = push(tuple(tangents[2 + i] for i in moving))
-        return (*out, *[None] * (len(stretch.running) + 1))
+        return (*out, *[None] * (len(segment.running) + 1))
 
 
 def forward_over_forward() -> bool:
@@ -101,36 +101,36 @@ def forward_over_forward() -> bool:
     return not torch.compiler.is_compiling() and active().count("Jvp") > 1
 
 
-def run_segment(sweep: Sweep, state: State) -> State:
-    """The state after the steps of a sweep's stretch, whose gradient the sweep takes.
+def run_segment(way: Backward, state: State) -> State:
+    """The state after the steps of a segment; its gradient takes the ``way`` back.
 
     Raises:
         FieldError: a layer that uses a tensor that requires a gradient and is no parameter, or that
             writes into a buffer that is none of BatchNorm's.
     """
-    stretch, carried = sweep.stretch, len(state)
+    segment, carried = way.segment, len(state)
     if getattr(parametrize, "_cache_enabled", 0):
         raise FieldError(
             "got a network inside parametrize.cached(), which would hand the backward pass weights without a graph, "
             "expected none around gradient='checkpoint' or 'reversible'; use gradient='direct' there"
         )
-    versions = _versions(stretch)
-    check_captured(stretch, state)
-    kind = Segment if torch.compiler.is_compiling() else ForwardModeSegment
-    with stretch.precision():
-        found = kind.apply(sweep, carried, *_distinct(state), *stretch.tensors)
-    if _versions(stretch) != versions:
+    versions = _versions(segment)
+    check_captured(segment, state)
+    kind = SegmentFunction if torch.compiler.is_compiling() else ForwardModeSegmentFunction
+    with segment.precision():
+        found = kind.apply(way, carried, *_distinct(state), *segment.tensors)
+    if _versions(segment) != versions:
         raise FieldError(
-            f"layers {stretch.start} to {stretch.stop - 1}: one of them writes into a buffer or a parameter in its "
+            f"layers {segment.start} to {segment.stop - 1}: one of them writes into a buffer or a parameter in its "
             "forward pass (as spectral_norm does in training), expected BatchNorm's statistics alone to change there, "
             "for running the layer again would give something else; use gradient='direct'"
         )
-    stretch.write_back(found[carried:-1])
-    stretch.release()
+    segment.write_back(found[carried:-1])
+    segment.release()
     return found[:carried]
 
 
-def check_captured(stretch: Stretch, state: State) -> None:
+def check_captured(segment: Segment, state: State) -> None:
     """See that the steps depend on no differentiated tensor but those they are known to use.
 
     One that a function holds by closure would get no gradient, silently. Costs an evaluation of each step,
@@ -138,16 +138,16 @@ def check_captured(stretch: Stretch, state: State) -> None:
     that are no modules the first step in every pass. Not under torch.func, whose own tensors are not
     to be told apart, nor when tracing.
     """
-    if not plain() or any(map(is_lazy, stretch.tensors)):
+    if not plain() or any(map(is_lazy, segment.tensors)):
         return
-    known, keys = stretch.field.checked, {n: stretch.layout(n) for n in range(stretch.start, stretch.stop)}
+    known, keys = segment.field.checked, {n: segment.layout(n) for n in range(segment.start, segment.stop)}
     new = [n for n, key in keys.items() if known.get(n) != key]
     if not new:
         return
-    probe, device = stretch.probe(), state[0].device
-    tensors, state = [tensor.detach().clone() for tensor in stretch.tensors], tuple(w.detach() for w in state)
-    with torch.enable_grad(), stretch.precision(), replaying(capture(device), device):
-        for n in range(stretch.start, new[-1] + 1):
+    probe, device = segment.probe(), state[0].device
+    tensors, state = [tensor.detach().clone() for tensor in segment.tensors], tuple(w.detach() for w in state)
+    with torch.enable_grad(), segment.precision(), replaying(capture(device), device):
+        for n in range(segment.start, new[-1] + 1):
             state = probe.advance(n, state, tensors, again=True)
             if any(w.requires_grad for w in state):
                 raise FieldError(
@@ -158,10 +158,10 @@ def check_captured(stretch: Stretch, state: State) -> None:
             known[n] = keys[n]
 
 
-def _versions(stretch: Stretch) -> list[int]:
+def _versions(segment: Segment) -> list[int]:
     if not plain():
         return []
-    return [tensor._version for i, tensor in enumerate(stretch.tensors) if i not in stretch.running and _counts(tensor)]
+    return [tensor._version for i, tensor in enumerate(segment.tensors) if i not in segment.running and _counts(tensor)]
 
 
 def _counts(tensor: Tensor) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..fields import FieldError
-from ..gradients import Options, as_gradient
+from ..gradients import Gradient, as_gradient
 from .odenet import ODENet
 
 #: where a block that :func:`odenets.swap_scheme` has changed keeps its chain, which is no submodule
@@ -22,7 +22,7 @@ def networks(model: nn.Module) -> list[ODENet]:
     return list(found.values())
 
 
-def set_gradient(model: nn.Module, gradient: str | Options) -> int:
+def set_gradient(model: nn.Module, gradient: str | Gradient) -> int:
     """Set the ``gradient`` of every ODENet in ``model``, as of ``cifar_resnet(56, "leapfrog")``; returns how many.
 
     Raises:

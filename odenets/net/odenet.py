@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..fields import Field, FieldError, TimeField, as_field
 from ..fields.time_field import number
-from ..gradients import Direct, Options, Runner, Stored, as_gradient
+from ..gradients import Direct, Gradient, Runner, Stored, as_gradient
 from ..gradients.segment_function import forward_over_forward
 from ..passes import Pass
 from ..passes.starting import starting_steps, transition
@@ -70,7 +70,7 @@ class ODENet(nn.Module):
         h: float | None = None,
         start: Scheme | str | Sequence[Scheme] | None = None,
         shortcut: nn.Module | None = None,
-        gradient: str | Options = "direct",
+        gradient: str | Gradient = "direct",
         solver: Solver | None = None,
         coefficient_shape: tuple[int, ...] = (),
     ) -> None:
@@ -103,6 +103,11 @@ class ODENet(nn.Module):
         return self.field.steps
 
     @property
+    def first_step(self) -> int:
+        """The first step that a way to gradients takes: 1 where a shortcut makes layer 0 a transition, else 0."""
+        return 0 if self.shortcut is None else 1
+
+    @property
     def evaluations(self) -> int:
         """Evaluations of the residual function in one forward pass."""
         return sum(sum(self.visits_at(n)) for n in range(self.steps))
@@ -116,7 +121,7 @@ class ODENet(nn.Module):
     def visits_at(self, n: int) -> tuple[int, ...]:
         """Evaluations of each module of layer n, that of the initial slope included."""
         first, *others = self.program_of(n).visits
-        seeded = n == (0 if self.shortcut is None else 1) and self.scheme.needs_slope
+        seeded = n == self.first_step and self.scheme.needs_slope
         return first + seeded, *others
 
     def coefficients_at(self, n: int) -> dict[str, Tensor]:
@@ -128,17 +133,17 @@ class ODENet(nn.Module):
         self.coefficients.reset()
 
     @property
-    def gradient(self) -> Options:
+    def gradient(self) -> Gradient:
         """How gradients are had; may be set at any time, to a name or an object with options."""
         return self._gradient
 
     @gradient.setter
-    def gradient(self, gradient: str | Options) -> None:
+    def gradient(self, gradient: str | Gradient) -> None:
         options = as_gradient(gradient)
         self._runner = self.runner_of(options)
         self._gradient = options
 
-    def runner_of(self, options: Options) -> Runner:
+    def runner_of(self, options: Gradient) -> Runner:
         """What has gradients that way; SchemeError or FieldError where the network has none."""
         return options.attach(self)
 

@@ -6,26 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from ..fields import Field, FieldError
-from ..fields.masks import Masks
+from ..fields.masks import Masks, refuse_random
 from ..fields.stage_statistics import modules_of
 from ..program import Evaluate, Program, Solve
 from ..program.step import State, step
 from ..stages.stage_equations import solve_stages, weighted
 from ..stages.transforms import active
-
-if TYPE_CHECKING:
-    from .forward_pass import Pass
+from .forward_pass import Pass
 
 
-class Stretch:
+class Segment:
     """Steps start ... stop - 1 of a pass as pure functions of the state and ``tensors``.
 
     ``tensors`` are all parameters, buffers, learnable coefficients and noise that the steps use, each
@@ -109,10 +106,10 @@ class Stretch:
         frozen = tuple((id(tensor), tensor.requires_grad) for tensor in held)
         return frozen, tuple(map(id, self._modules.get(n, ()))), self.field.training
 
-    def probe(self) -> Stretch:
+    def probe(self) -> Segment:
         """The same steps, with masks of their own."""
         assert self._owner is not None
-        return Stretch(self._owner, self.start, self.stop, Masks())
+        return Segment(self._owner, self.start, self.stop, Masks())
 
     def release(self) -> None:
         """Let go of the tensors: the node of the graph has its own, and may have given them up."""
@@ -238,26 +235,3 @@ def autocast_of(device: str) -> dict[str, Any] | None:
     # Off as well as on: the backward pass may be called inside autocast where the forward pass was not.
     enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     return {"device_type": device, "dtype": dtype, "enabled": enabled}
-
-
-def refuse_random(field: Field, n: int, program: Program) -> None:
-    """Where masks cannot be drawn again: FieldError for a layer that is known to draw any."""
-    for what in program.evaluated:
-        for path, module in field.uses(n, what):
-            for name, inner in module.named_modules(prefix=path):
-                if draws(inner):
-                    raise FieldError(
-                        f"{name}: got a {type(inner).__name__} that draws random numbers under torch.compile, which "
-                        "cannot draw the same ones again for another stage or in recomputation; expected none there: "
-                        "run it eagerly, or use a scheme of one evaluation a step with gradient='direct'"
-                    )
-
-
-def draws(module: nn.Module) -> bool:
-    """Whether a module is known to draw random numbers now: dropout in training, by class or by its rate."""
-    if not module.training:
-        return False
-    rates = [getattr(module, name, 0.0) for name in ("p", "dropout", "drop_prob", "attention_dropout")]
-    named = isinstance(module, nn.RReLU) or "drop" in type(module).__name__.lower()
-    rated = any(isinstance(rate, float) and rate > 0 for rate in rates[1:])
-    return rated or (named and (not isinstance(rates[0], float) or rates[0] > 0))

@@ -13,7 +13,7 @@ from ..gradients import Reversible
 from ..net.networks_in_model import CHAIN
 from .branch import BlockCall
 from .chain import Chain, distinct
-from .direct_step import Turn
+from .direct_step import DirectStep
 from .history import versions
 from .sums import Arguments, arguments
 
@@ -90,11 +90,11 @@ class Swapped:
         if chain.observer is not None:
             chain.observer.on_call(call)
         if chain.taped and not chain.nested(self.index):
-            return Turn(chain, self.index, call).run(x)
+            return DirectStep(chain, self.index, call).run(x)
         self._refuse_state(given)
         call.prepare()
         with chain.one_thread():
-            return Turn(chain, self.index, call).run(x) if chain.taped else self._apart(call, x)
+            return DirectStep(chain, self.index, call).run(x) if chain.taped else self._apart(call, x)
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from ..passes.segment import autocast_of
 from ..program import Evaluate
 from ..stages.transforms import active
 from .module_state import unchanged
-from .partial_forward import Cut, Watch
+from .partial_forward import Cut, PartialForward
 from .residual_blocks import Block
 from .sums import Arguments, tensors_in
 from .tape import Called, Reel, Tape
@@ -65,7 +65,7 @@ class BlockCall:
         self.modules = list(self.module.modules())
         self.precision = None if torch.compiler.is_compiling() else autocast_of(self.given.state.device.type)
 
-    def run(self, watch: Watch, x: Tensor) -> Any:
+    def run(self, watch: PartialForward, x: Tensor) -> Any:
         """The forward from the start, seen by ``watch``.
 
         Raises:
@@ -91,7 +91,7 @@ class BlockCall:
         """What sum k adds to its state, where that state is y. What follows the sum is not computed."""
         found: list[Tensor] = []
 
-        def cut(_: Watch, value: Tensor) -> Tensor:
+        def cut(_: PartialForward, value: Tensor) -> Tensor:
             found.append(value)
             raise Cut
 
@@ -99,7 +99,7 @@ class BlockCall:
             self.prepare()
         replay = self._before(k, y)
         reel = self.reel() if len(self.tapes) == k and self.depth == _depth() else None
-        watch = Watch(self.block, y, cut, replay=replay, first=k, record=reel)
+        watch = PartialForward(self.block, y, cut, replay=replay, first=k, record=reel)
         with self._apart():
             try:
                 self.run(watch, y if k == 0 else replay[-1][1])
@@ -109,7 +109,7 @@ class BlockCall:
             self.dtype = watch.dtype
         return fitted(found[0], y)
 
-    def taped(self, watch: Watch) -> None:
+    def taped(self, watch: PartialForward) -> None:
         """Keep the calls that have led to a sum, if they were recorded."""
         if watch.record is not None and watch.called is not None:
             self.tapes.append(Tape(watch.record, watch.called, watch.target))
@@ -121,7 +121,7 @@ class BlockCall:
     def rest(self, value: Tensor) -> Any:
         """What the block returns where ``value`` has taken the place of its last sum."""
         sums = len(self.block.skips)
-        watch = Watch(self.block, value, _never, replay=self._before(sums, value), first=sums)
+        watch = PartialForward(self.block, value, _never, replay=self._before(sums, value), first=sums)
         with self._apart():
             output = self.run(watch, value)
         self._refuse_rewritten(sums)
@@ -204,7 +204,7 @@ def fitted(branch: Tensor, x: Tensor) -> Tensor:
     return branch if same else branch.expand(x.shape)
 
 
-def _never(watch: Watch, branch: Tensor) -> Tensor:
+def _never(watch: PartialForward, branch: Tensor) -> Tensor:
     raise AssertionError("no sum is left")
 
 

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from ..fields import FieldError
 from ..fields.stage_statistics import StageStatistics
-from ..gradients import Direct, Options, Runner
+from ..gradients import Direct, Gradient, Runner
 from ..gradients.backward import Recompute
 from ..gradients.checkpoint import LIMITS
 from ..gradients.defect import Monitor
 from ..gradients.segment_function import run_segment
 from ..net import ODENet
 from ..passes import Pass
-from ..passes.segment import Stretch
+from ..passes.segment import Segment
+from ..passes.steps import run_step
 from ..program import Evaluate
 from ..program.step import State
 from ..scheme import Scheme
@@ -78,7 +79,7 @@ class Chain(ODENet):
         evaluated = self.program_of(n).evaluated
         return max(self.visits_at(n)) > 1 or any(self.branches.projects(n, what) for what in evaluated)
 
-    def runner_of(self, options: Options) -> Runner:
+    def runner_of(self, options: Gradient) -> Runner:
         """As of ODENet, where the blocks allow it."""
         for plan in self.plans:
             if reason := refusal(plan, self.explicit, options, self.run_at_once):
@@ -183,9 +184,9 @@ class Chain(ODENet):
         if self.observer is not None:
             self.observer.on_step(n, state)
         if self.recorded:
-            return run.step(n, state)
+            return run_step(run, n, state)
         monitor = Monitor(n, n + 1, LIMITS[state[0].dtype])
-        return run_segment(Recompute(Stretch(run, n, n + 1), monitor), state)
+        return run_segment(Recompute(Segment(run, n, n + 1), monitor), state)
 
     def check(self, n: int, branch: Tensor, x: Tensor) -> None:
         """See that a branch has the shape of its state."""

@@ -8,17 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..fields.masks import Masks
-from ..passes.segment import refuse_random
+from ..fields.masks import Masks, refuse_random
 from ..program import Evaluate, Program
 from ..program.step import State, begin, finish
 from .branch import BlockCall, fitted
 from .chain import Chain, distinct
 from .history import versions
-from .partial_forward import Watch
+from .partial_forward import PartialForward
 
 
-class Turn:
+class DirectStep:
     """The steps of one call of a block, taken while its forward runs, once, from the start to the end.
 
     The forward is given the point where the step evaluates f first, mostly the state itself, and what it adds there
@@ -52,7 +51,7 @@ class Turn:
         self.versions = versions(self.state[1:])
         point = self._begin(self.first)
         record = call.reel() if self.taped else None
-        output = call.run(Watch(call.block, point, self._sum, record=record), point)
+        output = call.run(PartialForward(call.block, point, self._sum, record=record), point)
         chain.history.keep(self.index, call.state(output), self.state[1:], self.versions)
         return output
 
@@ -78,7 +77,7 @@ class Turn:
         self.begun = begin(self.program, self.state, self.learned)
         return self.begun[0][_first(self.program, self.begun[1]).source]
 
-    def _sum(self, watch: Watch, branch: Tensor) -> Tensor:
+    def _sum(self, watch: PartialForward, branch: Tensor) -> Tensor:
         """What takes the place of a sum."""
         k, call = watch.sum, self.call
         n = self.first + k

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .partial_forward import Watch
+from .partial_forward import PartialForward
 from .recording import Frame, Trace, call, fresh, record, undisturbed
 from .residual_blocks import Analysis, Block
 from .sums import arguments, tensors_in
@@ -130,5 +130,7 @@ def forward_of(module: nn.Module, forward: Any) -> Iterator[None]:
 
 
 def _put(original: Any, block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with Watch(block, arguments(args, kwargs, block.slot).state, lambda watch, branch: torch.add(watch.state, branch)):
+    with PartialForward(
+        block, arguments(args, kwargs, block.slot).state, lambda watch, branch: torch.add(watch.state, branch)
+    ):
         return original(*args, **kwargs)

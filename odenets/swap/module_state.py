@@ -26,7 +26,7 @@ CONTAINERS = (list, dict, set, deque)
 VALUES = (bool, int, float, complex, str, torch.Size, torch.dtype, torch.device)
 
 
-class Kept:
+class ModuleState:
     """Attributes, buffers and containers of modules, and containers among arguments, as they are now.
 
     With ``hooks`` those as well: transformers sets hooks in a first pass, and an attribute that says so.
@@ -91,12 +91,12 @@ class Kept:
 @contextmanager
 def unchanged(
     modules: Iterable[nn.Module], arguments: Any = (), own: type | None = None, hooks: bool = False
-) -> Iterator[Kept]:
+) -> Iterator[ModuleState]:
     """Modules that are afterwards as they were. All but those of kind ``own`` work on copies of their buffers.
 
     Of all but large ones of integers (masks, relative positions): those written to through ``.data`` do not say so.
     """
-    kept = Kept(modules, arguments, hooks)
+    kept = ModuleState(modules, arguments, hooks)
     copies: dict[int, Tensor] = {}
     try:
         for module in kept.modules if own is not nn.Module else ():

@@ -19,14 +19,14 @@ from .sums import IN_PLACE, Function, added_to, called_from
 from .tape import Called, Hollow, Reel
 
 #: handler(watch, branch): what sum number watch.sum becomes, given what is added to watch.state
-Handler = Callable[["Watch", Tensor], Tensor]
+Handler = Callable[["PartialForward", Tensor], Tensor]
 
 
 class Cut(Exception):
     """Raised in a block's forward at the sum where it is to end."""
 
 
-class Watch(TorchFunctionMode):
+class PartialForward(TorchFunctionMode):
     """Sees every call of torch in a block's forward, and stands in for some of them.
 
     A sum is known by its operand: the k-th is the addition number ``block.skips[k]`` (from 0) after the one

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..gradients import Checkpoint, Direct, Options, Reversible
+from ..gradients import Checkpoint, Direct, Gradient, Reversible
 from ..scheme import Scheme, SchemeError
 from .residual_blocks import Block
 
 
-def refusal(plan: Block, explicit: bool, gradient: Options, run: bool) -> str:
+def refusal(plan: Block, explicit: bool, gradient: Gradient, run: bool) -> str:
     """Why a block does not allow a scheme or a way to gradients; empty where it does."""
     uses = "it uses tensors computed before its sum after it, which only explicit schemes with gradient='direct' can do"
     if not (explicit and isinstance(gradient, Direct)) and not plan.free:

@@ -17,7 +17,7 @@ class Block:
     Args:
         name: its path in the model.
         slot: which of its arguments is the state.
-        skips: for each of its sums, how many additions to the same state come before it (:class:`Watch`).
+        skips: for each of its sums, how many additions to the same state come before it (:class:`PartialForward`).
         sources: where in the code each of its sums is made.
         output: which of the tensors in what it returns is the state after it.
         activation: names of the functions that follow the last sum; none where the sum itself is returned.

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..fields import FieldError
-from ..gradients import Options, as_gradient
+from ..gradients import Gradient, as_gradient
 from ..net import networks
 from ..net.copies import copy_of
 from ..program import compile_scheme
@@ -44,7 +44,7 @@ def swap_scheme(
     scheme: Scheme | str,
     *,
     example: Any = None,
-    gradient: str | Options = "direct",
+    gradient: str | Gradient = "direct",
     post_activation: str = "project",
     coefficients: float | Mapping[str, float] | None = None,
     inplace: bool = False,
@@ -223,7 +223,7 @@ def _refuse_none(model: nn.Module, scheme: Scheme, chains: Sequence[Chain], left
 
 
 def _allowed(
-    findings: Findings, scheme: Scheme, options: Options, post_activation: str, left: dict[str, str]
+    findings: Findings, scheme: Scheme, options: Gradient, post_activation: str, left: dict[str, str]
 ) -> Iterator[tuple[bool, list[Block]]]:
     """The chains, cut where a block does not allow the scheme; why not goes into ``left``."""
     for run, chain in zip(findings.runs, findings.chains, strict=True):

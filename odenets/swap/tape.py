@@ -69,7 +69,7 @@ class Hollow(Tensor):
 
 
 def _hollow(value: Any) -> Any:
-    """A value whose tensors take no memory; a call that is made with one of them is refused (:class:`Watch`)."""
+    """A value whose tensors take no memory; a call made with one of them is refused (:class:`PartialForward`)."""
     if isinstance(value, Tensor):
         return value.new_zeros(()).expand(value.shape).as_subclass(Hollow)
     return type(value)(map(_hollow, value)) if type(value) in (tuple, list) else value

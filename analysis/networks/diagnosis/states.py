@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from odenets import FieldError, ODENet, OdenetsError
-from odenets.gradients import Options, Runner
+from odenets.gradients import Gradient, Runner
 from odenets.net.copies import copy_of
 from odenets.net.networks_in_model import networks
-from odenets.passes.forward_pass import Pass
+from odenets.passes import Network, Pass
+from odenets.passes.steps import run_step
 from odenets.program.step import State
 from odenets.swap.chain import Chain
 
@@ -45,7 +46,7 @@ class Visited:
 
 
 @dataclass(eq=False)
-class _Recorder(Options, Runner):
+class _Recorder(Gradient, Runner):
     """A way to a gradient that has none: it takes the steps one by one and keeps the states."""
 
     first: int = 0
@@ -53,7 +54,7 @@ class _Recorder(Options, Runner):
     calls: int = 0
     noisy: bool = False
 
-    def attach(self, net: ODENet) -> Runner:
+    def attach(self, net: Network) -> Runner:
         """Itself: one recorder for one network."""
         return self
 
@@ -67,7 +68,7 @@ class _Recorder(Options, Runner):
             if self.calls == 1:
                 parts = state[: run.net.scheme.components]
                 self.states.append((parts[0] if len(parts) == 1 else torch.cat(parts, 1)).detach().clone())
-            state = run.step(n, state)
+            state = run_step(run, n, state)
         return state
 
 

@@ -1,0 +1,27 @@
+"""Steps of a pass, taken as they are: autograd, where it is on, records them."""
+
+from __future__ import annotations
+
+from ..program.step import State, step
+from .forward_pass import Pass
+from .segment import Segment
+
+
+def run_step(run: Pass, n: int, state: State) -> State:
+    """The carried values after step n, from those before it."""
+    program = run.net.program_of(n)
+    if program.explicit:
+        return step(program, run.function(n, program), state, run.net.coefficients_at(n))
+    # The implicit function theorem wants the step as a function of the tensors it uses.
+    segment = Segment(run, n, n + 1)
+    tensors = segment.copies(segment.tensors)
+    state = segment.advance(n, state, tensors)
+    segment.write_back([tensors[place] for place in segment.running])
+    return state
+
+
+def run_steps(run: Pass, first: int, state: State) -> State:
+    """The carried values after the last step, from those before step ``first``."""
+    for n in range(first, run.net.steps):
+        state = run_step(run, n, state)
+    return state
