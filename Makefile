@@ -1,5 +1,5 @@
 # make demo   trains small networks under three schemes and leaves a report in out/
-# make test   lint, types and tests
+# make test   lint, types, the order of the rooms, and tests on all cores
 # Both create the virtual environment they need; nothing but Python 3.10+ and make has to be there.
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,14 +12,15 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 demo: $(VENV)/installed
 	$(BIN)/odenets study --data digits --depths 14 20 --schemes euler lm rk4 \
 		--seeds 0 1 --threads 1 --out out
-	$(BIN)/python -m analysis stability euler lm rk4 --k -0.5 0 0.5 --out out/stability.png
+	$(BIN)/odenets stability euler lm rk4 --k -0.5 0 0.5 --out out/stability.png
 	@echo "Report: out/report.md (accuracy, k_n), out/stability.png (stability regions)"
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/lint-imports
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from .common.files import write_atomic, write_json
 from .common.machine import processor, versions
-from .memory.report import markdown
+from .common.markdown import markdown
 
 LIMITS = {("rk4", 8): 0.1, ("rk4", 10): 0.5, ("dopri5", 8): 0.1, ("dopri5", 10): 0.5, ("lm", 6): 1.5}
 COMPARED = (4, 5, 6)  # orders of rk4 beside the peer, whose time grows sevenfold from one to the next

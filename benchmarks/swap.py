@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from odenets import OdenetsError, swap_report, swap_scheme
 
 from .common import machine
+from .common.allocator import HELD
 from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
 from .common.errors import BenchmarkError
 from .common.files import write_atomic, write_json
 from .common.zoos import torchvision
-from .memory.measure import HELD
 
 BOUND = 1.05
 #: what is measured, and whether with gradients

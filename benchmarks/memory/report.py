@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from odenets.analysis.plot.style import colours
 
+from ..common.markdown import markdown
 from ..study.plots import MARKERS
 from .networks import OURS, REVERSIBLE
 
@@ -17,13 +18,6 @@ Record = Mapping[str, Any]
 MIB = 2**20
 #: What the claim allows reversible to take, in times of direct.
 ALLOWED = 1.40
-
-
-def markdown(title: str, rows: Sequence[Sequence[str]]) -> str:
-    """A table with its heading; the first row is the header."""
-    header, *body = rows
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join([f"## {title}", "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
 def memory_table(records: Sequence[Record]) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 
 from odenets import Checkpoint, ODENet, schemes
 from odenets.gradients.anchors import inverse_matrix, learn_growth, place_anchors
-from odenets.gradients.checkpoint_schedule import recomputed, splits_of, stretches
+from odenets.gradients.checkpoint_schedule import recomputed, segment_lengths, splits_of
 
 
 def griewank(steps, slots):
@@ -54,7 +54,7 @@ def test_a_thousand_layers_with_one_state_take_no_deep_recursion():
 
 @pytest.mark.parametrize("slots", [1, 2, 4, 7])
 def test_stretches_of_the_forward_pass_are_the_best_of_all(slots):
-    # Brute force over all ways to cut 12 steps into at most ``slots`` stretches.
+    # Brute force over all ways to cut 12 steps into at most ``slots`` segments.
     def cheapest(steps, left):
         whole = griewank(steps, left)
         if left == 1 or steps == 1:
@@ -64,7 +64,7 @@ def test_stretches_of_the_forward_pass_are_the_best_of_all(slots):
         )
 
     for steps in range(1, 13):
-        lengths = stretches(steps, slots)
+        lengths = segment_lengths(steps, slots)
         assert sum(lengths) == steps
         assert len(lengths) <= slots
         held = min(slots, steps)
@@ -88,37 +88,37 @@ def test_a_leg_is_as_long_as_the_errors_allow(factor, limit):
         return UNIT * math.sqrt(sum(factor ** (2 * j) for j in range(1, m + 1)))
 
     longest = max(m for m in range(1, 100) if error(m) <= limit)
-    legs = place_anchors(scalar(factor, 200), [1.0] * 200, UNIT, limit)
-    assert {leg.stop - leg.start for leg in legs[1:]} == {longest}
-    assert [leg.stop for leg in legs[:-1]] == [leg.start for leg in legs[1:]]
-    assert (legs[0].start, legs[-1].stop) == (0, 200)
-    assert legs[-1].predicted == pytest.approx(error(longest))
+    plans = place_anchors(scalar(factor, 200), [1.0] * 200, UNIT, limit)
+    assert {plan.stop - plan.start for plan in plans[1:]} == {longest}
+    assert [plan.stop for plan in plans[:-1]] == [plan.start for plan in plans[1:]]
+    assert (plans[0].start, plans[-1].stop) == (0, 200)
+    assert plans[-1].predicted == pytest.approx(error(longest))
 
 
 def test_errors_that_do_not_grow_add_up_like_a_random_walk():
-    (leg,) = place_anchors(scalar(1.0, 100), [1.0] * 100, UNIT, 1e-6)
-    assert leg.predicted == pytest.approx(10 * UNIT)
+    (plan,) = place_anchors(scalar(1.0, 100), [1.0] * 100, UNIT, 1e-6)
+    assert plan.predicted == pytest.approx(10 * UNIT)
 
 
 def test_steps_that_cannot_be_undone_are_run_again_one_by_one():
     inverses = scalar(1.0, 6)
     inverses[2] = None
-    legs = place_anchors(inverses, [1.0] * 6, UNIT, 1e-6)
-    assert [(leg.start, leg.stop, leg.undone) for leg in legs] == [(0, 2, True), (2, 3, False), (3, 6, True)]
-    assert not any(leg.undone for leg in place_anchors(scalar(1e9, 3), [1.0] * 3, UNIT, 1e-6))
+    plans = place_anchors(inverses, [1.0] * 6, UNIT, 1e-6)
+    assert [(plan.start, plan.stop, plan.undone) for plan in plans] == [(0, 2, True), (2, 3, False), (3, 6, True)]
+    assert not any(plan.undone for plan in place_anchors(scalar(1e9, 3), [1.0] * 3, UNIT, 1e-6))
 
 
 def test_growth_is_learned_from_what_is_measured():
-    legs = place_anchors(scalar(1.0, 8), [1.0] * 8, UNIT, 1e-6)
-    (leg,) = legs
-    larger = learn_growth([1.0] * 8, legs, {(0, 8): 256 * leg.predicted})
+    plans = place_anchors(scalar(1.0, 8), [1.0] * 8, UNIT, 1e-6)
+    (plan,) = plans
+    larger = learn_growth([1.0] * 8, plans, {(0, 8): 256 * plan.predicted})
     assert larger == pytest.approx([2.0] * 8)  # 2^8 over 8 steps
     again = place_anchors(scalar(1.0, 8), larger, UNIT, 1e-6)
     assert len(again) > 1
-    assert learn_growth([2.0] * 8, legs, {(0, 8): leg.predicted / 2**8}) == pytest.approx([2.0 / 2**0.1] * 8)
-    assert learn_growth([1.0] * 8, legs, {(0, 8): 0.0}) == [1.0] * 8
-    lost = learn_growth([1.0] * 8, legs, {(0, 8): math.nan})
-    assert not any(leg.undone for leg in place_anchors(scalar(1.0, 8), lost, UNIT, 1e-6))
+    assert learn_growth([2.0] * 8, plans, {(0, 8): plan.predicted / 2**8}) == pytest.approx([2.0 / 2**0.1] * 8)
+    assert learn_growth([1.0] * 8, plans, {(0, 8): 0.0}) == [1.0] * 8
+    lost = learn_growth([1.0] * 8, plans, {(0, 8): math.nan})
+    assert not any(plan.undone for plan in place_anchors(scalar(1.0, 8), lost, UNIT, 1e-6))
 
 
 def test_the_inverse_of_lm():

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib.metadata
 import pathlib
 import subprocess
 import sys
@@ -15,20 +16,53 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
 
 
-def test_both_packages_sit_side_by_side():
-    import odenets
-    from odenets import analysis
+@pytest.fixture(scope="module")
+def users_folder(tmp_path_factory):
+    """A folder with an analysis.py and a benchmarks/ of a user's own."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "analysis.py").write_text("raise SystemExit('the user's own')")
+    (folder / "benchmarks").mkdir()
+    (folder / "benchmarks" / "__init__.py").write_text("raise SystemExit('the user's own')")
+    return folder
 
-    assert pathlib.Path(analysis.__file__).parent.parent == pathlib.Path(odenets.__file__).parent.parent
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [str(pathlib.Path(sys.executable).with_name("odenets")), "stability", "rk4"],
+        [sys.executable, "-m", "odenets", "stability", "rk4"],
+        [sys.executable, "-m", "odenets.analysis", "stability", "rk4"],
+        [sys.executable, "-c", "from odenets import analysis; print(analysis.real_interval('rk4'), 2.785293563)"],
+        [sys.executable, "-c", "from odenets.benchmarks import swap; print(2.785293563)"],
+    ],
+    ids=["script", "module", "analysis", "import", "benchmarks"],
+)
+def test_a_users_own_analysis_and_benchmarks_are_no_concern(command, users_folder):
+    done = subprocess.run(command, cwd=users_folder, capture_output=True, text=True, check=True)
+    assert "2.785293563" in done.stdout
+
+
+def test_one_top_level_name_is_installed():
+    assert importlib.metadata.distribution("odenets").read_text("top_level.txt").split() == ["odenets"]
+
+
+def test_version():
+    import odenets
+    from odenets.__main__ import main
+
+    assert odenets.__version__ == importlib.metadata.version("odenets")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
 
 
 def test_odenets_imports_no_layer_above_it_and_no_matplotlib():
-    code = "import sys, odenets; print(sorted({'analysis', 'benchmarks', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    above = "{'odenets.analysis', 'odenets.benchmarks', 'matplotlib', 'scipy'}"
+    code = f"import sys, odenets; print(sorted({above} & set(sys.modules)))"
     assert run(code).strip() == "[]"
 
 
 def test_analysis_imports_without_matplotlib_and_benchmarks():
-    code = "import sys, analysis; print(sorted({'benchmarks', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, odenets.analysis; print(sorted({'odenets.benchmarks', 'matplotlib'} & set(sys.modules)))"
     assert run(code).strip() == "[]"
 
 
@@ -62,7 +96,8 @@ def modules_reached(*start):
 def test_scheme_and_zoo_import_no_torch():
     files = [f"zoo.{path.stem}" for path in (ROOT / "odenets" / "zoo").glob("*.py")]
     assert len(files) > 6
-    assert {"scheme", "series", "constructors", "families", "splitting"} <= modules_reached("zoo", *files)
+    found = {f"scheme.{name}" for name in ("scheme", "b_series", "constructors", "families", "splitting")}
+    assert found <= modules_reached("zoo", *files)
 
 
 def test_a_scheme_of_an_early_file_does_not_read_the_later_ones():
@@ -76,7 +111,7 @@ def test_every_package_is_listed():
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
     found = {
-        ".".join(path.parent.relative_to(ROOT).parts)
+        ".".join([*([] if top == "odenets" else ["odenets"]), *path.parent.relative_to(ROOT).parts])
         for top in ("odenets", "analysis", "benchmarks")
         for path in (ROOT / top).rglob("__init__.py")
     }
