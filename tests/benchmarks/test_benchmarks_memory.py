@@ -29,16 +29,16 @@ def test_direct_saves_three_tensors_a_layer(depth):
     assert saved("direct", depth) == 3 * depth * STATE
 
 
-def test_reversible_saves_the_ends_of_its_legs_however_deep():
-    # A start that is run again (u_0 twice, as u and as its history), then a leg: two values before it and two after.
-    # u_0 is one storage, so 1 + 2 + 2.
+def test_reversible_saves_the_ends_of_its_segments_however_deep():
+    # A start that is run again (u_0 twice, as u and as its history), then a segment that is undone: two values before
+    # it and two after. u_0 is one storage, so 1 + 2 + 2.
     assert [saved("reversible", depth) for depth in (4, 8, 32, 64)] == [5 * STATE + MARK] * 4
 
 
-@pytest.mark.parametrize(("depth", "stretches"), [(4, 2), (9, 3), (25, 5)])
-def test_checkpoint_saves_the_states_before_its_stretches(depth, stretches):
+@pytest.mark.parametrize(("depth", "segments"), [(4, 2), (9, 3), (25, 5)])
+def test_checkpoint_saves_the_states_before_its_segments(depth, segments):
     # Two carried values each; before the first they are one tensor.
-    assert saved("checkpoint", depth) == (2 * stretches - 1) * STATE + stretches * MARK
+    assert saved("checkpoint", depth) == (2 * segments - 1) * STATE + segments * MARK
 
 
 def test_a_tensor_saved_twice_counts_once_and_parameters_not_at_all():

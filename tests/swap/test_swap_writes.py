@@ -232,7 +232,7 @@ def test_no_call_outlives_its_graph(name, mode):
         swapped(X)
     gc.collect()
     assert calls() <= before
-    assert not odenets.networks.networks(swapped)[0].history.sessions
+    assert not odenets.net.networks(swapped)[0].history.sessions
 
 
 # --------------------------------------------------------------------------------------------------- statistics
