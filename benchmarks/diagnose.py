@@ -27,8 +27,7 @@ from .common.command_line import USER_ERROR, Parser, as_given
 from .common.errors import CheckpointError, ConfigError
 from .data.dataset import Dataset
 from .data.sources import load
-from .study import result
-from .study import run_checkpoint as checkpoint
+from .study import result, run_checkpoint
 from .study.config import RunConfig
 from .study.training import build_model
 
@@ -60,7 +59,7 @@ def load_network(run: Path, data: Dataset) -> nn.Module:
     model = build_model(result.read(run / result.NAME).config, data)
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (*checkpoint.DAMAGE, TypeError, AttributeError) as error:
+    except (*run_checkpoint.DAMAGE, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} does not hold this run's network ({reason}); train the run again") from error
     return model.eval()

@@ -8,12 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from odenets import OdenetsError, __version__
 
-from . import diagnosis as network
-from . import equations, figures
-from . import linear_stability as linear
-from . import scheme_table as tables
+from . import diagnosis, equations, figures, linear_stability, scheme_table
 
-GROUPS = (linear, equations, figures, network, tables)
+GROUPS = (linear_stability, equations, figures, diagnosis, scheme_table)
 
 
 def main(argv: Sequence[str] | None = None, others: Mapping[str, str] | None = None) -> int:

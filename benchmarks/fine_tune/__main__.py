@@ -30,7 +30,7 @@ from ..data.dataset import Dataset
 from ..data.sources import SOURCES, load
 from ..study import training
 from ..study.config import PRECISIONS, RunConfig
-from . import report as fine_tune_report
+from . import report
 
 COMMAND = "odenets bench fine_tune"
 DEFAULT = "odenets.benchmarks.fine_tune.plain_resnet:resnet20"
@@ -153,8 +153,8 @@ def compare(before: Tensor, after: Tensor) -> float:
 def run(options: argparse.Namespace, data: Dataset) -> tuple[dict[str, Any], dict[str, nn.Module]]:
     """All of it but the diagnoses: the numbers, and the networks right after the swap and in the end."""
     model = network(options, data)
-    report = swap_report(swap(model, options.scheme, data))
-    first, later, control = phases(options, sum(sum(chain.sums) for chain in report.chains))
+    found = swap_report(swap(model, options.scheme, data))
+    first, later, control = phases(options, sum(sum(chain.sums) for chain in found.chains))
     original = train(model, first, data, options.out).model
     before = outputs(original, data)
     swapped = swap(original, options.scheme, data)
@@ -175,7 +175,7 @@ def run(options: argparse.Namespace, data: Dataset) -> tuple[dict[str, Any], dic
         "difference": difference,
         "phases": [one.to_dict() for one in (first, later, control)],
         "history": {"swapped": tuned.history, "control": further.history},
-        "report": str(report),
+        "report": str(found),
         "learned_coefficients": coefficients({"right after the swap": swapped, "fine-tuned": tuned.model}),
     }
     return values, {"before": swapped, "after": tuned.model}
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_json(options.out / "fine_tune.json", {**values, **facts})
             images = data.normalised(data.test_images[: options.samples])
             found = {name: analysis.diagnose(m, images, dense_limit=512) for name, m in models.items() if len(images)}
-            page = fine_tune_report.write({**values, **facts}, found, options.out)
+            page = report.write({**values, **facts}, found, options.out)
         print(page, f"Wrote {options.out}", sep="\n")
     except KeyboardInterrupt:
         print(f"interrupted: the same command goes on from {options.out}", file=sys.stderr)

@@ -29,7 +29,7 @@ from ..common.allocator import HELD, RETURNED
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import BenchmarkError, ConfigError
 from ..common.files import write_atomic, write_json
-from . import report as memory_report
+from . import report
 from .measure import in_new_process
 from .networks import DIRECT, OURS, PEERS, REVERSIBLE, WAYS, Network, gradient_of, peer_version, why_not
 
@@ -163,7 +163,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def report(options: argparse.Namespace, found: dict[str, Any], command: str) -> str:
+def page_of(options: argparse.Namespace, found: dict[str, Any], command: str) -> str:
     """The page about what has been found."""
     facts = found["hardware"] | found["versions"]
     parts = [
@@ -171,11 +171,11 @@ def report(options: argparse.Namespace, found: dict[str, Any], command: str) -> 
         f"`{command}`",
         f"{options.scheme}, h = {options.h:g}, blocks convolution, GELU, convolution, {options.batch} images of "
         f"{options.size} x {options.size}, float32; for memory {options.channels} channels.",
-        "\n".join(f"- {line}" for line in memory_report.verdict(found["memory"], found["time"], options.scheme)),
-        memory_report.memory_table(found["memory"]) if found["memory"] else "",
+        "\n".join(f"- {line}" for line in report.verdict(found["memory"], found["time"], options.scheme)),
+        report.memory_table(found["memory"]) if found["memory"] else "",
         f"![Saved bytes and peak over depth]({FIGURE})" if found["memory"] else "",
-        memory_report.time_table(found["time"]) if found["time"] else "",
-        memory_report.peer_table(found["peers"]) if found["peers"] else "",
+        report.time_table(found["time"]) if found["time"] else "",
+        report.peer_table(found["peers"]) if found["peers"] else "",
         "\n".join(f"- {line}" for line in found["missing"]),
         ", ".join(f"{name} {value}" for name, value in facts.items()),
     ]
@@ -189,9 +189,9 @@ def write(options: argparse.Namespace, found: dict[str, Any], command: str) -> s
     if found["memory"]:
         title = f"{options.scheme}, {options.channels} channels, {options.batch} images {options.size} x {options.size}"
         buffer = io.BytesIO()
-        memory_report.draw(found["memory"], title).savefig(buffer, format="png", dpi=DPI)
+        report.draw(found["memory"], title).savefig(buffer, format="png", dpi=DPI)
         write_atomic(options.out / FIGURE, buffer.getbuffer())
-    page = report(options, found, command)
+    page = page_of(options, found, command)
     write_atomic(options.out / "memory.md", page.encode())
     return page
 

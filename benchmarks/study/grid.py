@@ -16,8 +16,7 @@ import odenets
 from ..common.errors import ConfigError, DivergedError, LockedError
 from ..common.files import exclusive, write_json
 from ..data.dataset import Dataset
-from . import result, training
-from . import run_checkpoint as checkpoint
+from . import result, run_checkpoint, training
 from .config import RunConfig
 
 WEIGHTS = "weights.pt"
@@ -62,10 +61,10 @@ def steps_done(config: RunConfig, data: Dataset, out: Path) -> int:
     if (directory / result.NAME).exists():
         result.read(directory / result.NAME)
         return config.epochs * steps
-    path = directory / checkpoint.NAME
+    path = directory / run_checkpoint.NAME
     if not path.exists():
         return 0
-    content = checkpoint.read(path, config, training.CONTENT)
+    content = run_checkpoint.read(path, config, training.CONTENT)
     return int(content["epoch"] * steps + content["step"])
 
 
@@ -133,10 +132,10 @@ def run_one(
                 checkpoint_every=checkpoint_every,
                 watch=lambda state: progress.watch(config, state),
             )
-            checkpoint.write_tensors(directory / WEIGHTS, state.model.state_dict())
+            run_checkpoint.write_tensors(directory / WEIGHTS, state.model.state_dict())
             # The last file: whoever sees it may rely on the weights beside it.
             write_json(directory / result.NAME, result.summarise(config, state, command))
-        (directory / checkpoint.NAME).unlink(missing_ok=True)
+        (directory / run_checkpoint.NAME).unlink(missing_ok=True)
 
 
 def run_all(

@@ -18,9 +18,9 @@ from odenets import analysis
 from odenets.net.networks_in_model import networks
 
 from ..common.errors import CheckpointError, DivergedError
-from ..data import augmentation as augment
+from ..data import augmentation
 from ..data.dataset import Dataset
-from . import run_checkpoint as checkpoint
+from . import run_checkpoint
 from .config import RunConfig
 
 #: Images a forward pass of the evaluation; it changes the speed only.
@@ -126,10 +126,10 @@ def train(
         DivergedError: the loss or a weight is not finite; the last good checkpoint stays.
         CheckpointError: the checkpoint is damaged or another run's.
     """
-    path = directory / checkpoint.NAME
+    path = directory / run_checkpoint.NAME
     state = state or fresh(config, data)
     if path.exists():
-        content = checkpoint.read(path, config, CONTENT)
+        content = run_checkpoint.read(path, config, CONTENT)
         try:
             restore(state, content)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -138,7 +138,7 @@ def train(
                 "run again"
             ) from error
     else:
-        checkpoint.save(path, config, snapshot(state))
+        run_checkpoint.save(path, config, snapshot(state))
     while state.epoch < config.epochs:
         run_epoch(state, config, data, path, checkpoint_every=checkpoint_every, watch=watch or ignore)
     return state
@@ -152,24 +152,24 @@ def run_epoch(
     state: State, config: RunConfig, data: Dataset, path: Path, *, checkpoint_every: int, watch: Watcher
 ) -> None:
     """The remaining steps of the current epoch, its evaluation and its checkpoint."""
-    plan = augment.draw(data, augment.generator(config.seed, state.epoch))
+    plan = augmentation.draw(data, augmentation.generator(config.seed, state.epoch))
     started = time.perf_counter() - state.seconds
     total = steps_per_epoch(config, data)
     state.model.train()
     while state.step < total:
         start = state.step * config.batch_size
-        step(state, config, *augment.batch(data, plan, slice(start, start + config.batch_size)))
+        step(state, config, *augmentation.batch(data, plan, slice(start, start + config.batch_size)))
         if state.step == total:
             # After the losses are read, since a diverged run has no test error worth waiting for.
             check_finite(state)
             finish_epoch(state, config, data, started)
-            checkpoint.save(path, config, snapshot(state))
+            run_checkpoint.save(path, config, snapshot(state))
             watch(state)
             return
         if checkpoint_every and state.step % checkpoint_every == 0:
             check_finite(state)
             state.seconds = time.perf_counter() - started
-            checkpoint.save(path, config, snapshot(state))
+            run_checkpoint.save(path, config, snapshot(state))
         watch(state)
 
 

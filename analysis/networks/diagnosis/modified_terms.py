@@ -12,7 +12,7 @@ from torch import Tensor
 
 from odenets import Scheme, SchemeError
 
-from ...equations import backward_error as modified
+from ...equations import backward_error
 from .flow import relative_step
 from .layer_scheme import substituted
 from .records import Coefficient, ModifiedTerm
@@ -24,7 +24,7 @@ VANISHES = 1e-12
 
 @lru_cache(maxsize=64)
 def _equation(scheme: Scheme, order: int) -> Any:
-    return modified.modified_equation(scheme, order)
+    return backward_error.modified_equation(scheme, order)
 
 
 def leading_term(
