@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from odenets.analysis import plot
-from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
-from odenets.analysis.plot import style
 from torch import nn
 
 from odenets import OdenetsError
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
+from odenets.analysis.plot import style
 
 from .common import files, machine
 from .common.command_line import USER_ERROR, Parser, as_given

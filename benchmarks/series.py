@@ -34,10 +34,9 @@ PEER = "kauri"
 
 
 def ours(scheme: str, order: int) -> tuple[float, int]:
-    """(seconds, number of coefficients) of analysis.modified_equation."""
-    from odenets.analysis import modified_equation  # noqa: PLC0415 - each worker imports what it times, before it does
-
+    """(seconds, number of coefficients) of odenets.analysis.modified_equation."""
     from odenets import schemes  # noqa: PLC0415
+    from odenets.analysis import modified_equation  # noqa: PLC0415 - each worker imports what it times, before it does
 
     found = schemes[scheme]
     start = time.process_time()

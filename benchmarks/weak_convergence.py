@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from odenets.analysis import plot
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from odenets import ODENet, ShakeShake, StochasticDepth
+from odenets.analysis import plot
 from odenets.fields.layers import Field
 
 SAMPLES = 1_000_000

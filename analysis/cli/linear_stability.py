@@ -153,7 +153,7 @@ def _growth(options: argparse.Namespace) -> str:
         names = ", ".join(map(str, scheme.symbols)) or "none"
         raise OdenetsError(
             f"growth: got {scheme.name} with the learnable coefficients {names}, expected a scheme with exactly one; "
-            "use analysis.sequence_growth for several"
+            "use odenets.analysis.sequence_growth for several"
         )
     found = sequence_growth(scheme, [_real(text) for text in options.ks.split(",")])
     rows = [

@@ -97,7 +97,7 @@ def expand(members: Sequence[Scheme], values: Values) -> list[Scheme]:
 
 
 def drawn(out: Path | None, draw: Callable[[Any], Figure]) -> list[str]:
-    """The line that tells of the figure, or nothing where none is wanted; ``draw`` is given analysis.plot."""
+    """The line that tells of the figure, or nothing where none is wanted; ``draw`` is given odenets.analysis.plot."""
     if out is None:
         return []
     from .. import plot  # noqa: PLC0415 - loads matplotlib

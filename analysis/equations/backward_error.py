@@ -39,7 +39,7 @@ def modified_equation(scheme: Scheme | str, order: int = 3, **values: Any) -> Mo
 
     Raises:
         SchemeError: an order below 1 or above 12, a scheme that does not keep u' = 0 (In-ResNet), or one that
-            solves a second-order equation (lm at k = -1; :func:`analysis.derivative_form` has it).
+            solves a second-order equation (lm at k = -1; :func:`odenets.analysis.derivative_form` has it).
 
     Source: Hairer, Lubich & Wanner (2006), IX.9 and XV.2; Lu, Zhong, Li & Dong (2018), section 3, for lm.
     """

@@ -35,7 +35,7 @@ class OrderCondition:
 def order_conditions(order: int) -> list[OrderCondition]:
     """The conditions for order p, one for each rooted tree with at most p vertices: 1, 2, 4, 8, 17, 37, 85, ...
 
-    What a scheme makes of them is :func:`analysis.b_series`.
+    What a scheme makes of them is :func:`odenets.analysis.b_series`.
 
     Args:
         order: p, at least 1.

@@ -42,7 +42,7 @@ def _render(tree: Tree, names: Sequence[str], mark: str, root: str = "") -> str:
 
 
 def differential_code(tree: Tree, names: Sequence[str] = ("f",), state: str = "u") -> str:
-    """F(t) as Python, with :func:`analysis.derivative`: ``derivative(f, u, f(u))`` for f'f."""
+    """F(t) as Python, with :func:`odenets.analysis.derivative`: ``derivative(f, u, f(u))`` for f'f."""
     colour, children = tree
     if not children:
         return f"{names[colour]}({state})"

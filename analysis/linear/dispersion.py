@@ -63,7 +63,7 @@ def dispersion_dissipation(scheme: Scheme | str, y: npt.ArrayLike | None = None,
 
     Raises:
         SchemeError: a symbol without a value, points that are no increasing sequence, or no
-            principal root (see :func:`analysis.principal_series`).
+            principal root (see :func:`odenets.analysis.principal_series`).
 
     Source: van der Houwen & Sommeijer (1987), Explicit Runge-Kutta (-Nystrom) Methods with Reduced
         Phase Errors for Computing Oscillating Solutions, section 2.

@@ -25,7 +25,7 @@ def multistep_polynomials(scheme: Scheme | str, **values: Any) -> tuple[sympy.Po
         values: exact numbers for its symbols; the others stay symbolic.
 
     Returns:
-        Two sympy Polys in :data:`analysis.zeta`; lm: (zeta - 1)(zeta + k) and zeta.
+        Two sympy Polys in :data:`odenets.analysis.zeta`; lm: (zeta - 1)(zeta + k) and zeta.
 
     Raises:
         SchemeError: several stages, or a stage at another point (one-leg schemes).
@@ -76,7 +76,7 @@ def effective_step(scheme: Scheme | str, **values: Any) -> sympy.Expr:
         e_1^T (zeta I - V)^-1 B c,   c_i the factor of f in the stage's h F(Y_i),
 
     so that V = I, the rule for partitioned schemes, is no special case; f is shared out among
-    several functions as in :func:`analysis.stability_matrix`. Where u' = 0 is not kept (In-ResNet,
+    several functions as in :func:`odenets.analysis.stability_matrix`. Where u' = 0 is not kept (In-ResNet,
     u' = f - lambda u / h) it is the step of the f term.
 
     Returns:

@@ -48,7 +48,7 @@ class SequenceGrowth:
 def sequence_growth(scheme: Scheme | str, ks: Any, **values: Any) -> SequenceGrowth:
     """Growth of products V_n ... V_m of the matrices a perturbation passes through on u' = 0.
 
-    :func:`analysis.zero_stable` answers for one coefficient used throughout. Where each layer has
+    :func:`odenets.analysis.zero_stable` answers for one coefficient used throughout. Where each layer has
     its own, single eigenvalues decide nothing: layers that are unstable alone may be followed by
     damping ones, and products of stable ones may grow. For lm, u_n - u_{n+1} = -k_n (u_{n-1} - u_n):
     the differences are multiplied by products of -k. Every product of consecutive layers is formed,

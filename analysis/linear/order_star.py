@@ -69,7 +69,7 @@ def order_star(
 
     Raises:
         SchemeError: a symbol without a value, an empty rectangle, a resolution below 2, or no
-            principal root (see :func:`analysis.principal_series`).
+            principal root (see :func:`odenets.analysis.principal_series`).
 
     Source: Wanner, Hairer & Norsett (1978), Order Stars and Stability Theorems; Hairer & Wanner,
         Solving Ordinary Differential Equations II (1996), IV.4 and V.4.

@@ -17,7 +17,7 @@ from .root_condition import between, crossings, real_roots, satisfies_root_condi
 def reach(scheme: Scheme, direction: sympy.Expr) -> sympy.Expr:
     """The first t > 0 beyond which z = direction t is unstable; 0 or oo where that is so.
 
-    Closure of the region: single points do not end it, see :func:`analysis.real_interval`.
+    Closure of the region: single points do not end it, see :func:`odenets.analysis.real_interval`.
     """
     one_root = scheme_spectrum(scheme).degree(zeta) == 1
     line: Ray | OneRootRay = (OneRootRay if one_root else Ray)(scheme, direction)

@@ -82,7 +82,7 @@ def is_stable(
 
     All |zeta| <= 1 + tolerance, and those above 1 - tolerance at least sqrt(tolerance) apart: a
     rounding error e moves a double root by about sqrt(e). Eigenvalues that are multiple but
-    harmless (V = I) count as multiple here; :func:`analysis.zero_stable` tells them apart.
+    harmless (V = I) count as multiple here; :func:`odenets.analysis.zero_stable` tells them apart.
 
     Args:
         scheme: a Scheme or a name of the zoo.

@@ -25,7 +25,7 @@ def stability_matrix(scheme: Scheme | str, **values: Any) -> sympy.ImmutableDens
         values: exact numbers for its symbols, e.g. ``k="-1/2"``; the others stay symbolic.
 
     Returns:
-        An r x r matrix of rational functions in :data:`analysis.z`.
+        An r x r matrix of rational functions in :data:`odenets.analysis.z`.
 
     Raises:
         SchemeError: values that do not fit the scheme.

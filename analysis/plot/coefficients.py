@@ -27,7 +27,7 @@ def learned_coefficients(
 
     Args:
         records_by_label: for each label (say "LM-ResNet-56") the records of
-            :func:`analysis.learned_coefficients`, or the dicts they become in JSON; a list of such
+            :func:`odenets.analysis.learned_coefficients`, or the dicts they become in JSON; a list of such
             lists is several seeds: each drawn faintly, their mean strongly.
         symbol: which coefficient to draw; default: the only one there is.
         limit: the value below which the scheme is not zero-stable, shaded; -1 is LM's, None

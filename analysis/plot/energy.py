@@ -89,7 +89,7 @@ def energy_errors(results: Results, *, title: str = "Error of the energy over ti
     """The error of H and of the truncated modified Hamiltonians over time, logarithmic, one panel a result.
 
     Args:
-        results: of :func:`analysis.energy_errors`.
+        results: of :func:`odenets.analysis.energy_errors`.
         title: heading of the figure.
 
     Of each stretch of time as wide as a pixel the largest error is drawn: the envelope.
@@ -116,7 +116,7 @@ def energy_orders(results: Results, *, title: str = "Energy error over the step 
     """The largest error of H and of the truncated modified Hamiltonians over h, both logarithmic, with slopes.
 
     Args:
-        results: of :func:`analysis.energy_errors` for one scheme, one start, several h.
+        results: of :func:`odenets.analysis.energy_errors` for one scheme, one start, several h.
         title: heading of the figure.
 
     Raises:
@@ -151,7 +151,7 @@ def name_of(order: int) -> str:
 def _listed(results: Results) -> list[EnergyErrors]:
     found = [results] if isinstance(results, EnergyErrors) else list(results)
     if not found:
-        raise FieldError("energy: got no result to draw, expected at least one of analysis.energy_errors")
+        raise FieldError("energy: got no result to draw, expected at least one of odenets.analysis.energy_errors")
     return found
 
 

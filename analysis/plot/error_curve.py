@@ -23,7 +23,7 @@ def convergence(results: Sequence[Convergence] | Convergence, *, title: str = "G
     """Error over step size, both logarithmic, one line a scheme; dashed slopes of the orders that occur.
 
     Args:
-        results: of :func:`analysis.convergence`, one a scheme.
+        results: of :func:`odenets.analysis.convergence`, one a scheme.
         title: heading of the figure.
 
     The legend tells the derived order p and the slope observed. Below p no line is drawn for order 0.
@@ -33,7 +33,7 @@ def convergence(results: Sequence[Convergence] | Convergence, *, title: str = "G
     """
     found = [results] if isinstance(results, Convergence) else list(results)
     if not found:
-        raise FieldError("convergence: got no result to draw, expected at least one of analysis.convergence")
+        raise FieldError("convergence: got no result to draw, expected at least one of odenets.analysis.convergence")
     figure, axes = new_axes(7.2, 4.6)
     axes.set(xscale="log", yscale="log")
     tints = zip(found, colours(len(found)), line_styles(len(found)), MARKERS * len(found), strict=False)

@@ -31,7 +31,7 @@ def phase_portrait(
     """In the plane: the points of a scheme, the exact flow, the flows of the truncated modified equation.
 
     Args:
-        results: of :func:`analysis.orbits` with d = 2; one panel each.
+        results: of :func:`odenets.analysis.orbits` with d = 2; one panel each.
         labels: of the two axes.
         coordinates: maps points (n, 2) to what is drawn; default: as they are.
         xlim: ends of the panels.
@@ -65,7 +65,7 @@ def trajectories(
     """One component over time t: the points of a scheme, the exact flow, the flows of the modified equation.
 
     Args:
-        results: of :func:`analysis.orbits`; one panel each.
+        results: of :func:`odenets.analysis.orbits`; one panel each.
         component: number of the component, from 0.
         label: of the vertical axis.
         xlim: ends of the panels.
@@ -89,7 +89,7 @@ def trajectories(
 def _listed(results: Sequence[Orbits] | Orbits) -> list[Orbits]:
     found = [results] if isinstance(results, Orbits) else list(results)
     if not found:
-        raise FieldError("got no orbit to draw, expected at least one of analysis.orbits")
+        raise FieldError("got no orbit to draw, expected at least one of odenets.analysis.orbits")
     return found
 
 

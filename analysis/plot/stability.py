@@ -45,7 +45,7 @@ def order_star(
     the imaginary axis and the poles, crosses here, lie in the right half plane.
 
     Raises:
-        SchemeError: what :func:`analysis.order_star` raises.
+        SchemeError: what :func:`odenets.analysis.order_star` raises.
 
     Source: Wanner, Hairer & Norsett (1978), Order Stars and Stability Theorems.
     """
@@ -98,7 +98,7 @@ def boundary_locus(
     The boundary of the stability region is part of each curve, not always the whole.
 
     Raises:
-        SchemeError: no scheme, or what :func:`analysis.boundary_locus` raises.
+        SchemeError: no scheme, or what :func:`odenets.analysis.boundary_locus` raises.
     """
     members = _members(schemes, "boundary locus")
     curves = [locus_of(scheme, points).z for scheme in members]
@@ -130,7 +130,7 @@ def dispersion_dissipation(schemes: Members, y: npt.ArrayLike | None = None) -> 
     where the oscillation grows, which no stable scheme does.
 
     Raises:
-        SchemeError: no scheme, or what :func:`analysis.dispersion_dissipation` raises.
+        SchemeError: no scheme, or what :func:`odenets.analysis.dispersion_dissipation` raises.
     """
     members = _members(schemes, "dispersion")
     found = [phase_of(scheme, y) for scheme in members]

@@ -32,7 +32,7 @@ def coefficients_over_training(
     """k_n over the epochs: a line a layer, dark to light with depth, or a map layer x epoch.
 
     Args:
-        records: of :func:`analysis.learned_coefficients` for the trained network, or the dicts they
+        records: of :func:`odenets.analysis.learned_coefficients` for the trained network, or the dicts they
             become in JSON; result.json of a benchmark has them as "learned_coefficients".
         epochs: after each epoch the values in the order of ``records``; result.json has them as
             "coefficients" of each epoch.

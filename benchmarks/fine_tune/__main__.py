@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from odenets.analysis.cli.diagnosis import build
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from odenets import OdenetsError, analysis, schemes, swap_report, swap_scheme
+from odenets.analysis.cli.diagnosis import build
 
 from ..common import machine
 from ..common.command_line import INTERRUPTED, USER_ERROR, Parser, as_given

@@ -1,6 +1,6 @@
 """One measurement in a process of its own: ``python -m odenets.benchmarks.memory.measure '<what, as JSON>'``.
 
-``benchmarks.memory`` starts it, so that nothing that one network leaves behind is counted for the
+``odenets bench memory`` starts it, so that nothing that one network leaves behind is counted for the
 next, and so that the allocator can be set: glibc reads its settings when a process starts.
 """
 

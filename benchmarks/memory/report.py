@@ -1,4 +1,4 @@
-"""The tables and the figure of ``benchmarks.memory``."""
+"""The tables and the figure of ``odenets bench memory``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
 from odenets.analysis.plot.style import colours
 
 from ..common.markdown import markdown

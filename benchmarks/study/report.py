@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
 from odenets.analysis import plot
 
 from ..common.files import write_atomic

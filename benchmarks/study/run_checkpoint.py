@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from odenets.analysis.networks.damaged_files import DAMAGE
 
 from ..common.errors import CheckpointError

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset
 from odenets.benchmarks.study import grid, training

@@ -3,6 +3,7 @@ import hashlib
 import re
 
 import pytest
+
 from odenets.benchmarks.common.errors import ConfigError
 from odenets.benchmarks.study.config import RunConfig
 

@@ -4,6 +4,7 @@ import pathlib
 import numpy as np
 import pytest
 import torch
+
 from odenets.benchmarks.common.errors import DataError
 from odenets.benchmarks.data import augmentation as augment
 from odenets.benchmarks.data import cifar10

@@ -1,13 +1,14 @@
-"""A whole run of benchmarks.fine_tune on the digits, what it checks, and that it goes on where it stopped."""
+"""A whole run of ``odenets bench fine_tune`` on the digits, what it checks, and that it goes on where it stopped."""
 
 import json
 
 import pytest
 import torch
+from torch import nn
+
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.fine_tune import __main__ as fine_tune
 from odenets.benchmarks.fine_tune.plain_resnet import resnet20
-from torch import nn
 
 RATES = ["--lr", "0.05", "--fine-lr", "0.05"]
 SMALL = ["--data-set", "digits", "--model", f"{__name__}:small", "--epochs", "1", "--fine-tune", "3", *RATES]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.memory import measure as memory_measure
 from odenets.benchmarks.memory import networks as memory_networks

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+
 from odenets.benchmarks.common.errors import ResultError
 from odenets.benchmarks.study import report, result, summary
 from odenets.benchmarks.study.config import RunConfig

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+
 from odenets.benchmarks.common.errors import CheckpointError, DivergedError
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset

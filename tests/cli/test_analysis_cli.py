@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from odenets.analysis.cli import main
-from odenets.analysis.linear.scheme_table import schemes_table
 
 from odenets import analysis, schemes
+from odenets.analysis.cli import main
+from odenets.analysis.linear.scheme_table import schemes_table
 
 
 def lines(capsys, *argv):

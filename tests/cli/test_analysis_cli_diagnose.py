@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from odenets.analysis.cli import main
-from odenets.analysis.cli.diagnosis import build, read_input
 
 from odenets import analysis
+from odenets.analysis.cli import main
+from odenets.analysis.cli.diagnosis import build, read_input
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+
 from odenets.analysis.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

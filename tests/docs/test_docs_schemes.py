@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from odenets.analysis.cli import main
-
 from odenets import schemes
+from odenets.analysis.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "schemes.md"
 COMMAND = "odenets schemes --markdown > docs/schemes.md"

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import sympy
-from odenets.analysis import derivative_form
 
 from odenets import SchemeError, multistep
+from odenets.analysis import derivative_form
 
 k = sympy.Symbol("k", real=True)
 R = sympy.Rational

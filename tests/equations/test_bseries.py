@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import sympy
 import torch
-from odenets.analysis import b_series, modified_equation, modifying_integrator, order_conditions
-from odenets.analysis.equations.principal_field import principal
 from polynomial_field import Cubic
 
 from odenets import FieldError, SchemeError, analysis, multistep, runge_kutta, schemes
+from odenets.analysis import b_series, modified_equation, modifying_integrator, order_conditions
+from odenets.analysis.equations.principal_field import principal
 from odenets.scheme.trees import density, edge_cuts, prunings, symmetry, tall, trees_of_order, vertices
 
 R = sympy.Rational

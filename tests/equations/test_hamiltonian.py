@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import sympy
-from odenets.analysis import modified_equation, modified_hamiltonian
-from odenets.analysis.equations.modified_hamiltonian import is_symplectic_one_step
 
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
+from odenets.analysis import modified_equation, modified_hamiltonian
+from odenets.analysis.equations.modified_hamiltonian import is_symplectic_one_step
 from odenets.scheme.trees import symmetry, vertices
 
 R = sympy.Rational

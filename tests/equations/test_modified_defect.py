@@ -6,12 +6,12 @@ integrated numerically. Their difference must have order m + 2, for m = p, p + 1
 
 import numpy as np
 import pytest
-from odenets.analysis import modified_equation
-from odenets.analysis.equations.modified_equation import all_trees
-from odenets.analysis.equations.principal_field import principal
 from polynomial_field import Cubic, differentials, flow
 
 from odenets import schemes
+from odenets.analysis import modified_equation
+from odenets.analysis.equations.modified_equation import all_trees
+from odenets.analysis.equations.principal_field import principal
 from odenets.scheme.trees import symmetry, tall, vertices
 
 VALUES = {"k": "-3/10", "lam": 0, "k1": "1/5", "k2": "-1/10", "g": "1/3"}  # lam = 0: else u itself is damped

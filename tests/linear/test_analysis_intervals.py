@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import sympy
-from odenets.analysis import imaginary_interval, real_interval
 
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
+from odenets.analysis import imaginary_interval, real_interval
 
 oo, sqrt = sympy.oo, sympy.sqrt
 k = sympy.Symbol("k", real=True)

@@ -2,10 +2,10 @@
 
 import pytest
 import sympy
-from odenets.analysis import effective_step, error_constant, multistep_polynomials, order, zeta
-from odenets.analysis.linear.generating_polynomials import steps
 
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
+from odenets.analysis import effective_step, error_constant, multistep_polynomials, order, zeta
+from odenets.analysis.linear.generating_polynomials import steps
 
 k = sympy.Symbol("k", real=True)
 Rational = sympy.Rational

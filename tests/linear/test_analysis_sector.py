@@ -4,9 +4,9 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
-from odenets.analysis import a_alpha, imaginary_interval, l_stable
 
 from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
+from odenets.analysis import a_alpha, imaginary_interval, l_stable
 
 # tan alpha is 329 sqrt(35)/135, 699 sqrt(6)/512 and 45503 sqrt(195)/1974375 for BDF3, 4 and 6: the maximum
 # angles of A(alpha)-stability of BDF, BIT 60 (2020), doi 10.1007/s10543-019-00796-x; table V.2.1 of Hairer &

@@ -2,9 +2,9 @@
 
 import pytest
 import sympy
-from odenets.analysis import zero_stable, zero_stable_range
 
 from odenets import Scheme, SchemeError, multistep, schemes
+from odenets.analysis import zero_stable, zero_stable_range
 
 c = sympy.Symbol("c", real=True)
 Rational = sympy.Rational

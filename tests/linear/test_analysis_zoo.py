@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import sympy
-from odenets.analysis import a_alpha, imaginary_interval, l_stable, real_interval, stability_function, z
 
 from odenets import runge_kutta, schemes
+from odenets.analysis import a_alpha, imaginary_interval, l_stable, real_interval, stability_function, z
 
 R, oo, sqrt = sympy.Rational, sympy.oo, sympy.sqrt
 NUMERIC = [scheme for scheme in schemes.values() if not scheme.symbols]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import sympy
+
+from odenets import SchemeError, schemes
 from odenets.analysis.linear.boundary_locus import boundary_locus
 from odenets.analysis.linear.order_star import order_star
 from odenets.analysis.linear.principal_root import principal_series
-
-from odenets import SchemeError, schemes
 
 R = sympy.Rational
 V = {"k": "1/2", "k1": "1/4", "k2": "1/4", "g": "1/3", "lam": "1/10"}

@@ -4,9 +4,9 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
-from odenets.analysis.linear.dispersion import dispersion_dissipation
 
 from odenets import SchemeError, schemes
+from odenets.analysis.linear.dispersion import dispersion_dissipation
 
 R, oo = sympy.Rational, sympy.oo
 

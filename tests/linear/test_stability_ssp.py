@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import sympy
+
+from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
 from odenets.analysis import zeta
 from odenets.analysis.linear.generating_polynomials import multistep_polynomials
 from odenets.analysis.linear.ssp import ssp_coefficient
-
-from odenets import Scheme, SchemeError, multistep, runge_kutta, schemes
 from odenets.scheme.splitting import mccallum_foster
 
 R, oo, sqrt = sympy.Rational, sympy.oo, sympy.sqrt

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import sympy
 import torch
-from odenets.analysis.linear.layer_sequence import sequence_growth
-from odenets.analysis.linear.optimal_step import optimal_step
 
 from odenets import SchemeError, multistep, schemes
+from odenets.analysis.linear.layer_sequence import sequence_growth
+from odenets.analysis.linear.optimal_step import optimal_step
 
 RNG = np.random.default_rng(0)
 

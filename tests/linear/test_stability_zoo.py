@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import sympy
+
+from odenets import SchemeError, schemes
 from odenets.analysis import (
     a_alpha,
     imaginary_interval,
@@ -16,8 +18,6 @@ from odenets.analysis import (
 )
 from odenets.analysis.linear.resolve import z
 from odenets.analysis.linear.ssp import ssp_coefficient
-
-from odenets import SchemeError, schemes
 
 # The ends of the range of zero-stability, points inside it and one outside, for the learnable coefficients.
 VALUES = {

@@ -6,11 +6,11 @@ import math
 import pytest
 import sympy
 import torch
-from odenets.analysis import learned_coefficients
 from torch import nn
 
 import odenets
 from odenets import FieldError, ODENet
+from odenets.analysis import learned_coefficients
 from odenets.scheme import families
 
 k, c = sympy.symbols("k c", real=True)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from odenets.analysis.networks.diagnosis import diagnose
 from scipy.linalg import block_diag
 from torch import nn
 
 import odenets
 from odenets import ODENet, TimeField, schemes
+from odenets.analysis.networks.diagnosis import diagnose
 
 N = 40
 PATHS = pytest.mark.parametrize("dense_limit", [512, 0], ids=["dense", "matrix-free"])

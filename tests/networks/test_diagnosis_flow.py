@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from odenets.analysis import plot
-from odenets.analysis.networks.diagnosis import diagnose
 from test_diagnosis import Linear, lm_factor, network, states
 from torch import nn
 
 from odenets import FieldError, ODENet, Scheme
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import diagnose
 
 
 def one(block, scheme, size, **options):

@@ -7,10 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from odenets.analysis import plot
-from odenets.analysis.networks.diagnosis import diagnose
-from odenets.analysis.networks.diagnosis.states import check_device
-from odenets.analysis.networks.diagnosis.step_matrix import spectral_norm as largest_singular_value
 from test_diagnosis import distance, network, states
 from torch import nn
 from torch.nn.utils import prune
@@ -18,6 +14,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 import odenets
 from odenets import FieldError, ODENet
+from odenets.analysis import plot
+from odenets.analysis.networks.diagnosis import diagnose
+from odenets.analysis.networks.diagnosis.states import check_device
+from odenets.analysis.networks.diagnosis.step_matrix import spectral_norm as largest_singular_value
 
 
 class Called(nn.Module):

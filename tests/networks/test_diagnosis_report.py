@@ -8,17 +8,17 @@ import pytest
 import torch
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from test_diagnosis import network
+from torch import nn
+
+import odenets
+from odenets import FieldError, ODENet
 from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
 from odenets.benchmarks import diagnose as command
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset
 from odenets.benchmarks.study.__main__ import main as train
-from test_diagnosis import network
-from torch import nn
-
-import odenets
-from odenets import FieldError, ODENet
 
 
 def lm_network():
@@ -132,7 +132,7 @@ def test_a_model_of_transitions_alone_says_so():
     assert "changes the shape" in d.text()
 
 
-# ----------------------------------------------------------------- benchmarks.diagnose
+# ----------------------------------------------------------------- odenets bench diagnose
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from odenets.analysis.networks.diagnosis import diagnose
 from test_diagnosis import Linear, network, states
 from test_diagnosis_flow import one, with_k
 from torch import nn
 
 from odenets import ODENet, schemes
+from odenets.analysis.networks.diagnosis import diagnose
 
 # ------------------------------------------------------------ coefficients per channel
 

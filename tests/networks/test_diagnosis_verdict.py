@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from odenets.analysis.networks.diagnosis import diagnose
 from test_diagnosis import Linear, network, states
 from torch import nn
 
 import odenets
 from odenets import FieldError, ODENet, TimeField, UnknownSchemeError
+from odenets.analysis.networks.diagnosis import diagnose
 
 
 def skew(*frequencies):

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from odenets.analysis import LearnedCoefficient, plot
 
 from odenets import FieldError, OdenetsError, SchemeError, schemes
+from odenets.analysis import LearnedCoefficient, plot
 
 
 def legend(figure):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import sympy
 import torch
-from odenets.analysis import energy_errors, numerical_orbit, orbits, plot
-from odenets.analysis.equations import problems
 from scipy.integrate import solve_ivp
 
 from odenets import FieldError, SchemeError
+from odenets.analysis import energy_errors, numerical_orbit, orbits, plot
+from odenets.analysis.equations import problems
 
 
 def by_scipy(f, start, times):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from odenets.analysis import learned_coefficients, plot
 from odenets.benchmarks.common.errors import ResultError
 from odenets.benchmarks.data.dataset import Dataset

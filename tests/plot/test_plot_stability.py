@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from odenets.analysis import plot
 
 from odenets import SchemeError
+from odenets.analysis import plot
 
 
 def vertices(collection):

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from odenets.analysis import LearnedCoefficient, convergence, plot
 
 from odenets import FieldError, SchemeError
+from odenets.analysis import LearnedCoefficient, convergence, plot
 
 RECORDS = [LearnedCoefficient(stage, layer, "k", 0.0, 1.0, True) for stage, layer in ((0, 1), (0, 2), (1, 4))]
 EPOCHS = [[0.1, -0.2, [0.0, 0.5]], [0.3, None, [0.5, 1.0]]]

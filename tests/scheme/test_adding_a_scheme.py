@@ -6,9 +6,9 @@ import pytest
 import sympy
 import torch
 from helpers import residuals
-from odenets.analysis import plot
 
 from odenets import ODENet, TimeField, analysis, multistep, runge_kutta
+from odenets.analysis import plot
 
 # Wray (1990), as Spalart, Moser & Rogers (1991) use it: order 3 in two registers.
 WRAY3 = runge_kutta(

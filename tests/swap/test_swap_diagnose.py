@@ -5,12 +5,12 @@ import copy
 import numpy as np
 import pytest
 import torch
-from odenets.analysis import diagnose
 from swap_networks import ResNetV1
 from torch import nn
 
 import odenets
 from odenets import FieldError, ODENet, swap_scheme
+from odenets.analysis import diagnose
 from odenets.net.networks_in_model import networks
 
 DOUBLE = torch.float64

@@ -8,10 +8,10 @@ from contextlib import suppress
 
 import pytest
 import torch
-from odenets.benchmarks.common.zoos import torchvision as import_torchvision
 from torch.nn import functional as F
 
 from odenets import FieldError, swap_report, swap_scheme, unswap
+from odenets.benchmarks.common.zoos import torchvision as import_torchvision
 from odenets.net.learnable_coefficients import is_placed
 
 pytestmark = [

@@ -8,12 +8,12 @@ import pytest
 import swap_zoos
 import test_swap_zoos as zoos
 import torch
-from odenets.analysis import diagnose
 from swap_zoos import IMAGES, Logits, assert_same, encoder, gpt2, gradients, k_of, resnet, steps, vit
 from test_swap_zoos import TOKENS, basic, loop
 from torch.nn import functional as F
 
 from odenets import Anderson, FieldError, swap_scheme, unswap
+from odenets.analysis import diagnose
 from odenets.net.learnable_coefficients import is_placed
 
 pytestmark = zoos.pytestmark
