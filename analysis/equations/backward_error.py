@@ -14,7 +14,7 @@ from ..linear.resolve import HIGHEST_ORDER, check_order, resolve
 from ..linear.stability import to_digits
 from .modified_equation import ModifiedEquation, all_trees
 from .modified_hamiltonian import ModifiedHamiltonian, free_trees, is_symplectic_one_step
-from .principal_field import Field, modifying, principal
+from .principal_field import FieldSeries, modifying, principal
 
 SEPARABLE = {(1, 0), (0, 1)}  # q' = f(p), p' = g(q)
 
@@ -141,7 +141,7 @@ def _checked(scheme: Scheme | str, order: int, values: dict[str, Any], what: str
     return found
 
 
-def _exact(series: Field, trees: Iterable[Tree], scheme: Scheme) -> dict[Tree, sympy.Expr]:
+def _exact(series: FieldSeries, trees: Iterable[Tree], scheme: Scheme) -> dict[Tree, sympy.Expr]:
     return {tree: _settled(series.exact(series.field_coefficient(tree), tree), scheme) for tree in trees}
 
 

@@ -27,7 +27,7 @@ from odenets.scheme.b_series import Series
 from odenets.scheme.trees import Tree, edge_cuts, prunings, vertices
 
 
-class Field(Series):
+class FieldSeries(Series):
     """Series with one unknown more for each tree: the coefficient of a vector field.
 
     ``field_coefficient(t)`` is b(t); the field is sum of h^(|t|-1) b(t)/sigma(t) F(t).
@@ -78,7 +78,7 @@ class Field(Series):
         return value
 
 
-class Principal(Field):
+class Principal(FieldSeries):
     """The modified equation: b(t), whose exact flow is the scheme's underlying one-step method."""
 
     _unsolvable = (
@@ -172,7 +172,7 @@ def _integer_scale(scheme: Scheme, order: int) -> int:
     return lcm(*(int(x.q) for x in entries)) * prod(sympy.primerange(order + 1))
 
 
-class Modifying(Field):
+class Modifying(FieldSeries):
     """The inverse: b(t) such that the scheme applied to the field with these coefficients follows u' = f exactly.
 
     Only for schemes of one function of the whole state: a component's modified function would take
