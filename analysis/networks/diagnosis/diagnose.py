@@ -33,7 +33,7 @@ from .layer_scheme import (
 from .limits import activations, limits
 from .modified_terms import leading_term
 from .records import BlockDiagnosis, StageDiagnosis
-from .residual_function import Branch, branches, check_separate, piecewise_linear
+from .residual_function import ResidualFunction, check_separate, piecewise_linear, residual_functions
 from .spectrum import Options, Spectrum, spectrum
 from .states import Visited, check_device, undisturbed, visit
 from .step_matrix import step_norms
@@ -159,23 +159,25 @@ def _stage(setup: _Setup, stage: int, before: int, one: Visited) -> list[BlockDi
             found.append(place)
         else:
             u = one.states[n - one.first]
-            found += [_block(setup, place, net, n, branch=branch, u=u) for branch in branches(net, n)]
+            found += [_block(setup, place, net, n, residual=residual, u=u) for residual in residual_functions(net, n)]
     return found
 
 
-def _block(setup: _Setup, place: BlockDiagnosis, net: ODENet, n: int, *, branch: Branch, u: Tensor) -> BlockDiagnosis:
+def _block(
+    setup: _Setup, place: BlockDiagnosis, net: ODENet, n: int, *, residual: ResidualFunction, u: Tensor
+) -> BlockDiagnosis:
     """The record of one function of layer n at the states u."""
-    check_separate(branch.function, u, place.label)
+    check_separate(residual.function, u, place.label)
     learned = coefficients(net, n)
     free = reduced(net.program_of(n).scheme)
     scheme = substituted(free, learned)
     values = channels(net, n, u[:1])
-    jacobians = [Jacobian(branch.function, u[i : i + 1], place.label) for i in range(len(u))]
+    jacobians = [Jacobian(residual.function, u[i : i + 1], place.label) for i in range(len(u))]
     found = spectrum(jacobians, setup.options)
     step = relative_step(scheme)
     record = replace(
         place,
-        function=branch.index,
+        function=residual.index,
         dimension=u[0].numel(),
         coefficients=learned,
         effective_step=None if step is None else net.h * step,
@@ -186,8 +188,8 @@ def _block(setup: _Setup, place: BlockDiagnosis, net: ODENet, n: int, *, branch:
     )
     if not found.eigenvalues:
         return record
-    term, note = leading_term(free, learned, branch, u, net.h) if setup.modified else (None, "not asked for")
-    bent = piecewise_linear(branch.function, u[:1])
+    term, note = leading_term(free, learned, residual, u, net.h) if setup.modified else (None, "not asked for")
+    bent = piecewise_linear(residual.function, u[:1])
     record = replace(record, modified=term, modified_note=note, piecewise_linear=bent)
     return _amplified(setup, record, found, jacobians, free=free, values=values)
 

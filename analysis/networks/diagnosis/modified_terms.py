@@ -16,7 +16,7 @@ from ...equations import backward_error
 from .flow import relative_step
 from .layer_scheme import substituted
 from .records import Coefficient, ModifiedTerm
-from .residual_function import Branch
+from .residual_function import ResidualFunction
 
 HIGHEST = 5  # terms up to h^4: beyond, the nested derivatives take longer than all the rest
 VANISHES = 1e-12
@@ -28,14 +28,14 @@ def _equation(scheme: Scheme, order: int) -> Any:
 
 
 def leading_term(
-    scheme: Scheme, coefficients: Sequence[Coefficient], branch: Branch, u: Tensor, h: float
+    scheme: Scheme, coefficients: Sequence[Coefficient], residual: ResidualFunction, u: Tensor, h: float
 ) -> tuple[ModifiedTerm | None, str]:
     """(||h^m f_m||/||f|| over the samples, "") or (None, why there is none).
 
     f_m is the factor of h^m in the modified field, evaluated by nested Jacobian-vector products.
     ``scheme`` has its symbols free; per-channel coefficients stand at their means.
     """
-    if why := _none(scheme, coefficients, branch, u):
+    if why := _none(scheme, coefficients, residual, u):
         return None, why
     known = {str(symbol) for symbol in scheme.symbols}
     values = {c.symbol: c.mean for c in coefficients if c.symbol in known}
@@ -49,21 +49,21 @@ def leading_term(
             equation = _equation(scheme, count)
         except SchemeError as error:
             return None, str(error)
-        found = _sizes([_norms(equation, branch, sample, h, values) for sample in samples])
+        found = _sizes([_norms(equation, residual, sample, h, values) for sample in samples])
         if found[0] is not None:
             break
     return found
 
 
-def _none(scheme: Scheme, coefficients: Sequence[Coefficient], branch: Branch, u: Tensor) -> str:
+def _none(scheme: Scheme, coefficients: Sequence[Coefficient], residual: ResidualFunction, u: Tensor) -> str:
     """Why there is no leading term to compute; empty where there is one."""
     order = max(scheme.order, 1)
     settled = substituted(scheme, coefficients)
     step = relative_step(settled)
-    timed = branch.autonomous(u[:1])[1].shape != u[:1].shape
+    timed = residual.autonomous(u[:1])[1].shape != u[:1].shape
     reasons = {
         f"order {order}: its leading term, of h^{order}, is not computed (h^{HIGHEST - 1} at most)": order >= HIGHEST,
-        "several functions stand for one f": branch.index is not None,
+        "several functions stand for one f": residual.index is not None,
         "a split or partitioned scheme": len(scheme.functions) > 1,
         "the step does not keep u' = 0: it damps u itself, so its equation has a term u/h and no expansion about "
         "u' = f": not settled.series.preconsistent,
@@ -73,9 +73,9 @@ def _none(scheme: Scheme, coefficients: Sequence[Coefficient], branch: Branch, u
     return next((why for why, holds in reasons.items() if holds), "")
 
 
-def _norms(equation: Any, branch: Branch, u: Tensor, h: float, values: dict[str, float]) -> list[float]:
+def _norms(equation: Any, residual: ResidualFunction, u: Tensor, h: float, values: dict[str, float]) -> list[float]:
     """||f||, ||h f_1||, ||h^2 f_2||, ... at one sample; time, if it is part of the state, does not count."""
-    g, w = branch.autonomous(u)
+    g, w = residual.autonomous(u)
     terms = equation.terms(g, w, **values)
     vectors = [g(w), *(h**m * term for m, term in enumerate(terms) if m)]
     return [float(torch.linalg.vector_norm(v.reshape(-1)[: u.numel()])) for v in vectors]

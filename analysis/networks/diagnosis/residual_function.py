@@ -15,7 +15,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class ResidualFunction:
     """The f of u' = f(u) that a layer stands for, at time t_n.
 
     Attributes:
@@ -30,7 +30,7 @@ class Branch:
     autonomous: Callable[[Tensor], tuple[Function, Tensor]]
 
 
-def branches(net: ODENet, n: int) -> list[Branch]:
+def residual_functions(net: ODENet, n: int) -> list[ResidualFunction]:
     """What step n of a network evaluates.
 
     One function: itself. A split or partitioned system, u_c' = sum of f_g(u_takes(g)), is one
@@ -52,8 +52,8 @@ def branches(net: ODENet, n: int) -> list[Branch]:
     return [_timeless(None if len(functions) == 1 else g, f) for g, f in functions.items()]
 
 
-def _timeless(index: int | None, f: Function) -> Branch:
-    return Branch(index, f, lambda u: (f, u))
+def _timeless(index: int | None, f: Function) -> ResidualFunction:
+    return ResidualFunction(index, f, lambda u: (f, u))
 
 
 def _single(net: ODENet, n: int, what: Evaluate) -> Function:
@@ -74,14 +74,14 @@ def _joined(functions: dict[int, Function], maps: tuple[tuple[int, int], ...], c
     return whole
 
 
-def _of_time(f: Function, field: TimeField, n: int) -> Branch:
+def _of_time(f: Function, field: TimeField, n: int) -> ResidualFunction:
     def autonomous(u: Tensor) -> tuple[Function, Tensor]:
         def g(w: Tensor) -> Tensor:
             return torch.cat([field.f(w[-1], w[:-1].reshape(u.shape)).reshape(-1), torch.ones_like(w[-1:])])
 
         return g, torch.cat([u.reshape(-1), u.new_full((1,), field.t0 + n * field.h)])
 
-    return Branch(None, f, autonomous)
+    return ResidualFunction(None, f, autonomous)
 
 
 def check_separate(f: Function, u: Tensor, where: str) -> None:
