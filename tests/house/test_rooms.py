@@ -43,7 +43,7 @@ def layers():
 
 def test_no_two_files_import_each_other_in_a_circle():
     graph = {module: imported(module) - {module} for module in FILES}
-    assert sum(map(len, graph.values())) > 1000
+    assert sum(map(len, graph.values())) > 500
     graphlib.TopologicalSorter(graph).prepare()  # CycleError names the files
 
 
