@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .dataset import Dataset, check_labels
 from ..common.errors import DataError
+from .dataset import Dataset, check_labels
 
 FOLDER = "cifar-10-batches-bin"
 NUM_CLASSES = 10

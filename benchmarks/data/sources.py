@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.errors import DataError
 from . import cifar10, digits
 from .dataset import Dataset
-from ..common.errors import DataError
 
 
 @dataclass(frozen=True)
