@@ -6,10 +6,11 @@ import re
 import pytest
 import torch
 
+from odenets import schemes
 from odenets.analysis.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def run(page, names):
@@ -49,6 +50,10 @@ def test_modified_equation_of_the_readme(capsys):
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_counts_the_schemes():
+    assert f"[{len(schemes)} schemes]" in PAGES[0].read_text()
 
 
 def test_the_readme_states_the_committed_results():
