@@ -40,7 +40,7 @@ class Checkpoint(Gradient):
 
     def attach(self, net: Network) -> Runner:
         """Any network will do."""
-        return _Run(tuple(plans(net.first_step, net.steps, self.states)))
+        return _Run(tuple(checkpointed_segments(net.first_step, net.steps, self.states)))
 
     def __str__(self) -> str:
         return "checkpoint" if self.states is None else f"checkpoint({self.states})"
@@ -50,10 +50,10 @@ class Checkpoint(Gradient):
 #: It is 0 but for operations that torch calls nondeterministic.
 LIMITS = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 #: first and last step of a segment, and how many states it may hold on the way back; None: all its steps at once
-SegmentPlan = tuple[int, int, int | None]
+CheckpointedSegment = tuple[int, int, int | None]
 
 
-def plans(first: int, last: int, states: int | None) -> Iterator[SegmentPlan]:
+def checkpointed_segments(first: int, last: int, states: int | None) -> Iterator[CheckpointedSegment]:
     """The segments of the steps ``first`` to ``last`` - 1 between stored states."""
     steps = last - first
     if not steps:
@@ -69,23 +69,23 @@ def plans(first: int, last: int, states: int | None) -> Iterator[SegmentPlan]:
 
 
 class _Run(Runner):
-    def __init__(self, plans: Sequence[SegmentPlan]) -> None:
-        self.plans = tuple(plans)
+    def __init__(self, segments: Sequence[CheckpointedSegment]) -> None:
+        self.segments = tuple(segments)
         self.splits: dict[tuple[int, int], Splits | None] = {
-            (start, stop): splits_of(stop - start, slots) if slots else None for start, stop, slots in self.plans
+            (start, stop): splits_of(stop - start, slots) if slots else None for start, stop, slots in self.segments
         }
 
     @property
     def stored(self) -> Stored | None:
         """Checkpoints and steps run again."""
-        steps = sum(stop - start for start, stop, _ in self.plans)
-        twice = sum(recomputed(stop - start, slots) for start, stop, slots in self.plans if slots)
-        return Stored(steps, max(len(self.plans) - 1, 0), steps + twice, 0)
+        steps = sum(stop - start for start, stop, _ in self.segments)
+        twice = sum(recomputed(stop - start, slots) for start, stop, slots in self.segments if slots)
+        return Stored(steps, max(len(self.segments) - 1, 0), steps + twice, 0)
 
     def integrate(self, run: Pass, first: int, state: State) -> State:
         """One node of the graph for each segment between two stored states."""
         limit = LIMITS[state[0].dtype]
-        for start, stop, _ in self.plans:
+        for start, stop, _ in self.segments:
             monitor = Monitor(start, stop, limit)
             state = run_segment(Recompute(Segment(run, start, stop), monitor, self.splits[start, stop]), state)
         return state
