@@ -53,7 +53,7 @@ def test_a_thousand_layers_with_one_state_take_no_deep_recursion():
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4, 7])
-def test_stretches_of_the_forward_pass_are_the_best_of_all(slots):
+def test_segments_of_the_forward_pass_are_the_best_of_all(slots):
     # Brute force over all ways to cut 12 steps into at most ``slots`` segments.
     def cheapest(steps, left):
         whole = griewank(steps, left)
