@@ -1,27 +1,51 @@
-"""The command that lists the schemes."""
+"""The schemes and their derived properties as tables of text, and as a page of the documentation."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterable, Sequence
 
-from odenets import schemes
+from odenets import Scheme
 
-from ..linear.scheme_table import schemes_page, schemes_table
-from .shared_options import Command, add_values, expand, wanted
+from ..text.tables import render
+from .scheme_columns import LINEAR_NOTE, SCHEMES, STABILITY, Column
+
+PAGE = """\
+# The schemes
+
+Every scheme of `odenets.schemes`, with what follows from its coefficients. All of it is computed; this page
+is written by
+
+    odenets schemes --markdown > docs/schemes.md
+
+`rk4` is the classical scheme of Kutta. The `rk4` of torchdiffeq is another one, the 3/8 rule: here `rk38`.
+
+{legend}
+
+Numbers are exact where that is short, else to 10 digits. What a free symbol, a learnable coefficient, decides
+is said in terms of the symbol; `--set k=1/2` puts a number in its place.
+
+{table}
+"""
 
 
-def _add(parser: argparse.ArgumentParser) -> None:
-    add_values(parser)
-    parser.add_argument(
-        "--markdown",
-        action="store_true",
-        help="write the page docs/schemes.md: Markdown, with the meaning of each column",
-    )
+def stability_table(schemes: Iterable[Scheme], *, markdown: bool = False) -> str:
+    """Intervals, zero-stability and stability polynomial, one scheme a line."""
+    return _table(STABILITY, schemes, markdown)
 
 
-def _schemes(options: argparse.Namespace) -> str:
-    members = expand(list(schemes.values()), wanted(options))
-    return schemes_page(members) if options.markdown else schemes_table(members)
+def schemes_table(schemes: Iterable[Scheme], *, markdown: bool = False) -> str:
+    """All derived properties, one scheme a line; :data:`.scheme_columns.SCHEMES` says what they mean."""
+    return _table(SCHEMES, schemes, markdown)
 
 
-COMMANDS = (Command("schemes", "every scheme with its derived properties", _add, _schemes),)
+def schemes_page(schemes: Iterable[Scheme]) -> str:
+    """docs/schemes.md: an introduction, the meaning of each column, the table."""
+    legend = "\n".join(f"- **{column.head}**: {column.meaning}" for column in SCHEMES)
+    return PAGE.format(legend=legend, table=schemes_table(schemes, markdown=True)).rstrip("\n")
+
+
+def _table(columns: Sequence[Column], schemes: Iterable[Scheme], markdown: bool) -> str:
+    members = list(schemes)
+    rows = [[column.text(scheme) for column in columns] for scheme in members]
+    table = render([column.head for column in columns], rows, markdown=markdown)
+    return f"{table}\n\n{LINEAR_NOTE}" if any(scheme.linear_only for scheme in members) else table

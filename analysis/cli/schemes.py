@@ -1,0 +1,27 @@
+"""The command that lists the schemes."""
+
+from __future__ import annotations
+
+import argparse
+
+from odenets import schemes
+
+from ..linear.scheme_table import schemes_page, schemes_table
+from .shared_options import Command, add_values, expand, wanted
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    add_values(parser)
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="write the page docs/schemes.md: Markdown, with the meaning of each column",
+    )
+
+
+def _schemes(options: argparse.Namespace) -> str:
+    members = expand(list(schemes.values()), wanted(options))
+    return schemes_page(members) if options.markdown else schemes_table(members)
+
+
+COMMANDS = (Command("schemes", "every scheme with its derived properties", _add, _schemes),)
