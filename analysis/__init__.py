@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+if __name__ == "analysis":
+    raise ImportError("analysis: got the folder of a checkout as a package, expected: from odenets import analysis")
+
 from .equations.backward_error import b_series, modified_equation, modified_hamiltonian, modifying_integrator
 from .equations.derivative_form import DerivativeForm, derivative_form
 from .equations.elementary_differentials import derivative

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -27,10 +26,10 @@ from torch import Tensor, nn
 from odenets import OdenetsError, swap_report, swap_scheme
 
 from .common import machine
-from .common.allocator import HELD
 from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
 from .common.errors import BenchmarkError
 from .common.files import write_atomic, write_json
+from .common.processes import HELD, environment
 from .common.zoos import torchvision
 
 BOUND = 1.05
@@ -125,9 +124,8 @@ def in_new_process(task: Task) -> list[Row]:
     Raises:
         BenchmarkError: the process failed; the message is the last line of what it said.
     """
-    environment = os.environ | HELD | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "odenets.benchmarks.swap", "--here", json.dumps(asdict(task))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(HELD), capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
         raise BenchmarkError(said[-1].removeprefix("error: "))

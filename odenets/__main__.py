@@ -6,34 +6,40 @@ loaded when they are asked for.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 STUDY, BENCH = "study", "bench"
+OTHERS = {STUDY: "train a grid of depth x scheme x seed, and report", BENCH: "run a benchmark by name"}
 USER_ERROR = 2
+#: Module -> the extra that brings it. What else is missing is no matter of extras.
+EXTRAS = {"filelock": "benchmarks", "matplotlib": "plot", "sklearn": "benchmarks", "tqdm": "benchmarks"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, or 2 for bad input, with one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = arguments[0] if arguments else ""
     try:
-        if command == STUDY:
+        if arguments[:1] == [STUDY]:
             return run(STUDY, arguments[1:])
-        if command == BENCH:
+        if arguments[:1] == [BENCH]:
             return bench(arguments[1:])
-        cli = importlib.import_module("odenets.analysis.cli")
-        return cli.main(
-            arguments, {STUDY: "train a grid of depth x scheme x seed, and report", BENCH: "run a benchmark by name"}
-        )
+        return importlib.import_module("odenets.analysis.cli").main(arguments, OTHERS)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("odenets"):
-            raise
-        extra = f"pip install 'odenets[{'benchmarks' if command in (STUDY, BENCH) else 'plot'}]'"
-        print(f"error: odenets {command} needs {error.name}, which is not installed: {extra}", file=sys.stderr)
-        return USER_ERROR
+        return refuse(advice(error))
+
+
+def advice(error: ModuleNotFoundError) -> str:
+    """What to do about a missing module; raises the error again where that is not known."""
+    if error.name in ("odenets.analysis", "odenets.benchmarks"):
+        return f"{error.name} is missing: odenets is not installed here; pip install --constraint constraints.txt -e ."
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        raise error
+    return f"{error.name} is not installed: pip install 'odenets[{extra}]'"
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -44,13 +50,15 @@ def run(name: str, arguments: Sequence[str]) -> int:
 def bench(arguments: Sequence[str]) -> int:
     """``odenets bench NAME``: NAME's own options follow; without a name, which there are."""
     names = [name for name in benchmarks() if name != STUDY]
-    if arguments and arguments[0] in names:
-        return run(arguments[0], arguments[1:])
-    wanted = not arguments or arguments[0] in ("-h", "--help")
-    got = "" if wanted else f"error: got {arguments[0]!r}, expected one of these\n"
-    usage = f"{got}usage: odenets bench NAME [-h] [options]\nNAME: {', '.join(names)}"
-    print(usage, file=sys.stdout if wanted else sys.stderr)
-    return 0 if wanted else USER_ERROR
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: odenets bench NAME [-h] [options]\n\nNAME: {', '.join(names)}")
+        return 0
+    wanted = arguments[0].replace("-", "_")
+    if wanted in names:
+        return run(wanted, arguments[1:])
+    close = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return refuse(f"unknown benchmark {arguments[0]!r}; {hint}Known: {', '.join(names)}")
 
 
 def benchmarks() -> dict[str, str]:
@@ -59,6 +67,12 @@ def benchmarks() -> dict[str, str]:
     files = {path.stem: path.stem for path in Path(folder).glob("*.py") if path.stem != "__init__"}
     found = files | {path.parent.name: f"{path.parent.name}.__main__" for path in Path(folder).glob("*/__main__.py")}
     return dict(sorted(found.items()))
+
+
+def refuse(message: str) -> int:
+    """One line on stderr, and the status of bad input."""
+    print(f"odenets: error: {message}", file=sys.stderr)
+    return USER_ERROR
 
 
 if __name__ == "__main__":

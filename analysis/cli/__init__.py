@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from odenets import OdenetsError, __version__
 
-from . import diagnosis, equations, figures, linear_stability, scheme_table
+from . import diagnosis, equations, figures, linear_stability, schemes
 
-GROUPS = (linear_stability, equations, figures, diagnosis, scheme_table)
+GROUPS = (linear_stability, equations, figures, diagnosis, schemes)
 
 
 def main(argv: Sequence[str] | None = None, others: Mapping[str, str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None, others: Mapping[str, str] | None = N
 def _parser(others: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="odenets",
-        description="Residual networks as numerical schemes: what a scheme or a network does, and benchmarks.",
+        description="Residual networks as numerical schemes: what a scheme, or a trained network, does.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"odenets {__version__}")

@@ -6,6 +6,8 @@ import argparse
 import ast
 import importlib
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from odenets import OdenetsError
 
-from ..networks.damaged_files import read
+from ..networks.saved_files import read
 from .shared_options import Command, add_out, drawn
 
 
@@ -65,6 +67,9 @@ def build(target: str, assignments: list[str]) -> nn.Module:
     if not (module and colon and name):
         raise OdenetsError(f"got the factory {target!r}, expected MODULE:FACTORY such as odenets.models:cifar_resnet")
     arguments = dict(_assignment(item) for item in assignments)
+    if os.getcwd() not in sys.path:
+        # As python -m does for its modules: a file beside the user. Last, so that it stands before no other module.
+        sys.path.append(os.getcwd())
     try:
         factory: Any = importlib.import_module(module)
         for part in name.split("."):

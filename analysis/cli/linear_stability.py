@@ -12,10 +12,10 @@ from ..linear.dispersion import PhaseError, dispersion_dissipation
 from ..linear.layer_sequence import sequence_growth
 from ..linear.optimal_step import optimal_step
 from ..linear.order_star import order_star
-from ..linear.scheme_table import stability_table
 from ..linear.ssp import ssp_coefficient
 from ..text.expressions import show
 from ..text.tables import render
+from .scheme_table import stability_table
 from .shared_options import Command, add_ends, add_out, add_schemes, chosen, drawn, refuse_ends_without_out
 
 #: Points that decide about the orders alone; the figure has its own.

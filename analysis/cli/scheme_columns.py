@@ -11,14 +11,14 @@ import sympy
 from odenets import Scheme, SchemeError
 from odenets.scheme.bibliography import cite
 
+from ..linear.accuracy import error_constant, order
+from ..linear.generating_polynomials import effective_step, stage_shift, steps
+from ..linear.intervals import imaginary_interval, real_interval
+from ..linear.resolve import zeta
+from ..linear.sector import a_alpha, l_stable, region_is_bounded
+from ..linear.stability import stability_polynomial
+from ..linear.zero_stability import zero_stable, zero_stable_range
 from ..text.expressions import ascending, join_terms, show, show_set, starts_negative
-from .accuracy import error_constant, order
-from .generating_polynomials import effective_step, stage_shift, steps
-from .intervals import imaginary_interval, real_interval
-from .resolve import zeta
-from .sector import a_alpha, l_stable, region_is_bounded
-from .stability import stability_polynomial
-from .zero_stability import zero_stable, zero_stable_range
 
 NONE = "-"
 MANY = 4  # authors named in full

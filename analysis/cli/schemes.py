@@ -6,7 +6,7 @@ import argparse
 
 from odenets import schemes
 
-from ..linear.scheme_table import schemes_page, schemes_table
+from .scheme_table import schemes_page, schemes_table
 from .shared_options import Command, add_values, expand, wanted
 
 

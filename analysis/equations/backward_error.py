@@ -1,4 +1,4 @@
-"""The differential equation a scheme really solves, and the one that would make it exact."""
+"""Backward error analysis: the equation a scheme really solves, and the one that would make it exact."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from odenets.scheme.trees import PLAIN, Tree, tall, vertices
 from ..linear.resolve import HIGHEST_ORDER, check_order, resolve
 from ..linear.stability import to_digits
 from .modified_equation import ModifiedEquation, all_trees
+from .modified_field import FieldSeries, modified_field, modifying_field
 from .modified_hamiltonian import ModifiedHamiltonian, free_trees, is_symplectic_one_step
-from .principal_field import FieldSeries, modifying, principal
 
 SEPARABLE = {(1, 0), (0, 1)}  # q' = f(p), p' = g(q)
 
@@ -45,7 +45,7 @@ def modified_equation(scheme: Scheme | str, order: int = 3, **values: Any) -> Mo
     """
     found = _checked(scheme, order, values, "modified equation")
     trees = [tall(n) for n in range(1, order + 1)] if found.linear_only else list(all_trees(found, order))
-    return ModifiedEquation(found, order, _exact(principal(found, order), trees, found), linear=found.linear_only)
+    return ModifiedEquation(found, order, _exact(modified_field(found, order), trees, found), linear=found.linear_only)
 
 
 def modifying_integrator(scheme: Scheme | str, order: int = 3, **values: Any) -> ModifiedEquation:
@@ -65,7 +65,7 @@ def modifying_integrator(scheme: Scheme | str, order: int = 3, **values: Any) ->
     found = _checked(scheme, order, values, "modifying integrator")
     if found.linear_only:
         raise SchemeError(f"{found.name}: got stages that do not start from u, expected a scheme that has a B-series")
-    return ModifiedEquation(found, order, _exact(modifying(found), all_trees(found, order), found), left="f~")
+    return ModifiedEquation(found, order, _exact(modifying_field(found), all_trees(found, order), found), left="f~")
 
 
 def modified_hamiltonian(scheme: Scheme | str, order: int = 3, **values: Any) -> ModifiedHamiltonian:
@@ -131,7 +131,7 @@ def b_series(scheme: Scheme | str, order: int = 3, **values: Any) -> dict[Tree, 
     """
     found = _checked(scheme, order, values, "B-series")
     trees = [tall(n) for n in range(1, order + 1)] if found.linear_only else list(all_trees(found, order))
-    series = principal(found, order)
+    series = modified_field(found, order)
     return {tree: _settled(series.exact(series.flow(tree), tree), found) for tree in trees}
 
 

@@ -2,7 +2,7 @@
 
 Both ask for one number more per tree than the derivation of the order does (odenets.scheme.b_series): there
 a residual is left over, here it is made to vanish. For a scheme that carries several values this is
-the underlying one-step method (the principal method): the carried values are series s in the
+the underlying one-step method: the carried values are series s in the
 solution, and together with the field they are solved for from
 
     (exp(d_b) s)(t) = (B eta' + V s)(t),    d_b: the derivative along the field with coefficients b.
@@ -23,11 +23,11 @@ from typing import Any
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.scheme.b_series import Series
+from odenets.scheme.b_series import BSeries
 from odenets.scheme.trees import Tree, edge_cuts, prunings, vertices
 
 
-class FieldSeries(Series):
+class FieldSeries(BSeries):
     """Series with one unknown more for each tree: the coefficient of a vector field.
 
     ``field_coefficient(t)`` is b(t); the field is sum of h^(|t|-1) b(t)/sigma(t) F(t).
@@ -78,7 +78,7 @@ class FieldSeries(Series):
         return value
 
 
-class Principal(FieldSeries):
+class ModifiedField(FieldSeries):
     """The modified equation: b(t), whose exact flow is the scheme's underlying one-step method."""
 
     _unsolvable = (
@@ -172,7 +172,7 @@ def _integer_scale(scheme: Scheme, order: int) -> int:
     return lcm(*(int(x.q) for x in entries)) * prod(sympy.primerange(order + 1))
 
 
-class Modifying(FieldSeries):
+class ModifyingField(FieldSeries):
     """The inverse: b(t) such that the scheme applied to the field with these coefficients follows u' = f exactly.
 
     Only for schemes of one function of the whole state: a component's modified function would take
@@ -217,12 +217,12 @@ class Modifying(FieldSeries):
 
 
 @lru_cache(maxsize=128)
-def principal(scheme: Scheme, order: int) -> Principal:
+def modified_field(scheme: Scheme, order: int) -> ModifiedField:
     """The modified field of a scheme, for trees of up to ``order`` vertices."""
-    return Principal(scheme, order)
+    return ModifiedField(scheme, order)
 
 
 @lru_cache(maxsize=128)
-def modifying(scheme: Scheme) -> Modifying:
+def modifying_field(scheme: Scheme) -> ModifyingField:
     """The field that makes a scheme exact."""
-    return Modifying(scheme)
+    return ModifyingField(scheme)

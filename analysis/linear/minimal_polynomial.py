@@ -1,4 +1,4 @@
-"""The polynomial whose root condition says whether the powers of a matrix stay bounded."""
+"""The minimal polynomial, whose root condition says whether the powers of a matrix stay bounded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .stability import characteristic, numerator, stability_matrix
 
 
 @lru_cache(maxsize=256)
-def scheme_spectrum(scheme: Scheme) -> sympy.Poly:
-    """The :func:`spectral_polynomial` of M(z), in (zeta, z)."""
-    return spectral_polynomial(stability_matrix(scheme))
+def minimal_stability_polynomial(scheme: Scheme) -> sympy.Poly:
+    """The :func:`reduced_minimal_polynomial` of M(z), in (zeta, z)."""
+    return reduced_minimal_polynomial(stability_matrix(scheme))
 
 
-def spectral_polynomial(matrix: sympy.MatrixBase) -> sympy.Poly:
+def reduced_minimal_polynomial(matrix: sympy.MatrixBase) -> sympy.Poly:
     """The minimal polynomial of a matrix over the rational functions in z, without factors zeta^m.
 
     Its roots are the eigenvalues other than 0, each as often as its largest Jordan block is long:

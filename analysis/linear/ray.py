@@ -8,7 +8,7 @@ import sympy
 
 from odenets import Scheme
 
-from .power_boundedness import scheme_spectrum
+from .minimal_polynomial import minimal_stability_polynomial
 from .resolve import z, zeta
 from .root_condition import between, crossings, real_roots, satisfies_root_condition
 
@@ -19,7 +19,7 @@ def reach(scheme: Scheme, direction: sympy.Expr) -> sympy.Expr:
 
     Closure of the region: single points do not end it, see :func:`odenets.analysis.real_interval`.
     """
-    one_root = scheme_spectrum(scheme).degree(zeta) == 1
+    one_root = minimal_stability_polynomial(scheme).degree(zeta) == 1
     line: Ray | OneRootRay = (OneRootRay if one_root else Ray)(scheme, direction)
     reached: sympy.Expr = sympy.Integer(0)
     for point in [*(t0 for t0 in line.points() if t0 > 0), sympy.oo]:
@@ -34,8 +34,8 @@ class Ray:
 
     def __init__(self, scheme: Scheme, direction: sympy.Expr) -> None:
         self._t = sympy.Dummy("t", real=True)
-        spectrum = scheme_spectrum(scheme).as_expr()
-        self._poly = sympy.Poly(sympy.expand(spectrum.subs(z, direction * self._t)), zeta)
+        polynomial = minimal_stability_polynomial(scheme).as_expr()
+        self._poly = sympy.Poly(sympy.expand(polynomial.subs(z, direction * self._t)), zeta)
 
     def points(self) -> list[sympy.Expr]:
         """Where the verdict can change."""
@@ -55,7 +55,7 @@ class OneRootRay:
 
     def __init__(self, scheme: Scheme, direction: sympy.Expr) -> None:
         self._t = sympy.Dummy("t", real=True)
-        parts = sympy.Poly(scheme_spectrum(scheme).as_expr(), zeta).all_coeffs()
+        parts = sympy.Poly(minimal_stability_polynomial(scheme).as_expr(), zeta).all_coeffs()
         (below, below_im), (above, above_im) = (self._parts(part, direction) for part in parts)
         if above_im.is_zero and below_im.is_zero:
             self.factors = [below - above, below + above]

@@ -11,7 +11,7 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
-from .power_boundedness import scheme_spectrum
+from .minimal_polynomial import minimal_stability_polynomial
 from .ray import OneRootRay, reach
 from .resolve import numeric, resolve, z, zeta
 from .root_condition import between, real_roots, satisfies_root_condition
@@ -79,13 +79,14 @@ def region_is_bounded(scheme: Scheme | str, **values: Any) -> bool:
     is not constant grows along every ray, and a root with it. False: not known without numbers.
     """
     found = resolve(scheme, values)
-    terms = scheme_spectrum(found).terms()
+    terms = minimal_stability_polynomial(found).terms()
     return found.explicit and any(power > 0 and not c.free_symbols for (_, power), c in terms)
 
 
 def _in_zeta(scheme: Scheme) -> list[sympy.Poly]:
     """Coefficients of the stability polynomial, highest power of zeta first, as polynomials in z."""
-    return [sympy.Poly(c, z, extension=True) for c in sympy.Poly(scheme_spectrum(scheme).as_expr(), zeta).all_coeffs()]
+    polynomial = sympy.Poly(minimal_stability_polynomial(scheme).as_expr(), zeta)
+    return [sympy.Poly(c, z, extension=True) for c in polynomial.all_coeffs()]
 
 
 def _a_stable(scheme: Scheme) -> bool:
@@ -107,14 +108,14 @@ def _a_stable(scheme: Scheme) -> bool:
 
 def _critical_slopes(scheme: Scheme) -> list[Any]:
     """Tan of the angles at which a ray in the left half-plane can change its verdict."""
-    spectrum = scheme_spectrum(scheme)
-    if spectrum.degree(z) == 1:
+    polynomial = minimal_stability_polynomial(scheme)
+    if polynomial.degree(z) == 1:
         return list(_along_the_locus(scheme))
-    if spectrum.degree(zeta) == 1:
+    if polynomial.degree(zeta) == 1:
         return _where_the_sign_changes(scheme)
     raise SchemeError(
-        f"{scheme.name}: got a stability polynomial of degree {spectrum.degree(zeta)} in zeta and "
-        f"{spectrum.degree(z)} in z, expected degree 1 in either for an angle other than 0 and 90 degrees"
+        f"{scheme.name}: got a stability polynomial of degree {polynomial.degree(zeta)} in zeta and "
+        f"{polynomial.degree(z)} in z, expected degree 1 in either for an angle other than 0 and 90 degrees"
     )
 
 
@@ -124,7 +125,7 @@ def _along_the_locus(scheme: Scheme) -> Iterator[Any]:
     d(arg z)/d theta = Re(zeta (rho'/rho - sigma'/sigma)); times |rho sigma|^2 it is a polynomial in
     cos theta. That also vanishes where z is 0 or infinite, so the curve is taken a hair beside.
     """
-    phi = scheme_spectrum(scheme).as_expr()
+    phi = minimal_stability_polynomial(scheme).as_expr()
     rho, sigma = sympy.Poly(phi.subs(z, 0), zeta), sympy.Poly(-phi.diff(z), zeta)
     motion = sympy.Poly(zeta, zeta) * (rho.diff() * sigma - rho * sigma.diff())
     mirror = rho * sigma

@@ -9,7 +9,7 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
-from .power_boundedness import spectral_polynomial
+from .minimal_polynomial import reduced_minimal_polynomial
 from .resolve import numeric, resolve, zeta
 from .root_condition import between, crossings, real_roots, satisfies_root_condition
 
@@ -50,7 +50,7 @@ def zero_stable_range(scheme: Scheme | str, **values: Any) -> sympy.Set:
         )
     (symbol,) = found.symbols
     poles = real_roots([sympy.fraction(sympy.cancel(entry))[1] for entry in found.V], symbol)
-    poly = sympy.Poly(spectral_polynomial(found.V).as_expr(), zeta)
+    poly = sympy.Poly(reduced_minimal_polynomial(found.V).as_expr(), zeta)
     denominators = [sympy.fraction(sympy.cancel(c))[1] for c in poly.all_coeffs()]
     cleared = sympy.Poly(sympy.cancel(poly.as_expr() * sympy.lcm_list(denominators)), zeta)
     points = sorted({*poles, *crossings(cleared, symbol)})
@@ -63,4 +63,4 @@ def zero_stable_range(scheme: Scheme | str, **values: Any) -> sympy.Set:
 
 
 def _bounded(V: sympy.MatrixBase) -> bool:
-    return satisfies_root_condition(sympy.Poly(spectral_polynomial(V).as_expr(), zeta).all_coeffs())
+    return satisfies_root_condition(sympy.Poly(reduced_minimal_polynomial(V).as_expr(), zeta).all_coeffs())

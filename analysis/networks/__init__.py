@@ -1,1 +1,1 @@
-"""Networks: their learned coefficients, layer by layer, and their diagnosis."""
+"""Networks: their learned coefficients, layer by layer, their diagnosis, and the files they are saved in."""

@@ -1,4 +1,4 @@
-"""Reading files that may be damaged."""
+"""Reading what networks are saved in: files that may be damaged."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ from odenets import OdenetsError
 from odenets.gradients import as_gradient
 
 from ..common import machine
-from ..common.allocator import HELD, RETURNED
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import BenchmarkError, ConfigError
 from ..common.files import write_atomic, write_json
+from ..common.processes import HELD, RETURNED
 from . import report
 from .measure import in_new_process
 from .networks import DIRECT, OURS, PEERS, REVERSIBLE, WAYS, Network, gradient_of, peer_version, why_not

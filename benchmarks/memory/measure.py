@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from odenets import ODENet
 
 from ..common.errors import BenchmarkError
+from ..common.processes import environment
 from .networks import Network
 
 #: A sample lasts at least so many seconds of processor time.
@@ -40,9 +40,8 @@ def in_new_process(what: dict[str, Any], allocator: dict[str, str]) -> dict[str,
     Raises:
         BenchmarkError: the process failed; the message is the last line of what it said.
     """
-    environment = os.environ | allocator | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "odenets.benchmarks.memory.measure", json.dumps(what)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(allocator), capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
         raise BenchmarkError(said[-1])

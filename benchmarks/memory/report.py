@@ -9,10 +9,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odenets.analysis.plot.style import colours
+from odenets.analysis.plot.style import MARKERS, colours
 
 from ..common.markdown import markdown
-from ..study.plots import MARKERS
 from .networks import OURS, REVERSIBLE
 
 Record = Mapping[str, Any]

@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from odenets.analysis.plot.style import MARKERS
+
 from .result import Result
 from .summary import Cell, mean_std
 
-MARKERS = "osD^vP*X<>"
 ERROR = "test error, %"
 #: Distance between the markers of two schemes at one depth, as a part of the axis.
 APART = 0.012

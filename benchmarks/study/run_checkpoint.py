@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from odenets.analysis.networks.damaged_files import DAMAGE
+from odenets.analysis.networks.saved_files import DAMAGE
 
 from ..common.errors import CheckpointError
 from ..common.files import write_atomic

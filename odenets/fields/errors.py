@@ -1,4 +1,4 @@
-"""The error of residual functions."""
+"""The error of what a network is made of and is given: residual functions, inputs, options."""
 
 from ..scheme import OdenetsError
 

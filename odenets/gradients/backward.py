@@ -12,9 +12,9 @@ from ..passes.segment import Segment
 from ..program.reverse import Reverse
 from ..program.step import State
 from .checkpoint_schedule import Splits
-from .cotangents import Cotangents
 from .defect import Monitor, changed, check, fingerprint, relative_defect
 from .errors import ReversalError
+from .pullback import Pullback
 
 
 class End(NamedTuple):
@@ -33,8 +33,8 @@ class Backward(Protocol):
     def segment(self) -> Segment:
         """The steps."""
 
-    def walk(self, cotangents: Cotangents, state: State, end: End, bars: State) -> State:
-        """Cotangents of the carried values before the steps, from those after (``bars``); ``state`` is before."""
+    def walk(self, pullback: Pullback, state: State, end: End, cotangents: State) -> State:
+        """Cotangents of the carried values before the steps, from those after (``cotangents``); ``state`` is before."""
 
 
 @dataclass(frozen=True)
@@ -52,31 +52,29 @@ class Recompute:
     splits: Splits | None = None
     needs_end: ClassVar[bool] = False
 
-    def walk(self, cotangents: Cotangents, state: State, end: End, bars: State) -> State:
+    def walk(self, pullback: Pullback, state: State, end: End, cotangents: State) -> State:
         """Run to the split, come back to it from the end; so on, until a single step is left."""
         if self.splits is None:
-            return self._taped(cotangents, (self.segment.start, self.segment.stop), (state, bars), end)
-        return self._walk(cotangents, (self.segment.start, self.segment.stop), len(self.splits), (state, bars), end)
+            return self._taped(pullback, (self.segment.start, self.segment.stop), (state, cotangents), end)
+        return self._walk(pullback, (self.segment.start, self.segment.stop), len(self.splits), (state, cotangents), end)
 
     def _walk(
-        self, cotangents: Cotangents, steps: tuple[int, int], slots: int, ends: tuple[State, State], end: End | None
+        self, pullback: Pullback, steps: tuple[int, int], slots: int, ends: tuple[State, State], end: End | None
     ) -> State:
         assert self.splits is not None
-        (start, stop), (state, bars) = steps, ends
+        (start, stop), (state, cotangents) = steps, ends
         while stop - start > 1:
             middle = start + self.splits[min(slots, stop - start) - 1][stop - start]
-            there = cotangents.run(start, middle, state), bars
-            bars = self._walk(cotangents, (middle, stop), max(slots - 1, 1), there, end)
+            there = pullback.run(start, middle, state), cotangents
+            cotangents = self._walk(pullback, (middle, stop), max(slots - 1, 1), there, end)
             stop, end = middle, None
-        return self._taped(cotangents, (start, stop), (state, bars), end)
+        return self._taped(pullback, (start, stop), (state, cotangents), end)
 
-    def _taped(
-        self, cotangents: Cotangents, steps: tuple[int, int], ends: tuple[State, State], end: End | None
-    ) -> State:
-        after, bars = cotangents.taped(*steps, *ends)
+    def _taped(self, pullback: Pullback, steps: tuple[int, int], ends: tuple[State, State], end: End | None) -> State:
+        after, cotangents = pullback.taped(*steps, *ends)
         if end is not None:
             check(self.monitor, changed(fingerprint(after), end.fingerprint))
-        return bars
+        return cotangents
 
 
 @dataclass(frozen=True)
@@ -94,16 +92,16 @@ class Undo:
     instead: Recompute | None = None
     needs_end: ClassVar[bool] = True
 
-    def walk(self, cotangents: Cotangents, state: State, end: End, bars: State) -> State:
+    def walk(self, pullback: Pullback, state: State, end: End, cotangents: State) -> State:
         """The inverse step gives states and stages, the transposed one cotangents."""
-        found, back = end.values, bars
+        found, back = end.values, cotangents
         for n in reversed(range(self.segment.start, self.segment.stop)):
-            found, back = cotangents.undone(n, self.reverse, found, back)
+            found, back = pullback.undone(n, self.reverse, found, back)
         try:
             check(self.monitor, relative_defect(found, state, end.values, self.scales, self.learned))
         except ReversalError:
             if self.instead is None:
                 raise
-            cotangents.gradients.clear()  # a way back belongs to one segment
-            return self.instead.walk(cotangents, state, End(fingerprint(end.values), ()), bars)
+            pullback.gradients.clear()  # a way back belongs to one segment
+            return self.instead.walk(pullback, state, End(fingerprint(end.values), ()), cotangents)
         return back

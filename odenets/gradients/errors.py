@@ -1,7 +1,7 @@
-"""The error of steps that are undone."""
+"""The error of steps that do not come out as they did before."""
 
 from ..scheme import OdenetsError
 
 
 class ReversalError(OdenetsError):
-    """Undoing the steps of a network missed its stored states by more than the tolerance on the gradient allows."""
+    """Steps undone, or run again, missed the states of the forward pass by more than the gradient may suffer."""

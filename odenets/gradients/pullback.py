@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ..passes.segment import Segment, plain
+from ..passes.segment import Segment
 from ..program import Evaluate
 from ..program.reverse import Reverse
 from ..program.step import State, step
+from ..program.transforms import plain
 
 Pull = Callable[[State], State]
 
@@ -25,7 +26,7 @@ def vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
         values, pull, *_ = torch.func.vjp(function, *inputs)
     else:
         values, pull = _plain_vjp(function, *inputs)
-    return values, lambda bars: pull(tuple(bar.to(v.dtype) for bar, v in zip(bars, values, strict=True)))
+    return values, lambda cotangents: pull(tuple(bar.to(v.dtype) for bar, v in zip(cotangents, values, strict=True)))
 
 
 def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
@@ -33,8 +34,8 @@ def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, 
         at = [x if _may_stay(x, inputs) else x.detach().requires_grad_() for x in inputs]
         values = function(*at)
 
-    def pull(bars: State) -> State:
-        ends = [(value, bar) for value, bar in zip(values, bars, strict=True) if value.requires_grad]
+    def pull(cotangents: State) -> State:
+        ends = [(value, bar) for value, bar in zip(values, cotangents, strict=True) if value.requires_grad]
         found: Sequence[Tensor | None] = [None] * len(at)
         if ends:
             found = torch.autograd.grad([v for v, _ in ends], at, [bar for _, bar in ends], allow_unused=True)
@@ -52,7 +53,7 @@ def _may_stay(x: Tensor, inputs: Sequence[Tensor]) -> bool:
     return x.is_leaf and x.requires_grad and not x._backward_hooks and sum(x is other for other in inputs) == 1
 
 
-class Cotangents:
+class Pullback:
     """Takes cotangents back step by step, and sums up the gradients of the segment's tensors on the way.
 
     Args:
@@ -73,7 +74,7 @@ class Cotangents:
             state = self.segment.advance(n, state, tensors or self.tensors, again=True)
         return state
 
-    def taped(self, start: int, stop: int, state: State, bars: State) -> tuple[State, State]:
+    def taped(self, start: int, stop: int, state: State, cotangents: State) -> tuple[State, State]:
         """Steps run again from ``state`` with autograd's record: the state after them, cotangents of that before."""
         places = sorted(set().union(*(self.segment.places(n) for n in range(start, stop))) & self.needed)
 
@@ -81,11 +82,11 @@ class Cotangents:
             return self.run(start, stop, inputs[: len(state)], self._with(places, inputs[len(state) :]))
 
         after, pull = vjp(again, *state, *self._values(places))
-        found = pull(bars)
+        found = pull(cotangents)
         self._add(places, found[len(state) :])
         return after, found[: len(state)]
 
-    def undone(self, n: int, reverse: Reverse, after: State, bars: State) -> tuple[State, State]:
+    def undone(self, n: int, reverse: Reverse, after: State, cotangents: State) -> tuple[State, State]:
         """Undo step n: the carried values before it, and their cotangents."""
         learned = self.segment.learned(n, self.tensors)
         values: dict[int, Tensor] = {}
@@ -103,12 +104,12 @@ class Cotangents:
             return stage_bars[what.index]
 
         before = step(reverse.inverse, function, after, learned)
-        back = step(reverse.transposed, transposed, bars, learned)
+        back = step(reverse.transposed, transposed, cotangents, learned)
         for term in reverse.terms:
             place = self.segment.place_of(n, term.symbol)
             if place in self.needed:
                 at_end, i = term.cotangent
-                bar = bars[i] if at_end else stage_bars[i]
+                bar = cotangents[i] if at_end else stage_bars[i]
                 self._add([place], [term.value(before, values, bar, learned)])
         return before, back
 

@@ -11,12 +11,12 @@ from torch.nn.utils import parametrize
 
 from ..fields import FieldError
 from ..fields.masks import capture, replaying
-from ..passes.segment import Segment, plain
+from ..passes.segment import Segment
 from ..program.step import State
-from ..stages.transforms import active
+from ..program.transforms import active, plain
 from .backward import Backward, End
-from .cotangents import Cotangents
 from .defect import fingerprint
+from .pullback import Pullback
 
 
 class SegmentFunction(torch.autograd.Function):
@@ -66,11 +66,11 @@ class SegmentFunction(torch.autograd.Function):
         inputs, (mark, *end) = saved[: ctx.inputs], saved[ctx.inputs :]
         state, tensors = inputs[:carried], inputs[carried:]
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
-        cotangents = Cotangents(way.segment, tensors, needed)
+        pullback = Pullback(way.segment, tensors, needed)
         with way.segment.precision(), way.segment.modes():
-            bars = way.walk(cotangents, state, End(mark, tuple(end)), grads[:carried])
-        bars = tuple(bar.to(w.dtype) for bar, w in zip(bars, state, strict=True))
-        return (None, None, *bars, *(cotangents.gradients.get(place) for place in range(len(tensors))))
+            cotangents = way.walk(pullback, state, End(mark, tuple(end)), grads[:carried])
+        cotangents = tuple(bar.to(w.dtype) for bar, w in zip(cotangents, state, strict=True))
+        return (None, None, *cotangents, *(pullback.gradients.get(place) for place in range(len(tensors))))
 
 
 class ForwardModeSegmentFunction(SegmentFunction):

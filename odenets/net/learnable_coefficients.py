@@ -53,7 +53,7 @@ class Coefficients(nn.Module):
 PREFIX = "odenets_"
 
 
-def is_placed(key: str) -> bool:
+def is_added(key: str) -> bool:
     """Whether a key of a model's parameters, or of its state_dict, is of something that swap_scheme has added."""
     return any(part.startswith(PREFIX) for part in key.split("."))
 
@@ -69,7 +69,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         left out where the model has no learnable coefficients.
     """
     own = [p for module in model.modules() if isinstance(module, Coefficients) for p in module.parameters()]
-    swapped = [p for name, p in model.named_parameters() if is_placed(name)]
+    swapped = [p for name, p in model.named_parameters() if is_added(name)]
     coefficients = {id(p): p for p in [*own, *swapped]}
     weights = [p for p in model.parameters() if id(p) not in coefficients]
     groups: list[dict[str, Any]] = [{"name": "weights", "params": weights, "weight_decay": weight_decay}]

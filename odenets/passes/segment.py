@@ -17,8 +17,8 @@ from ..fields.masks import Masks, refuse_random
 from ..fields.stage_statistics import modules_of
 from ..program import Evaluate, Program, Solve
 from ..program.step import State, step
+from ..program.transforms import plain
 from ..stages.stage_equations import solve_stages, weighted
-from ..stages.transforms import active
 from .forward_pass import Pass
 
 
@@ -221,11 +221,6 @@ class Segment:
 def couples(modules: Iterable[nn.Module]) -> bool:
     """Whether one of them makes a sample's value depend on the others': BatchNorm with the batch's statistics."""
     return any(isinstance(m, _BatchNorm) and (m.training or m.running_mean is None) for m in modules)
-
-
-def plain() -> bool:
-    """Whether torch runs eagerly and without transformations, so that tensors can be told apart by identity."""
-    return not (torch.compiler.is_compiling() or active())
 
 
 def autocast_of(device: str) -> dict[str, Any] | None:

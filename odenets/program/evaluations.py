@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sympy
 
 from ..scheme import Scheme
-from ..scheme.scheme import Blocks
+from ..scheme.scheme import Matrices
 from ..scheme.stage_graph import evaluation_groups
 
 
@@ -39,7 +39,7 @@ class Evaluations:
         node = self.scheme.nodes[self.stages[i][0]]
         return float(node) if node.is_number else None
 
-    def fold(self, blocks: Blocks, h: sympy.Expr, slopes: tuple[bool, ...]) -> Blocks:
+    def fold(self, blocks: Matrices, h: sympy.Expr, slopes: tuple[bool, ...]) -> Matrices:
         """(A, U, B, V) of the scheme, or of its inverse, for these evaluations and what a network carries.
 
         Y = A F + U w, w+ = B F + V w: no h is left, and slopes and velocities w are without theirs.

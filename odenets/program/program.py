@@ -11,7 +11,7 @@ import sympy
 
 from ..scheme import Scheme, SchemeError
 from ..scheme.exact import is_zero
-from ..scheme.scheme import Blocks
+from ..scheme.scheme import Matrices
 from .evaluations import Evaluations, evaluations_of
 from .rows import Learned, Op, Row, operations, reuse
 
@@ -106,7 +106,7 @@ class Program:
 class Compiler:
     """Hands out slots and remembers which rows and functions are already there."""
 
-    def __init__(self, evaluations: Evaluations, blocks: Blocks) -> None:
+    def __init__(self, evaluations: Evaluations, blocks: Matrices) -> None:
         self.evaluations = evaluations
         self.A, self.U, self.B, self.V = blocks
         self.size = self.V.rows
@@ -171,7 +171,7 @@ def _floats(matrix: sympy.MatrixBase) -> tuple[tuple[float, ...], ...]:
 
 
 def instructions(
-    evaluations: Evaluations, blocks: Blocks, groups: Iterable[tuple[int, ...]]
+    evaluations: Evaluations, blocks: Matrices, groups: Iterable[tuple[int, ...]]
 ) -> tuple[tuple[Instruction, ...], tuple[int, ...]]:
     """Instructions and outputs for folded matrices, evaluations in the order of ``groups``."""
     compiler = Compiler(evaluations, blocks)

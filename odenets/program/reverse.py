@@ -22,7 +22,7 @@ import sympy
 from torch import Tensor
 
 from ..scheme import Scheme
-from ..scheme.scheme import Blocks
+from ..scheme.scheme import Matrices
 from ..scheme.stage_graph import evaluation_groups
 from .evaluations import evaluations_of
 from .program import Program, carried_slopes, instructions
@@ -80,7 +80,7 @@ def compile_reverse(scheme: Scheme, h: float) -> Reverse:
     )
 
 
-def _terms(blocks: Blocks) -> tuple[Term, ...]:
+def _terms(blocks: Matrices) -> tuple[Term, ...]:
     A, U, B, V = blocks
     found = []
     for symbol in sorted(set().union(*(block.free_symbols for block in blocks)), key=str):

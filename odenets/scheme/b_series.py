@@ -1,4 +1,4 @@
-"""The order of a scheme, derived from its matrices.
+"""The B-series of a scheme's stages and carried values, and the order that follows from them.
 
 Every carried value of a scheme of order p stands for something: a past solution value, h f at a
 past step, a velocity. Its B-series s_i in terms of the solution is not declared, but solved for,
@@ -33,7 +33,7 @@ from .trees import Tree, exact_weight, rooted_cuts, tall, trees_of_order
 Sparse = list[tuple[int, Any]]  # the nonzero entries of a row
 
 
-class Series:
+class BSeries:
     """B-series of the stages and carried values of one scheme, computed tree by tree on demand.
 
     ``carried(t)`` and ``stages(t)`` are the coefficients s(t) and eta(t); ``residuals(t)`` is what
@@ -174,7 +174,7 @@ def _split_rows(scheme: GeneralLinearMethod, shifted: sympy.MatrixBase) -> tuple
     return rows, [i for i in range(r) if i not in rows]
 
 
-def derive_order(series: Series, linear: bool, tolerance: sympy.Expr) -> int:
+def derive_order(series: BSeries, linear: bool, tolerance: sympy.Expr) -> int:
     """Largest p for which every tree with at most p vertices has residuals 0.
 
     ``linear``: for linear f only the tall trees count. ``tolerance``: 0, or what the rounding of

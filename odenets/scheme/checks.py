@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .b_series import Series
+from .b_series import BSeries
 from .errors import SchemeError
 from .exact import is_zero
 from .general_linear_method import GeneralLinearMethod
@@ -66,7 +66,7 @@ def ranges(scheme: GeneralLinearMethod) -> tuple[tuple[str, float, float], ...]:
     return tuple(found)
 
 
-def consistency(scheme: GeneralLinearMethod, series: Series) -> None:
+def consistency(scheme: GeneralLinearMethod, series: BSeries) -> None:
     """Raise SchemeError where the coefficients are inconsistent whatever the symbols are."""
     kept = [x for row in series.preconsistency for x in row]
     found = {"the carried values of u' = 0 (rows of V, applied to the solution)": kept}

@@ -10,14 +10,14 @@ from typing import Any
 import sympy
 
 from . import checks, tableau
-from .b_series import Series, derive_order
+from .b_series import BSeries, derive_order
 from .errors import SchemeError
 from .exact import is_zero, rational, spectral_radius
 from .general_linear_method import GeneralLinearMethod
 from .stage_graph import stage_order, strongly_connected
 from .trees import tall
 
-Blocks = tuple[sympy.ImmutableDenseMatrix, ...]
+Matrices = tuple[sympy.ImmutableDenseMatrix, ...]
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class Scheme(GeneralLinearMethod):
         return "diagonally implicit" if alone else "fully implicit"
 
     @cached_property
-    def series(self) -> Series:
+    def series(self) -> BSeries:
         """The B-series of its stages and carried values."""
-        return Series(self)
+        return BSeries(self)
 
     @cached_property
     def linear_only(self) -> bool:
@@ -196,7 +196,7 @@ class Scheme(GeneralLinearMethod):
         return any(multiples[-1] != 0 for multiples in self.seeds)
 
     @cached_property
-    def _inverse(self) -> Blocks | None:
+    def _inverse(self) -> Matrices | None:
         """(A, U, B, V) of the step undone, or None where V has no inverse or the stages form a cycle."""
         if is_zero(self.V.det()):
             return None
@@ -211,7 +211,7 @@ class Scheme(GeneralLinearMethod):
         return self._inverse is not None
 
     @property
-    def inverse(self) -> Blocks:
+    def inverse(self) -> Matrices:
         """Matrices (A, U, B, V) that take the carried values after a step to those before it.
 
         With the same functions and the same h; raises SchemeError where the scheme is not reversible.

@@ -15,7 +15,7 @@ from .implicit_gradient import Function, over_batch, pull_back, push_forward, so
 from .newton import NewtonKrylov
 from .solver import Solver
 from .solver_report import Report, failure
-from .transforms import captured, check_captured, check_transforms
+from .transform_checks import captured, check_captured, check_transforms
 
 
 # Traced, it would be cut to pieces at every question to the data; so that it runs whole, and eagerly.

@@ -1,4 +1,4 @@
-"""Which transformations of torch are at work, and those that would fail, or be wrong in silence: refused by name."""
+"""Transformations of torch under which a solver would fail, or be wrong in silence: refused by name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ..program.transforms import active
 from .errors import SolverError
-
-
-def active() -> list[str]:
-    """Names of the torch.func transformations around this call, outermost first: "Grad", "Jvp", "Vmap"."""
-    return [interpreter.key().name for interpreter in torch._C._functorch.get_interpreter_stack() or []]
 
 
 def check_transforms(forward_mode: bool) -> None:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from ..fields import Layers
 from ..fields.stage_statistics import StageStatistics, norms
 from ..net import networks
-from ..net.learnable_coefficients import PREFIX, Coefficients, is_placed
+from ..net.learnable_coefficients import PREFIX, Coefficients, is_added
 
 
-class PlacedCoefficients(Coefficients):
+class AddedCoefficients(Coefficients):
     """Coefficients of layers, held by the blocks that the layers belong to: ``homes[n]`` is (block, sum) of layer n."""
 
     def __init__(self, own: Coefficients, homes: Sequence[tuple[nn.Module, int]]) -> None:
@@ -53,7 +53,7 @@ class PlacedCoefficients(Coefficients):
                 delattr(block, name)
 
 
-def place_statistics(block: nn.Module, k: int, visit: int, statistics: StageStatistics) -> None:
+def add_statistics(block: nn.Module, k: int, visit: int, statistics: StageStatistics) -> None:
     """Keep the statistics of a further evaluation of sum k of a block in its first BatchNorm."""
     home, name = norms(block)[0][1], f"{PREFIX}{k}_{visit}"
     while name in home._modules:  # blocks may share it
@@ -84,10 +84,10 @@ def refuse_originals(model: nn.Module) -> None:
 
 def _fill(model: nn.Module, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
     """Coefficients stay; the statistics of further stages become those of the norms that they belong to."""
-    if any(key.startswith(prefix) and is_placed(key[len(prefix) :]) for key in state_dict):
+    if any(key.startswith(prefix) and is_added(key[len(prefix) :]) for key in state_dict):
         return
     own = model.state_dict(prefix=prefix)
-    state_dict.update({key: value for key, value in own.items() if is_placed(key[len(prefix) :])})
+    state_dict.update({key: value for key, value in own.items() if is_added(key[len(prefix) :])})
     names = {module: name for name, module in model.named_modules(prefix=prefix.rstrip("."))}
     for net in networks(model):
         assert isinstance(net.field, Layers)

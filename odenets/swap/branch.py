@@ -18,7 +18,7 @@ from ..fields.masks import capture, replaying
 from ..fields.stage_statistics import StageStatistics
 from ..passes.segment import autocast_of
 from ..program import Evaluate
-from ..stages.transforms import active
+from ..program.transforms import active
 from .module_state import unchanged
 from .partial_forward import Cut, PartialForward
 from .residual_blocks import Block

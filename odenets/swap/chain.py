@@ -24,7 +24,7 @@ from ..passes.steps import run_step
 from ..program import Evaluate
 from ..program.step import State
 from ..scheme import Scheme
-from .added_parameters import PlacedCoefficients, place_statistics, remove_statistics
+from .added_parameters import AddedCoefficients, add_statistics, remove_statistics
 from .branch import BlockCall, Branch, Branches
 from .history import History
 from .refusals import refusal
@@ -104,18 +104,18 @@ class Chain(ODENet):
     def place(self) -> None:
         """Put coefficients and statistics into the blocks, and so into the model."""
         homes = [(b.block, b.k) for b in self.branches.layers if isinstance(b, Branch)]
-        if isinstance(self.coefficients, PlacedCoefficients):
+        if isinstance(self.coefficients, AddedCoefficients):
             self.coefficients.place()
         else:
-            self.coefficients = PlacedCoefficients(self.coefficients, homes)
+            self.coefficients = AddedCoefficients(self.coefficients, homes)
         for key, statistics in self.branches.statistics.items():
             n, _, visit = map(int, key.split("_"))
             assert isinstance(statistics, StageStatistics)
-            place_statistics(*homes[n], visit, statistics)
+            add_statistics(*homes[n], visit, statistics)
 
     def remove(self) -> None:
         """Leave the blocks as they were, but for their weights."""
-        assert isinstance(self.coefficients, PlacedCoefficients)
+        assert isinstance(self.coefficients, AddedCoefficients)
         self.coefficients.remove()
         for member in self.members:
             remove_statistics(member.module)

@@ -8,7 +8,7 @@ import pytest
 
 from odenets import analysis, schemes
 from odenets.analysis.cli import main
-from odenets.analysis.linear.scheme_table import schemes_table
+from odenets.analysis.cli.scheme_table import schemes_table
 
 
 def lines(capsys, *argv):
@@ -266,7 +266,7 @@ def test_without_matplotlib(capsys, monkeypatch):
     for name in [name for name in sys.modules if name.startswith(drawing)]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("plot", "gallery"):
-        monkeypatch.delattr(analysis, name, raising=False)
+        monkeypatch.delitem(vars(analysis), name, raising=False)
     assert "pip install 'odenets[plot]'" in fails(capsys, "stability", "euler", "--out", "x.png")
     assert "pip install 'odenets[plot]'" in fails(capsys, "gallery", "--out", "x")
     assert lines(capsys, "stability", "euler")

@@ -13,7 +13,7 @@ from polynomial_field import Cubic
 
 from odenets import FieldError, SchemeError, analysis, multistep, runge_kutta, schemes
 from odenets.analysis import b_series, modified_equation, modifying_integrator, order_conditions
-from odenets.analysis.equations.principal_field import principal
+from odenets.analysis.equations.modified_field import modified_field
 from odenets.scheme.trees import density, edge_cuts, prunings, symmetry, tall, trees_of_order, vertices
 
 R = sympy.Rational
@@ -333,7 +333,7 @@ def test_bad_input():
         with pytest.raises(SchemeError, match="expected an integer of at least 1"):
             modified_equation("lm", order)
     with pytest.raises(SchemeError, match="got a tree of 4 vertices, expected at most 3"):
-        principal(schemes["rk4"], 3).carried(tall(4))
+        modified_field(schemes["rk4"], 3).carried(tall(4))
     with pytest.raises(SchemeError, match=r"got order 100, expected at most 12: there are 4766 rooted trees"):
         modified_equation("rk4", 100)
     with pytest.raises(SchemeError, match="got values for no symbol, expected one for each of"):

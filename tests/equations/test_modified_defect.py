@@ -11,7 +11,7 @@ from polynomial_field import Cubic, differentials, flow
 from odenets import schemes
 from odenets.analysis import modified_equation
 from odenets.analysis.equations.modified_equation import all_trees
-from odenets.analysis.equations.principal_field import principal
+from odenets.analysis.equations.modified_field import modified_field
 from odenets.scheme.trees import symmetry, tall, vertices
 
 VALUES = {"k": "-3/10", "lam": 0, "k1": "1/5", "k2": "-1/10", "g": "1/3"}  # lam = 0: else u itself is damped
@@ -66,7 +66,7 @@ class Cases:
 
     def carried(self):
         """The carried values by their series s, as far as h^(m+2)."""
-        series = principal(self.scheme, vertices(self.trees[-1]))
+        series = modified_field(self.scheme, vertices(self.trees[-1]))
         F = differentials(self.functions, self.scheme.functions, self.u, self.trees)
         values = []
         for i in range(self.scheme.carried):

@@ -156,7 +156,7 @@ def kept(net, x):
 
 
 def test_anchors_are_whole_states():
-    # Were only the first carried value an anchor, a plan that starts in the middle would miss its velocity.
+    # Were only the first carried value an anchor, a segment that starts in the middle would miss its velocity.
     oracle, net = pair("momentum", torch.float32, "reversible")
     assert max(errors(net, oracle, random_state(torch.float32)).values()) < 1e-4
     assert 1 <= net.stored.states < LAYERS // 4

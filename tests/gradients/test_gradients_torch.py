@@ -82,7 +82,7 @@ def test_options_change_what_is_stored_and_not_the_gradient(name, gradient):
 @compiling
 @pytest.mark.parametrize(("name", "mode"), CASES)
 def test_compiled_in_one_graph(name, mode):
-    # Direct: a step with and one without starting values; undone: more than one step in a plan.
+    # Direct: a step with and one without starting values; undone: more than one step in a segment.
     net = make(name, mode, layers_for(name, 1 if mode == "direct" else 2))
     x = batch()
     found = output_and_gradients(net, x, compiled(net))

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -20,9 +21,9 @@ def run(code):
 def users_folder(tmp_path_factory):
     """A folder with an analysis.py and a benchmarks/ of a user's own."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "analysis.py").write_text("raise SystemExit('the user's own')")
+    (folder / "analysis.py").write_text("raise SystemExit(1)")
     (folder / "benchmarks").mkdir()
-    (folder / "benchmarks" / "__init__.py").write_text("raise SystemExit('the user's own')")
+    (folder / "benchmarks" / "__init__.py").write_text("raise SystemExit(1)")
     return folder
 
 
@@ -40,6 +41,31 @@ def users_folder(tmp_path_factory):
 def test_a_users_own_analysis_and_benchmarks_are_no_concern(command, users_folder):
     done = subprocess.run(command, cwd=users_folder, capture_output=True, text=True, check=True)
     assert "2.785293563" in done.stdout
+
+
+def test_a_factory_beside_the_user_is_found(users_folder):
+    np.save(users_folder / "batch.npy", np.ones((1, 2)))
+    lines = ["import torch, odenets", "net = odenets.ODENet([torch.nn.Linear(2, 2)], 'euler')"]
+    (users_folder / "mine.py").write_text("\n".join(lines))
+    command = [str(pathlib.Path(sys.executable).with_name("odenets")), "diagnose", "mine:net", "--input", "batch.npy"]
+    assert "Findings" in subprocess.run(command, cwd=users_folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_all_three_packages_are_those_of_this_checkout():
+    # Where another checkout is installed, its analysis would be tested with the odenets of this one.
+    import odenets
+    from odenets import analysis, benchmarks
+
+    for package, folder in ((odenets, "odenets"), (analysis, "analysis"), (benchmarks, "benchmarks")):
+        assert pathlib.Path(package.__file__).parent == ROOT / folder
+
+
+@pytest.mark.parametrize("name", ["analysis", "benchmarks"])
+def test_the_folders_are_no_packages_of_their_own(name):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {name}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert f"from odenets import {name}" in done.stderr.splitlines()[-1]
 
 
 def test_one_top_level_name_is_installed():

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from odenets import Anderson, FieldError, SchemeError, mccallum_foster, schemes, swap_scheme
-from odenets.net.learnable_coefficients import is_placed
+from odenets.net.learnable_coefficients import is_added
 from odenets.net.networks_in_model import networks
 
 LOOPS = {
@@ -37,7 +37,7 @@ def coefficients(swapped):
 
 
 def value_and_gradients(y, model):
-    own = [p for name, p in model.named_parameters() if not is_placed(name)]
+    own = [p for name, p in model.named_parameters() if not is_added(name)]
     return [y, *torch.autograd.grad((y.sin() * y).sum(), own)]
 
 
@@ -242,7 +242,7 @@ def test_stages_have_the_statistics_of_their_own_batches():
     # momentum 0.1 (torch.nn.BatchNorm1d): running mean 0.9 * 0 + 0.1 * mean of the batch
     own = swapped.state_dict()
     torch.testing.assert_close(own["1.0.norm.running_mean"], 0.1 * u.mean(0))
-    (key,) = [key for key in own if is_placed(key) and key.endswith("running_mean")]
+    (key,) = [key for key in own if is_added(key) and key.endswith("running_mean")]
     torch.testing.assert_close(own[key], 0.1 * second.mean(0))
 
 
@@ -506,7 +506,7 @@ def test_lm_with_k_0_is_the_model_it_was():
 def test_options_of_the_network_are_passed_on():
     model = randomise(ResNetV1()).double().eval()
     per_channel = swap_scheme(model, "lm", example=IMAGES, coefficients=0, coefficient_shape=(1,))
-    assert {tuple(p.shape) for key, p in per_channel.named_parameters() if is_placed(key)} == {(1,)}
+    assert {tuple(p.shape) for key, p in per_channel.named_parameters() if is_added(key)} == {(1,)}
     fs = [block.branch for block in model.layer1]
     u = torch.relu(model.stem(IMAGES))
     started = swap_scheme(model.layer1, "ab2", example=u, start="heun")

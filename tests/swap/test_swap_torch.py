@@ -14,7 +14,7 @@ from swap_networks import Deep, Position, ResNetV1, Statement, Transformer, rand
 from torch import nn
 
 from odenets import FieldError, parameter_groups, swap_scheme, unswap
-from odenets.net.learnable_coefficients import is_placed
+from odenets.net.learnable_coefficients import is_added
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 TOKENS = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(2))
@@ -42,7 +42,7 @@ def output(model, args):
 
 def placed(model):
     """The learned coefficients."""
-    found = [p for key, p in model.named_parameters() if is_placed(key)]
+    found = [p for key, p in model.named_parameters() if is_added(key)]
     assert found
     return found
 
@@ -178,7 +178,7 @@ def test_checkpoints_go_in_both_directions():
         assert torch.equal(output(other, args), output(swapped, args))
         model.load_state_dict(unswap(swapped).state_dict())
         torch.testing.assert_close(output(model.eval(), args), output(trained, args))
-        first = next(key for key in swapped.state_dict() if is_placed(key))
+        first = next(key for key in swapped.state_dict() if is_added(key))
         partial = {key: value for key, value in swapped.state_dict().items() if key != first}
         with pytest.raises(RuntimeError, match=rf"Missing key.*{first}"):
             other.load_state_dict(partial)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from odenets import FieldError, swap_report, swap_scheme, unswap
 from odenets.benchmarks.common.zoos import torchvision as import_torchvision
-from odenets.net.learnable_coefficients import is_placed
+from odenets.net.learnable_coefficients import is_added
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -135,7 +135,7 @@ def test_resnet34_equals_a_loop_by_hand(vision, name):
     expected = model.fc(u.mean((2, 3)))
     found = swapped(x)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-    own = [p for key, p in swapped.named_parameters() if not is_placed(key)]
+    own = [p for key, p in swapped.named_parameters() if not is_added(key)]
     both = torch.autograd.grad(found.sum(), own), torch.autograd.grad(expected.sum(), list(model.parameters()))
     for a, b in zip(*both, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9 * float(b.abs().max()))

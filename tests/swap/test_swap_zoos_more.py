@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from odenets import Anderson, FieldError, swap_scheme, unswap
 from odenets.analysis import diagnose
-from odenets.net.learnable_coefficients import is_placed
+from odenets.net.learnable_coefficients import is_added
 
 pytestmark = zoos.pytestmark
 vision, timm, transformers = swap_zoos.vision, swap_zoos.timm, swap_zoos.transformers
@@ -111,7 +111,7 @@ def test_gradients_are_those_of_direct(request, kind, gradient, name):
     assert list(again) == list(statistics)
     for key, buffer in again.items():
         torch.testing.assert_close(buffer, statistics[key], rtol=1e-8, atol=1e-12)
-        assert is_placed(key) or not torch.equal(buffer, model.get_buffer(key))
+        assert is_added(key) or not torch.equal(buffer, model.get_buffer(key))
 
 
 # ----------------------------------------------------------------------------------- autocast, copies, state_dict

@@ -1,4 +1,4 @@
-"""Lists of layers as text."""
+"""Lists of layers, and shares, as text."""
 
 from __future__ import annotations
 

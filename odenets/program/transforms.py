@@ -1,0 +1,15 @@
+"""Which transformations of torch are at work around a step."""
+
+from __future__ import annotations
+
+import torch
+
+
+def active() -> list[str]:
+    """Names of the torch.func transformations around this call, outermost first: "Grad", "Jvp", "Vmap"."""
+    return [interpreter.key().name for interpreter in torch._C._functorch.get_interpreter_stack() or []]
+
+
+def plain() -> bool:
+    """Whether torch runs eagerly and without transformations, so that tensors can be told apart by identity."""
+    return not (torch.compiler.is_compiling() or active())
