@@ -77,17 +77,28 @@ def position(path):
     return content["epoch"] * STEPS + content["step"]
 
 
+def reached(path, wanted, process):
+    """Wait for the checkpoint of that step; a file is read once, since reading it takes a core from the training."""
+    deadline, seen = time.monotonic() + 120, None
+    while True:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        # Replaced as a whole: another checkpoint is another file.
+        now = path.stat() if path.exists() else None
+        if now is not None and (now.st_ino, now.st_mtime_ns) != seen:
+            if position(path) >= wanted:
+                return
+            seen = now.st_ino, now.st_mtime_ns
+        time.sleep(0.002)
+
+
 @pytest.mark.parametrize(("every", "wanted"), [(0, STEPS), (10, STEPS + 30)])
 def test_killed_in_mid_epoch_and_started_again_it_ends_with_the_same_weights(tmp_path, uninterrupted, every, wanted):
     path = tmp_path / RUN.name / checkpoint.NAME
     process = subprocess.Popen(
         command(tmp_path, f"--checkpoint-every={every}"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
-    while not path.exists() or position(path) < wanted:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    reached(path, wanted, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     # Behind a checkpoint of the second epoch's start or middle, and not yet at its end: in mid-epoch.

@@ -3,6 +3,8 @@
 The oracle is autograd's own record of the same network, or a loop over what a transform batches.
 """
 
+from functools import cache
+
 import pytest
 import torch
 from helpers import layers_of
@@ -59,10 +61,16 @@ def compiled(net, backend="aot_eager"):
 # ------------------------------------------------------------------------------------------- gradients
 
 
+@cache
+def as_recorded(name, layers=None):
+    """Output and gradients by autograd's record, for ``batch()``: the oracle of every mode."""
+    return output_and_gradients(make(name, layers=layers), batch())
+
+
 @pytest.mark.parametrize(("name", "mode"), EVERY_CASE)
 def test_gradients_are_those_of_the_recorded_network(name, mode):
     x = batch()
-    found, expected = output_and_gradients(make(name, mode), x), output_and_gradients(make(name), x)
+    found, expected = output_and_gradients(make(name, mode), x), as_recorded(name)
     assert torch.equal(found[0], expected[0])
     assert_same(found, expected, UNDONE)
 
@@ -72,7 +80,7 @@ def test_gradients_are_those_of_the_recorded_network(name, mode):
 def test_options_change_what_is_stored_and_not_the_gradient(name, gradient):
     x = batch()
     net = make(name, gradient, layers=9)
-    assert_same(output_and_gradients(net, x), output_and_gradients(make(name, layers=9), x), UNDONE)
+    assert_same(output_and_gradients(net, x), as_recorded(name, 9), UNDONE)
     assert net.stored.rerun + net.stored.undone >= 9
 
 
@@ -195,7 +203,7 @@ def test_grad_of_a_functional_call(name, mode):
     net, x = make(name, mode), batch()
     function, parameters = functional(net)
     by_parameters, by_x = grad(function, (0, 1))(parameters, x)
-    _, x_bar, *bars = output_and_gradients(make(name), x)
+    _, x_bar, *bars = as_recorded(name)
     assert_same([by_x, *by_parameters.values()], [x_bar, *bars], UNDONE)
 
 
@@ -303,15 +311,21 @@ def second_derivatives(net, x):
     return torch.autograd.grad(sum(loss(g) for g in first), parameters)
 
 
+@cache
+def second_as_recorded(name, layers=None):
+    """The same by autograd's record, for ``batch()``."""
+    return second_derivatives(make(name, layers=layers), batch())
+
+
 @pytest.mark.parametrize(("name", "mode"), [case for case in EVERY_CASE if case[1] != "direct"])
 def test_second_derivatives(name, mode):
-    assert_same(second_derivatives(make(name, mode), batch()), second_derivatives(make(name), batch()), UNDONE)
+    assert_same(second_derivatives(make(name, mode), batch()), second_as_recorded(name), UNDONE)
 
 
 @pytest.mark.parametrize("gradient", OPTIONS, ids=str)
 def test_second_derivatives_with_options(gradient):
     net = make(LEARNED, gradient, layers=9)
-    assert_same(second_derivatives(net, batch()), second_derivatives(make(LEARNED, layers=9), batch()), UNDONE)
+    assert_same(second_derivatives(net, batch()), second_as_recorded(LEARNED, 9), UNDONE)
 
 
 @pytest.mark.parametrize("mode", ["checkpoint", "reversible"])

@@ -51,10 +51,10 @@ TIMED = {
         math.exp(math.sin(2.0)) / (1 / U0 + INTEGRAL),
     ),
 }
-# Fine enough for the leading term to dominate, coarse enough to stay above rounding. On the nonlinear problem the
-# multistep schemes of order 5 are there only where rounding is, too.
-STEPS = {1: 100, 2: 50, 3: 50, 4: 24, 5: 16, 6: 6}
-MULTISTEP = {2: 60, 3: 60, 4: 60, 5: 20, 6: 80}
+# Fine enough for the leading term to dominate, coarse enough to stay above rounding and not to take a minute. On the
+# nonlinear problem the multistep schemes of order 5 are there only where rounding is, too.
+STEPS = {1: 25, 2: 25, 3: 25, 4: 12, 5: 8, 6: 6}
+MULTISTEP = {2: 30, 3: 60, 4: 60, 5: 20, 6: 80}
 
 
 @pytest.mark.parametrize("name", IMPLICIT)
@@ -179,7 +179,7 @@ def test_memory_does_not_depend_on_the_number_of_iterations():
 
 def test_a_hundred_thousand_numbers_per_sample():
     # Backward Euler for the heat equation on a 316 x 316 grid; a sine transform solves it exactly.
-    n, steps, time = 316, 2, 2e-3
+    n, steps, time = 316, 1, 1e-3
     laplacian = nn.Conv2d(1, 1, 3, padding=1, bias=False, dtype=torch.float64)
     stencil = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
     with torch.no_grad():
@@ -238,7 +238,7 @@ def test_running_statistics_are_updated_once_and_masks_are_drawn_once(name, mode
     torch.manual_seed(0)
     blocks = [nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Dropout(0.3), nn.Tanh()) for _ in range(2)]
     net = ODENet(blocks, name, h=0.3, gradient=mode).double()
-    x = torch.randn(16, 4, dtype=torch.float64)
+    x = torch.randn(8, 4, dtype=torch.float64)  # one system of 32 unknowns a stage: more than a Krylov space has
     net(x).sum().backward()
     counts = [int(value) for key, value in net.state_dict().items() if "num_batches_tracked" in key]
     assert len(counts) == net.evaluations
