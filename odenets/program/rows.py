@@ -105,13 +105,17 @@ def _convex_pair(row: Row, symbolic: bool) -> tuple[int, int] | None:
     return min(pairs, key=lambda pair: not row[pair[1]].is_Symbol, default=None)
 
 
-def _fewest_terms(row: Row, other: Row, shared: int) -> int:
-    """How many slots are left, by floats, of the row less the multiple of another that cancels one; 0 with symbols."""
+def _may_save(row: Row, other: Row, shared: int, best: int) -> bool:
+    """Whether the row less the multiple of another that cancels one slot may take fewer operations than ``best``.
+
+    By floats: every slot that is left takes an operation, and the multiple must shrink the other row. With symbols, yes.
+    """
     if any(x.free_symbols for x in (*row.values(), *other.values())):
-        return 0
+        return True
     a, b = ({slot: nearest(x) for slot, x in one.items()} for one in (row, other))
     ratio = a[shared] / b[shared]
-    return sum(abs(a.get(s, 0.0) - ratio * b.get(s, 0.0)) > ROUNDING for s in {*a, *b})
+    left = sum(abs(a.get(s, 0.0) - ratio * b.get(s, 0.0)) > ROUNDING for s in {*a, *b})
+    return left < best and abs(ratio) < 1 + ROUNDING
 
 
 def reuse(row: Row, computed: Mapping[int, Row]) -> Row:
@@ -123,7 +127,7 @@ def reuse(row: Row, computed: Mapping[int, Row]) -> Row:
     best, best_cost = row, cost(operations(row))
     for slot, other in computed.items():
         for shared in set(row) & set(other):
-            if _fewest_terms(row, other, shared) > best_cost:
+            if not _may_save(row, other, shared, best_cost):
                 continue
             ratio = sympy.cancel(row[shared] / other[shared])
             if not ratio.is_number or abs(ratio) > 1:
