@@ -72,3 +72,13 @@ def blocks_for(scheme, layers, width=6, dtype=torch.float64, seed=0):
 def flat(blocks):
     """The modules of all layers, one list."""
     return [module for block in blocks for module in (block if isinstance(block, list) else [block])]
+
+
+def batch(*shape, seed=7, dtype=torch.float64):
+    """An input that is the same each time."""
+    return torch.randn(*(shape or (3, 6)), dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def loss(y):
+    """Not linear in y, so that second derivatives are seen."""
+    return (y.sin() * y).sum()

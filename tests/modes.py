@@ -1,7 +1,7 @@
 """Networks in every gradient mode: which scheme has which mode, the same network twice, its gradients."""
 
 import torch
-from helpers import blocks_for, explicit_schemes
+from helpers import blocks_for, explicit_schemes, loss
 
 from odenets import Checkpoint, ODENet, Reversible, mccallum_foster, schemes
 
@@ -47,16 +47,6 @@ def make(name, mode="direct", layers=None, seed=0, h=0.5, **options):
     """Smooth float64 layers of width 6; the same network for every mode."""
     blocks = blocks_for(SCHEMES[name], layers or layers_for(name), seed=seed)
     return ODENet(blocks, SCHEMES[name], gradient=mode, h=h, **options)
-
-
-def batch(*shape, seed=7, dtype=torch.float64):
-    """An input that is the same each time."""
-    return torch.randn(*(shape or (3, 6)), dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def loss(y):
-    """Not linear in y, so that second derivatives are seen."""
-    return (y.sin() * y).sum()
 
 
 def output_and_gradients(net, x, call=None, **options):

@@ -108,7 +108,7 @@ def _convex_pair(row: Row, symbolic: bool) -> tuple[int, int] | None:
 def _may_save(row: Row, other: Row, shared: int, best: int) -> bool:
     """Whether the row less the multiple of another that cancels one slot may take fewer operations than ``best``.
 
-    By floats: every slot that is left takes an operation, and the multiple must shrink the other row. With symbols, yes.
+    By floats: each slot that is left takes an operation, and the multiple must shrink the other row. With symbols, yes.
     """
     if any(x.free_symbols for x in (*row.values(), *other.values())):
         return True

@@ -3,24 +3,12 @@
 import copy
 import itertools
 import pickle
-from datetime import timedelta
 
 import pytest
 import torch
-from helpers import layers_of, residuals
-from modes import (
-    COUPLED,
-    FIRST,
-    KIND_CASES,
-    RECOMPUTING,
-    REVERSIBLE,
-    SCHEMES,
-    assert_same,
-    batch,
-    loss,
-    make,
-    output_and_gradients,
-)
+from distributed import network, work
+from helpers import batch, loss, residuals
+from modes import COUPLED, FIRST, KIND_CASES, RECOMPUTING, REVERSIBLE, SCHEMES, assert_same, make, output_and_gradients
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -332,36 +320,11 @@ def test_spectral_norm_in_training_is_refused(name, mode):
 # ------------------------------------------------------------------------------------------ several processes
 
 
-def network(name, mode, normalised):
-    torch.manual_seed(0)
-
-    def block():
-        middle = [nn.BatchNorm1d(6)] if normalised else []
-        return nn.Sequential(nn.Linear(6, 6), *middle, nn.Tanh())
-
-    return ODENet(layers_of(SCHEMES[name], 4, block), SCHEMES[name], gradient=mode, h=0.5).double()
-
-
 DISTRIBUTED = [(n, m, b) for n, m, b in itertools.product((LEARNED, SEVERAL_STAGES), MODES, (False, True))]
 
 
-def work(rank, path):
-    """One of two processes: a step of every case, its gradients into a file."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{path}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=60)
-    )
-    found = []
-    for case in DISTRIBUTED:
-        net = nn.parallel.DistributedDataParallel(network(*case))
-        loss(net(batch(8, 6, seed=rank))).backward()
-        found.append([p.grad for p in net.parameters()])
-    torch.save(found, f"{path}/{rank}")
-    torch.distributed.destroy_process_group()
-
-
 def test_distributed_data_parallel_averages(tmp_path):
-    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.spawn(work, (str(tmp_path), DISTRIBUTED), nprocs=2)
     found = [torch.load(tmp_path / str(rank)) for rank in range(2)]
     for i, (name, _, normalised) in enumerate(DISTRIBUTED):
         each = [

@@ -4,8 +4,8 @@ import random
 
 import pytest
 import torch
-from helpers import layers_of, residuals
-from modes import FIRST, REVERSIBLE, SCHEMES, assert_same, batch, loss, output_and_gradients
+from helpers import batch, layers_of, loss, residuals
+from modes import FIRST, REVERSIBLE, SCHEMES, assert_same, output_and_gradients
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 

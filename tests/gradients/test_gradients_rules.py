@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from helpers import layers_of
-from modes import COUPLED, FIRST, REVERSIBLE, SCHEMES, assert_same, batch, loss, output_and_gradients
+from helpers import batch, layers_of, loss
+from modes import COUPLED, FIRST, REVERSIBLE, SCHEMES, assert_same, output_and_gradients
 from torch import nn
 
 from odenets import AdditiveNoise, ODENet, Reversible, ShakeShake, StochasticDepth, survival_schedule

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers import residuals
-from modes import FIRST, assert_same, batch, loss, make, output_and_gradients
+from helpers import batch, loss, residuals
+from modes import FIRST, assert_same, make, output_and_gradients
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 

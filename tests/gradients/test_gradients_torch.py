@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from helpers import layers_of
+from helpers import batch, layers_of, loss
 from modes import (
     CASES,
     COUPLED,
@@ -19,9 +19,7 @@ from modes import (
     REVERSIBLE,
     SCHEMES,
     assert_same,
-    batch,
     layers_for,
-    loss,
     make,
     output_and_gradients,
 )
