@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from odenets.benchmarks.common.errors import CheckpointError, DivergedError
+from odenets.benchmarks.data import augmentation
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset
 from odenets.benchmarks.study import grid, training
@@ -113,8 +114,8 @@ def test_one_step_is_sgd_with_momentum_and_decay_by_hand(tmp_path):
     run = config(epochs=1, batch_size=40, depth=8, lr=0.05, weight_decay=0.01)
     loaded = toy()
     start = training.fresh(run, loaded)
-    images, labels = training.augment.batch(
-        loaded, training.augment.draw(loaded, training.augment.generator(run.seed, 0)), slice(0, 40)
+    images, labels = augmentation.batch(
+        loaded, augmentation.draw(loaded, augmentation.generator(run.seed, 0)), slice(0, 40)
     )
     start.model.train()
     loss = torch.nn.functional.cross_entropy(start.model(images), labels)

@@ -33,10 +33,9 @@ def users_folder(tmp_path_factory):
         [str(pathlib.Path(sys.executable).with_name("odenets")), "stability", "rk4"],
         [sys.executable, "-m", "odenets", "stability", "rk4"],
         [sys.executable, "-m", "odenets.analysis", "stability", "rk4"],
-        [sys.executable, "-c", "from odenets import analysis; print(analysis.real_interval('rk4'), 2.785293563)"],
-        [sys.executable, "-c", "from odenets.benchmarks import swap; print(2.785293563)"],
+        [sys.executable, "-c", "from odenets import analysis, benchmarks; print(float(analysis.real_interval('rk4')))"],
     ],
-    ids=["script", "module", "analysis", "import", "benchmarks"],
+    ids=["script", "module", "analysis", "import"],
 )
 def test_a_users_own_analysis_and_benchmarks_are_no_concern(command, users_folder):
     done = subprocess.run(command, cwd=users_folder, capture_output=True, text=True, check=True)
