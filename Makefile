@@ -4,7 +4,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+# Bytecode is written when a module is first imported: pip would compile all of torch, which takes as long as the rest
+# of the installation; and without any, each of the many processes that the tests start would compile all anew.
+export PYTHONDONTWRITEBYTECODE :=
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
+INSTALLED_FROM := setup.cfg pyproject.toml constraints.txt odenets/__init__.py
 
 .PHONY: demo test clean
 
@@ -22,14 +26,17 @@ test: $(VENV)/installed-test
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
-$(VENV)/installed: setup.cfg pyproject.toml constraints.txt odenets/__init__.py
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(INSTALLED_FROM) | $(VENV)/bin/python
 	$(INSTALL) ".[benchmarks]"
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+# All that the demo needs as well, so that a fresh clone installs once.
+$(VENV)/installed-test: $(INSTALLED_FROM) | $(VENV)/bin/python
 	$(INSTALL) ".[benchmarks,test]"
-	touch $@
+	touch $@ $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) out build *.egg-info
