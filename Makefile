@@ -10,8 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 
 # One thread: the networks are small, and a second one gains nothing but contention.
 demo: $(VENV)/installed
-	$(BIN)/odenets study --data digits --depths 14 20 --schemes euler lm rk4 \
-		--seeds 0 1 --threads 1 --out out
+	$(BIN)/odenets study run demo --threads 1 --out out
 	$(BIN)/odenets stability euler lm rk4 --k -0.5 0 0.5 --out out/stability.png
 	@echo "Report: out/report.md (accuracy, k_n), out/stability.png (stability regions)"
 

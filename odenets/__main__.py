@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return bench(arguments[1:])
         cli = importlib.import_module("odenets.analysis.cli")
         return cli.main(
-            arguments, {STUDY: "train a grid of depth x scheme x seed, and report", BENCH: "run a benchmark by name"}
+            arguments, {STUDY: "depth against accuracy: run, plan and report studies", BENCH: "run a benchmark by name"}
         )
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("odenets"):

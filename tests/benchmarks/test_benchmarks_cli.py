@@ -1,5 +1,6 @@
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import yaml
 
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.study import plan, runs, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
-from odenets.benchmarks.study import runs, training
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.config import RunConfig
 from odenets.benchmarks.study.progress import Progress
@@ -179,6 +180,81 @@ def test_finished_runs_are_left_alone_and_reported_again_without_training(out, t
     assert capsys.readouterr().out == first
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert (out / "report.md").read_bytes() == report
+
+
+# ------------------------------------------------------------------- status, plan, report
+
+
+def test_status_says_where_each_run_stands_and_the_share_in_evaluations(out, toy, capsys, monkeypatch):
+    """Depths 8 and 14 have 3 and 6 evaluations. Done are 14 of seed 0, and half of 8: 6 + 1.5 of 18."""
+    file = str(study(out.parent, depths=[14, 8], seeds=[0, 1]))
+    assert main(["status", file, f"--out={out}"]) == 0
+    assert capsys.readouterr().out.endswith("waiting\n0 of 4 runs done, 0.0% of the function evaluations\n")
+    assert not out.exists()
+    watch = Progress.watch
+
+    def interrupt(progress, config, done, error):
+        watch(progress, config, done, error)
+        if config.depth == 8 and done == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "watch", interrupt)
+    assert main(["run", file, f"--out={out}", "--threads=1"]) == 130
+    capsys.readouterr()
+    assert main(["status", file, f"--out={out}"]) == 0
+    title, first, second, third, fourth, whole = capsys.readouterr().out.splitlines()
+    assert title == "T"
+    assert re.fullmatch(r"toy-euler-14-s0-\w{8} +done, test error [\d.]+ %", first)
+    assert re.fullmatch(r"toy-euler-8-s0-\w{8} +epoch 1 of 2", second)
+    assert re.fullmatch(r"toy-euler-14-s1-\w{8} +waiting", third)
+    assert re.fullmatch(r"toy-euler-8-s1-\w{8} +waiting", fourth)
+    assert whole == "1 of 4 runs done, 41.7% of the function evaluations"
+
+
+def test_status_says_why_a_run_failed_until_it_is_begun_again(out, toy, capsys):
+    assert toy_run(out, recipe={"lr": 1e30}) == 1
+    capsys.readouterr()
+    file = str(out.parent / "toy.yaml")
+    assert main(["status", file, f"--out={out}"]) == 0
+    assert "  failed: the loss is " in capsys.readouterr().out
+    assert main(["report", file, f"--out={out}"]) == 2
+
+
+def test_plan_counts_and_measures_and_knows_what_is_done(out, toy, capsys, monkeypatch):
+    """Two epochs of 24 images: 48 a run. A step takes an hour and a test 3: 2 (3 + 3) = 12 hours a run."""
+    assert toy_run(out, depths=[8], seeds=[0]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(plan, "measure", lambda config, data: (3600.0, 3 * 3600.0))
+    file = str(study(out.parent, depths=[8, 14], seeds=[0, 1]))
+    assert main(["plan", file, f"--out={out}", "--threads=1"]) == 0
+    rows = [line.replace(" ", "").strip("|").split("|") for line in capsys.readouterr().out.splitlines()[3:6]]
+    assert rows == [
+        ["euler", "8", "3", "0", "2", "96", "2.88e+02", "24.00", "12.00"],
+        ["euler", "14", "6", "0", "2", "96", "5.76e+02", "24.00", "24.00"],
+        ["all", "", "", "", "4", "192", "8.64e+02", "48.00", "36.00"],
+    ]
+
+
+def test_a_measurement_is_of_time_and_leaves_no_files(out, toy):
+    run = RunConfig(data="toy", depth=8, scheme="lm", seed=0, epochs=2, batch_size=8)
+    step, test = plan.measure(run, data.load("toy", out))
+    assert 0 < step < 10
+    assert 0 < test < 10
+    assert not out.exists()
+
+
+def test_by_default_results_are_in_out_and_the_name_with_the_resolved_study(tmp_path, toy, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = str(study(tmp_path, name="my-study", schedule="one_cycle"))
+    assert main(["run", file, "--threads=1"]) == 0
+    assert f"report: {pathlib.Path('out', 'my-study', 'report.md')}" in capsys.readouterr().out
+    (resolved,) = pathlib.Path("out/my-study").glob("*.json")
+    assert resolved.name == "study-my-study.json"
+    (run,) = json.loads(resolved.read_text())["runs"]
+    assert (run["schedule"], run["label_smoothing"], run["lr"]) == ("one_cycle", 0, 0.1)
+    assert pathlib.Path("out/my-study", run["name"], "result.json").exists()
+    assert "lr linear from 0 up to 0.1 over 25% of the steps" in pathlib.Path("out/my-study/report.md").read_text()
+    assert main(["report", file]) == 0
 
 
 # ------------------------------------------------------------------------------ bad input
