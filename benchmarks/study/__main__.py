@@ -54,8 +54,8 @@ def make_parser() -> Parser:
 
 def add_means(parser: argparse.ArgumentParser) -> None:
     """How runs are computed, which is no part of what they are."""
-    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the files of the data set")
-    parser.add_argument("--device", choices=machine.DEVICES, default="auto", help="where")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the data set; data")
+    parser.add_argument("--device", choices=machine.DEVICES, default="auto", help="where; auto is cuda if there")
     parser.add_argument(
         "--threads", type=int, help="of the processor, a run; with several --jobs 1, else torch's choice"
     )
@@ -67,7 +67,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].partition("=")[0]
-        close = difflib.get_close_matches(name, [f"--{known.replace('_', '-')}" for known in vars(options)], n=1)
+        known = [f"--{one.replace('_', '-')}" for one in vars(options) if one not in ("command", "study")]
+        close = difflib.get_close_matches(name, known, n=1)
         parser.error(f"unknown option {unknown[0]!r}" + (f", did you mean {close[0]}?" if close else ""))
     for name, low in LOWEST.items():
         value = getattr(options, name, None)

@@ -32,17 +32,22 @@ def work(connection: Connection, config: RunConfig, out: Path, means: Means) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        try:
-            run_one(config, means.prepare(config.data), out, means, lambda *told: connection.send(told))
-            connection.send(None)
-        except BrokenPipeError:
-            raise
-        except LockedError as error:
-            connection.send(error)
-        except (OdenetsError, OSError) as error:
-            connection.send(BenchmarkError(str(error)))
+        connection.send(ending(connection, config, out, means))
     except BrokenPipeError:
         sys.exit(1)  # nobody listens: the command was killed, and the next one goes on from the checkpoint
+
+
+def ending(connection: Connection, config: RunConfig, out: Path, means: Means) -> OdenetsError | None:
+    """Trains a run; returns why it did not come to its end, as an error that any process can read."""
+    try:
+        run_one(config, means.prepare(config.data), out, means, lambda *told: connection.send(told))
+    except BrokenPipeError:
+        raise
+    except LockedError as error:
+        return error
+    except (OdenetsError, OSError) as error:
+        return BenchmarkError(str(error))
+    return None
 
 
 def start(config: RunConfig, out: Path, means: Means) -> tuple[Connection, BaseProcess]:

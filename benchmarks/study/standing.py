@@ -38,10 +38,13 @@ def standing(config: RunConfig, out: Path) -> Standing:
     if (directory / result.NAME).exists():
         error = result.read(directory / result.NAME).final_test_error
         return Standing(Fraction(1), f"done, test error {error:.2f} %")
-    share, text = _checkpointed(config, directory / run_checkpoint.NAME)
     failure = directory / FAILURE
-    if failure.exists():
-        return Standing(share, f"failed: {failure.read_text(encoding='utf-8').strip()}")
+    try:
+        share, text = _checkpointed(config, directory / run_checkpoint.NAME)
+        if failure.exists():
+            text = f"failed: {failure.read_text(encoding='utf-8').strip()}"
+    except FileNotFoundError:
+        return standing(config, out)  # another process has finished it, or begun it again, between two looks
     return Standing(share, text)
 
 
@@ -79,6 +82,8 @@ def table(configs: Sequence[RunConfig], out: Path) -> str:
     work = {config: costs[config] * config.epochs for config in configs}
     share = sum(work[config] * found[config].share for config in configs) / sum(work.values())
     done = sum(one.share == 1 for one in found.values())
-    width = max(len(config.name) for config in configs)
-    lines = [f"{config.name:{width}}  {found[config].text}" for config in configs]
+    # A name does not tell what is done to the coefficients, but for its hash.
+    names = [config.name + (f" {config.label}" if config.label != config.scheme else "") for config in configs]
+    width = max(map(len, names))
+    lines = [f"{name:{width}}  {found[config].text}" for name, config in zip(names, configs, strict=True)]
     return "\n".join([*lines, f"{done} of {len(configs)} runs done, {float(share):.1%} of the function evaluations"])

@@ -12,7 +12,7 @@ import yaml
 
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset
-from odenets.benchmarks.study import plan, runs, training
+from odenets.benchmarks.study import plan, runs, standing, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.config import RunConfig
@@ -209,6 +209,28 @@ def test_status_says_where_each_run_stands_and_the_share_in_evaluations(out, toy
     assert re.fullmatch(r"toy-euler-14-s1-\w{8} +waiting", third)
     assert re.fullmatch(r"toy-euler-8-s1-\w{8} +waiting", fourth)
     assert whole == "1 of 4 runs done, 41.7% of the function evaluations"
+
+
+def test_a_run_that_is_finished_while_its_standing_is_read_is_done(out, toy, monkeypatch):
+    """Its checkpoint goes after it was seen and before it is read."""
+    run = RunConfig(data="toy", depth=8, scheme="euler", seed=0, epochs=2, batch_size=8)
+    assert toy_run(out) == 0
+    path, checkpoint_path = out / run.name / "result.json", out / run.name / checkpoint.NAME
+    path.rename(path.with_name("later"))
+    checkpoint_path.write_bytes(b"")
+
+    def finish(*args):
+        checkpoint_path.unlink()
+        path.with_name("later").rename(path)
+        return checkpoint_path.read_bytes()
+
+    monkeypatch.setattr(checkpoint, "read", finish)
+    assert standing.standing(run, out).share == 1
+
+
+def test_status_tells_treatments_of_coefficients_apart(out, toy, capsys):
+    assert main(["status", str(study(out.parent, schemes=["lm"], depths=[14], coefficients=0)), f"--out={out}"]) == 0
+    assert re.search(r"toy-lm-14-s0-\w{8} lm \(fixed at 0\)  waiting", capsys.readouterr().out)
 
 
 def test_status_says_why_a_run_failed_until_it_is_begun_again(out, toy, capsys):
