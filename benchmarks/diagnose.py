@@ -29,7 +29,7 @@ from .data.dataset import Dataset
 from .data.sources import load
 from .study import result, run_checkpoint
 from .study.config import RunConfig
-from .study.training import build_model
+from .study.network import build_model
 
 COMMAND = "odenets bench diagnose"
 WEIGHTS = "weights.pt"

@@ -13,10 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 STUDY, BENCH = "study", "bench"
-OTHERS = {STUDY: "train a grid of depth x scheme x seed, and report", BENCH: "run a benchmark by name"}
+OTHERS = {STUDY: "depth against accuracy: run, plan and report studies", BENCH: "run a benchmark by name"}
 USER_ERROR = 2
 #: Module -> the extra that brings it. What else is missing is no matter of extras.
-EXTRAS = {"filelock": "benchmarks", "matplotlib": "plot", "sklearn": "benchmarks", "tqdm": "benchmarks"}
+EXTRAS = {
+    "filelock": "benchmarks",
+    "matplotlib": "plot",
+    "sklearn": "benchmarks",
+    "tqdm": "benchmarks",
+    "yaml": "benchmarks",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,10 +51,7 @@ def exclusive(directory: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise LockedError(
-            f"{directory} is being trained by another process; wait for it, or give each process its own "
-            "--seeds, --depths or --schemes"
-        ) from error
+        raise LockedError(f"{directory} is being trained by another process; wait for it to end") from error
     try:
         for left in directory.glob(f".*{PARTIAL}"):
             left.unlink()

@@ -1,1 +1,1 @@
-"""Depth against accuracy: grids of depth x scheme x seed, trained, resumed and reported."""
+"""Depth against accuracy: studies, files that name runs to be trained, resumed and reported."""

@@ -1,63 +1,64 @@
-"""Depth against accuracy: ``odenets study``.
+"""Depth against accuracy: ``odenets study run|status|plan|report``.
 
 Claim to be tested: at equal depth and recipe, a network whose skip connections follow another
-numerical scheme errs less, and by more than the spread over seeds. Trains the grid depth x scheme
-x seed, one directory with a result.json a run, and reports mean and sample standard deviation.
+numerical scheme errs less, and by more than the spread over seeds. A study is a file that names
+its runs; each leaves a folder with its result.json, and the report has mean and sample standard
+deviation over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from odenets import OdenetsError
 
 from ..common import machine
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
-from ..data.sources import SOURCES, load, source
-from . import grid, report, result
-from .config import PRECISIONS, RunConfig
+from ..common.errors import ConfigError
+from ..common.files import write_json
+from . import plan, report, result, standing, study_file
+from .runs import Means, Outcome, in_turn, run_all
+from .side_by_side import side_by_side
+from .study_file import Study
 
 MANY = 2**31
 COMMAND = "odenets study"
+#: Lowest value of each option that is a number.
+LOWEST = {"jobs": 1, "threads": 1, "checkpoint_every": 0}
 
 
 def make_parser() -> Parser:
-    """The command line. No abbreviations: --epoch for --epochs is a mistake, not a wish."""
+    """The command line. No abbreviations: --thread for --threads is a mistake, not a wish."""
     parser = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    what = parser.add_argument_group("grid")
-    what.add_argument("--data", choices=sorted(SOURCES), default="digits", help="data set")
-    what.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the files of the data set")
-    what.add_argument("--depths", type=int, nargs="+", default=[8, 14], metavar="D", help="6n+2, from 164 on 9n+2")
-    what.add_argument("--schemes", nargs="+", default=["euler", "lm"], metavar="S", help="names in odenets.schemes")
-    what.add_argument("--seeds", type=int, nargs="+", default=[0, 1], metavar="N", help="one run each")
-    what.add_argument("--out", type=Path, default=Path("out"), help="folder of the results; started runs go on")
-    what.add_argument("--report-only", action="store_true", help="report what is in --out, train nothing")
-    add_recipe(parser.add_argument_group("recipe (part of a run's identity)"))
-    how = parser.add_argument_group("how it is computed")
-    how.add_argument("--device", choices=machine.DEVICES, default="auto", help="where")
-    how.add_argument("--threads", type=int, help="of the processor; torch's choice unless given")
-    how.add_argument("--checkpoint-every", type=int, default=0, metavar="STEPS", help="beside one after each epoch")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, text) in COMMANDS.items():
+        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        shipped = ", ".join(study_file.shipped())
+        optional = {"nargs": "?"} if name == "report" else {}
+        one.add_argument("study", metavar="FILE|NAME", help=f"a study's file .yaml, or one of {shipped}", **optional)
+        one.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; out/ and the study's name")
+        if name in ("run", "plan"):
+            add_means(one)
+        if name == "run":
+            one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once, a process each")
+            one.add_argument("--checkpoint-every", type=int, default=0, metavar="STEPS", help="beside each epoch's")
     return parser
 
 
-def add_recipe(group: argparse._ArgumentGroup) -> None:
-    """Options that RunConfig checks; its defaults are theirs."""
-    epochs = ", ".join(f"{name} {entry.epochs}" for name, entry in SOURCES.items())
-    group.add_argument("--epochs", type=int, help=f"lr falls by 10 after 1/2 and 3/4 of them; unless given {epochs}")
-    group.add_argument("--batch-size", type=int, default=RunConfig.batch_size, help="images a step")
-    group.add_argument("--lr", type=float, default=RunConfig.lr, help="learning rate of the first half")
-    group.add_argument("--momentum", type=float, default=RunConfig.momentum, help="of SGD")
-    group.add_argument("--weight-decay", type=float, default=RunConfig.weight_decay, help="not of k_n")
-    group.add_argument("--precision", choices=PRECISIONS, default=RunConfig.precision, help="bf16: autocast")
-    group.add_argument("--channels-last", action="store_true", help="memory format; faster with bf16")
-    group.add_argument("--per-channel", action="store_true", help="learned coefficients per channel, not per layer")
+def add_means(parser: argparse.ArgumentParser) -> None:
+    """How runs are computed, which is no part of what they are."""
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the data set; data")
+    parser.add_argument("--device", choices=machine.DEVICES, default="auto", help="where; auto is cuda if there")
+    parser.add_argument(
+        "--threads", type=int, help="of the processor, a run; with several --jobs 1, else torch's choice"
+    )
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -66,60 +67,98 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].partition("=")[0]
-        close = difflib.get_close_matches(name, parser._option_string_actions, n=1)
+        known = [f"--{one.replace('_', '-')}" for one in vars(options) if one not in ("command", "study")]
+        close = difflib.get_close_matches(name, known, n=1)
         parser.error(f"unknown option {unknown[0]!r}" + (f", did you mean {close[0]}?" if close else ""))
-    for name, low in (("threads", 1), ("checkpoint_every", 0)):
-        value = getattr(options, name)
+    for name, low in LOWEST.items():
+        value = getattr(options, name, None)
         if value is not None and not low <= value < MANY:
             parser.error(f"--{name.replace('_', '-')}: got {value}, expected {low} or more, below {MANY}")
     return options
 
 
-def configurations(options: argparse.Namespace) -> list[RunConfig]:
-    """The runs of the grid; ConfigError for a value that cannot be."""
-    epochs = source(options.data).epochs if options.epochs is None else options.epochs
-    names = ("data", "batch_size", "lr", "momentum", "weight_decay", "precision", "channels_last", "per_channel")
-    recipe = {name: getattr(options, name) for name in names}
-    return [
-        RunConfig(depth=depth, scheme=scheme, seed=seed, epochs=epochs, **recipe)
-        for depth, scheme, seed in grid.combine(options.depths, options.schemes, options.seeds)
-    ]
+def folder(options: argparse.Namespace, study: Study) -> Path:
+    """Where the results of a study are."""
+    return options.out or Path("out") / study.name
 
 
-def train(options: argparse.Namespace, command: str) -> list[str]:
-    """Trains the grid; returns the messages of failed runs."""
-    configs = configurations(options)
-    data = load(options.data, options.data_dir)
-    machine.make_repeatable()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    return grid.run_all(
-        configs,
-        data.to(machine.choose_device(options.device)),
-        options.out,
-        command=command,
-        checkpoint_every=options.checkpoint_every,
-    )
+def means_of(options: argparse.Namespace, command: str) -> Means:
+    """How the options say that runs are computed."""
+    threads = options.threads or (1 if getattr(options, "jobs", 1) > 1 else None)
+    return Means(command, options.data_dir, options.device, threads, getattr(options, "checkpoint_every", 0))
 
 
-def present(out: Path, failures: Sequence[str]) -> int:
-    """Writes and prints the report of what is in ``out``; returns the exit code."""
-    # Where every run failed there is nothing to report, and saying so would hide why.
-    if not failures or any(out.glob(f"*/{result.NAME}")):
+def run(options: argparse.Namespace, command: str) -> int:
+    """Trains what is not finished, and reports."""
+    study = study_file.load(options.study)
+    out = folder(options, study)
+    standing.evaluations(study.runs)
+    means = means_of(options, command)
+    data = means.prepare(study.data)
+    # Before the runs, so that an unfinished folder says what it is part of; replaced when the study's file changes.
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / f"study-{study.name}.json", study.resolved())
+    one_pass = partial(side_by_side, jobs=options.jobs) if options.jobs > 1 else in_turn
+    try:
+        return present(out, run_all(study.runs, data, out, means, one_pass))
+    except KeyboardInterrupt:
+        print(f"interrupted: the same command goes on from the last checkpoints in {out}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def present(out: Path, outcome: Outcome) -> int:
+    """Writes and prints the report of what is in ``out``, and what is not; returns the exit code."""
+    # Where no run has ended there is nothing to report, and saying so would hide why.
+    if any(out.glob(f"*/{result.NAME}")):
         print(report.write(result.read_all(out), out))
-    if failures:
-        print(f"error: {len(failures)} runs failed:", *failures, sep="\n  ", file=sys.stderr)
-    return FAILED_RUNS if failures else 0
+    if outcome.elsewhere:
+        names = ", ".join(config.name for config in outcome.elsewhere)
+        print(f"{len(outcome.elsewhere)} runs are being trained by other processes: {names}", file=sys.stderr)
+    if outcome.failures:
+        print(f"error: {len(outcome.failures)} runs failed:", *outcome.failures, sep="\n  ", file=sys.stderr)
+    return FAILED_RUNS if outcome.failures else 0
+
+
+def show_status(options: argparse.Namespace, command: str) -> int:
+    """Where each run stands."""
+    study = study_file.load(options.study)
+    print(study.title, standing.table(study.runs, folder(options, study)), sep="\n")
+    return 0
+
+
+def show_plan(options: argparse.Namespace, command: str) -> int:
+    """What the study takes here."""
+    study = study_file.load(options.study)
+    standing.evaluations(study.runs)
+    data = means_of(options, command).prepare(study.data)
+    print(study.title, plan.table(study.runs, data, folder(options, study)), sep="\n")
+    print(f"Hours of one run after the other; with --jobs {os.cpu_count()}, as many as this machine has cores, fewer.")
+    return 0
+
+
+def show_report(options: argparse.Namespace, command: str) -> int:
+    """The report of what is there, training nothing."""
+    if options.study is None and options.out is None:
+        raise ConfigError("report: got neither a study nor --out, expected one of them")
+    out = options.out or folder(options, study_file.load(options.study))
+    print(report.write(result.read_all(out), out))
+    return 0
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace, str], int], str]] = {
+    "run": (run, "train every run that is not finished, and report; the same command goes on where it was stopped"),
+    "status": (show_status, "where each run stands"),
+    "plan": (show_plan, "runs, images, evaluations and hours on this machine, measured on a few steps of each network"),
+    "report": (show_report, "tables and figures of the finished runs"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if runs failed, 2 for a user error, 130 if interrupted."""
     options = parse(argv)
-    command = as_given(COMMAND, argv)
     try:
-        return present(options.out, [] if options.report_only else train(options, command))
+        return COMMANDS[options.command][0](options, as_given(COMMAND, argv))
     except KeyboardInterrupt:
-        print(f"interrupted: the same command goes on from the last checkpoints in {options.out}", file=sys.stderr)
         return INTERRUPTED
     except (OdenetsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

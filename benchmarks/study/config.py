@@ -12,8 +12,16 @@ from typing import Any
 from ..common.errors import ConfigError
 
 PRECISIONS = ("fp32", "bf16")
-#: What differs between the runs of one grid; the rest is its recipe.
-AXES = ("depth", "scheme", "seed")
+SCHEDULES = ("steps", "one_cycle")
+TRAINED = "trained"
+#: The number that weight decay pulls learnable coefficients to. 1 is what the authors' code does: its parameter is
+#: 1 - k, decayed like any weight, so each step adds weight_decay * (k - 1) to the gradient of k.
+DECAYED = {"decayed_to_0": 0.0, "decayed_to_1": 1.0}
+#: What is compared within one report; the rest is the recipe, which all that is compared must share.
+AXES = ("depth", "scheme", "seed", "coefficients")
+#: Fields that came after the first results. At its default such a field is left out of what is written and hashed:
+#: results and folders from before keep their names, and are read as the runs they were.
+LATER = ("schedule", "label_smoothing", "coefficients")
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,15 @@ class RunConfig:
         depth: layers of the network, as cifar_resnet counts them.
         scheme: name in odenets.schemes.
         seed: of the weights, the order of the data and the augmentation; 0 or more.
-        epochs: the learning rate falls by 10 after 1/2 and again after 3/4 of them.
+        epochs: passes over the training images.
+        lr: learning rate at the start of "steps", at the peak of "one_cycle".
         precision: "fp32", or "bf16" for autocast to bfloat16.
         channels_last: memory format of images and convolutions.
         per_channel: learned coefficients per channel instead of one a layer.
+        schedule: of the learning rate, see schedule.py: "steps" is the paper's.
+        label_smoothing: part of a label's weight that is shared by all classes, in training.
+        coefficients: "trained" without decay, "decayed_to_0" or "decayed_to_1" (trained, and decayed towards that
+            number with ``weight_decay``), or a number that all coefficients of the scheme are fixed at.
 
     Raises:
         ConfigError: naming the option that cannot be.
@@ -49,14 +62,17 @@ class RunConfig:
     precision: str = "fp32"
     channels_last: bool = False
     per_channel: bool = False
+    schedule: str = "steps"
+    label_smoothing: float = 0.0
+    coefficients: float | str = TRAINED
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "float" and type(value) is int:
+            value, kinds = getattr(self, field.name), str(field.type).split(" | ")
+            if type(value) is int and "float" in kinds:
                 # 1 and 1.0 must have the same hash.
                 object.__setattr__(self, field.name, float(value))
-            elif type(value).__name__ != field.type:
+            elif type(value).__name__ not in kinds:
                 raise ConfigError(f"{field.name}: got {value!r}, expected a value of type {field.type}")
         self._check_ranges()
 
@@ -70,10 +86,18 @@ class RunConfig:
             "momentum": (0 <= self.momentum < 1, "at least 0 and below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "a finite number, 0 or more"),
             "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+            "schedule": (self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            "coefficients": (self._treatment_exists(), f"a finite number or one of {', '.join((TRAINED, *DECAYED))}"),
         }
         for name, (good, expected) in checks.items():
             if not good:
                 raise ConfigError(f"{name}: got {getattr(self, name)!r}, expected {expected}")
+
+    def _treatment_exists(self) -> bool:
+        if isinstance(self.coefficients, str):
+            return self.coefficients in (TRAINED, *DECAYED)
+        return math.isfinite(self.coefficients)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -83,17 +107,30 @@ class RunConfig:
             ConfigError: a name too many or too few, or a value that cannot be.
         """
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ConfigError(f"configuration differs from the expected names in {sorted(set(values) ^ names)}")
+        if wrong := (set(values) ^ names) - set(LATER):
+            raise ConfigError(f"configuration differs from the expected names in {sorted(wrong)}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """All values as JSON can hold them."""
-        return asdict(self)
+        """The values that make the run, as JSON can hold them: all but those of ``LATER`` at their defaults."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name not in LATER or value != getattr(RunConfig, name)}
+
+    @property
+    def fixed(self) -> float | None:
+        """The number that the coefficients are fixed at; None where they are trained."""
+        return None if isinstance(self.coefficients, str) else self.coefficients
+
+    @property
+    def label(self) -> str:
+        """The scheme with what is done to its coefficients, such as ``lm`` or ``lm (fixed at 0)``."""
+        if self.coefficients == TRAINED:
+            return self.scheme
+        return f"{self.scheme} ({self.coefficients if self.fixed is None else f'fixed at {self.fixed:g}'})"
 
     @property
     def milestones(self) -> tuple[int, int]:
-        """Epochs after which the learning rate is divided by 10: the paper's 80 and 120 of 160, rounded up.
+        """Epochs after which "steps" divides the learning rate by 10: the paper's 80 and 120 of 160, rounded up.
 
         Rounded up, so that a run of a single epoch has its first step at the full rate.
         """

@@ -63,12 +63,12 @@ def _errors(axes: Axes, table: Sequence[Cell], attribute: str) -> None:
 def learning_curves(results: Sequence[Result], title: str) -> Figure:
     """Test error over epochs, one panel a depth, one colour a scheme: each seed thin, their mean thick."""
     depths = sorted({run.config.depth for run in results})
-    schemes = sorted({run.config.scheme for run in results})
+    schemes = sorted({run.config.label for run in results})
     figure = Figure(figsize=(1 + 3.6 * len(depths), 4), layout="constrained")
     panels = figure.subplots(1, len(depths), sharey=True, squeeze=False)[0]
     for axes, depth in zip(panels, depths, strict=True):
         for i, scheme in enumerate(schemes):
-            own = [run for run in results if (run.config.depth, run.config.scheme) == (depth, scheme)]
+            own = [run for run in results if (run.config.depth, run.config.label) == (depth, scheme)]
             _curves(axes, own, f"C{i}", scheme)
         axes.set_title(f"depth {depth}")
         axes.set_xlabel("epoch")

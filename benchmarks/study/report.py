@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from odenets.analysis import plot
 
 from ..common.files import write_atomic
-from . import plots
+from . import plots, schedule
 from .result import Result
 from .summary import by_recipe, cells, cost_table, error_table
 
@@ -80,7 +80,7 @@ def draw(results: Sequence[Result]) -> dict[str, Figure]:
 def records_of(symbol: str, results: Sequence[Result]) -> dict[str, list[dict[str, Any]]]:
     """The records of one coefficient, by run; runs without it are left out."""
     found = {
-        f"{run.config.scheme}-{run.config.depth}, seed {run.config.seed}": [
+        f"{run.config.label}-{run.config.depth}, seed {run.config.seed}": [
             record for record in run.values["learned_coefficients"] if record["symbol"] == symbol
         ]
         for run in results
@@ -93,8 +93,7 @@ def provenance(results: Sequence[Result]) -> str:
     values = [result.values for result in results]
     dates = sorted(value["date"] for value in values)
     lines = [
-        f"- recipe: {facts(results[0].config.recipe)}; lr divided by 10 after epochs "
-        f"{' and '.join(map(str, results[0].config.milestones))}",
+        f"- recipe: {facts(results[0].config.recipe)}; {schedule.describe(results[0].config)}",
         *(f"- hardware: {text}" for text in distinct(facts(value["hardware"]) for value in values)),
         *(f"- versions: {text}" for text in distinct(facts(value["versions"]) for value in values)),
         f"- finished: {dates[0]} to {dates[-1]}",

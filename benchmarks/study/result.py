@@ -58,7 +58,7 @@ def summarise(config: RunConfig, state: State, command: str) -> dict[str, Any]:
         "name": config.name,
         "config": config.to_dict(),
         "config_hash": config.hash,
-        "milestones": list(config.milestones),
+        "milestones": list(config.milestones) if config.schedule == "steps" else [],
         "epochs": state.history,
         "final_test_error": errors[-1],
         "best_test_error": min(errors),

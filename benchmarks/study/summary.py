@@ -13,7 +13,7 @@ from .result import Result
 
 @dataclass(frozen=True)
 class Cell:
-    """All seeds of one depth and scheme.
+    """All seeds of one depth and scheme; lm with its coefficients fixed is another scheme than lm.
 
     errors, best: test error in % after the last epoch and at the best one, one per seed.
     parameters, evaluations: of the network and of one forward pass.
@@ -56,8 +56,8 @@ def cells(results: Iterable[Result]) -> list[Cell]:
     Raises:
         ResultError: seeds of one cell whose networks differ in size, or a run that is there twice.
     """
-    ordered = sorted(results, key=lambda r: (r.config.depth, r.config.scheme, r.config.seed))
-    groups = itertools.groupby(ordered, key=lambda r: (r.config.depth, r.config.scheme))
+    ordered = sorted(results, key=lambda r: (r.config.depth, r.config.label, r.config.seed))
+    groups = itertools.groupby(ordered, key=lambda r: (r.config.depth, r.config.label))
     return [_cell(depth, scheme, list(group)) for (depth, scheme), group in groups]
 
 

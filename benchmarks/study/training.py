@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import odenets
 from odenets import analysis
 from odenets.net.networks_in_model import networks
 
 from ..common.errors import CheckpointError, DivergedError
 from ..data import augmentation
 from ..data.dataset import Dataset
-from . import run_checkpoint
+from . import run_checkpoint, schedule
 from .config import RunConfig
+from .network import build_model, sgd
 
 #: Images a forward pass of the evaluation; it changes the speed only.
 EVALUATION_BATCH = 500
@@ -57,21 +57,6 @@ class State:
 Watcher = Callable[[State], None]
 
 
-def build_model(config: RunConfig, data: Dataset) -> nn.Module:
-    """The untrained network of a run, drawn from torch's global generator.
-
-    Raises:
-        FieldError: no network has that depth. UnknownSchemeError: no scheme has that name.
-    """
-    return odenets.models.cifar_resnet(
-        config.depth,
-        config.scheme,
-        num_classes=data.num_classes,
-        in_channels=data.in_channels,
-        per_channel=config.per_channel,
-    )
-
-
 def steps_per_epoch(config: RunConfig, data: Dataset) -> int:
     """Steps an epoch; the last one may have a smaller batch."""
     return -(-len(data.train_labels) // config.batch_size)
@@ -86,12 +71,11 @@ def fresh(config: RunConfig, data: Dataset) -> State:
 def begin(model: nn.Module, config: RunConfig, data: Dataset) -> State:
     """The state before the first step of any network; it is moved to the device of the data."""
     model = model.to(data.device, memory_format=memory_format(config))
-    groups = odenets.parameter_groups(model, config.weight_decay)
-    optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, foreach=True)
+    optimizer = sgd(model, config)
     return State(
         model=model,
         optimizer=optimizer,
-        scheduler=torch.optim.lr_scheduler.MultiStepLR(optimizer, config.milestones, gamma=0.1),
+        scheduler=schedule.scheduler(config, optimizer, steps_per_epoch(config, data)),
         losses=torch.zeros(steps_per_epoch(config, data), device=data.device),
         wrong=torch.zeros((), dtype=torch.int64, device=data.device),
     )
@@ -177,10 +161,12 @@ def step(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> Non
     """One step of SGD. Nothing here waits for the device: losses and errors are gathered on it."""
     with autocast(config, images.device):
         outputs = state.model(images.contiguous(memory_format=memory_format(config)))
-        loss = functional.cross_entropy(outputs, labels)
+        loss = functional.cross_entropy(outputs, labels, label_smoothing=config.label_smoothing)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
+    if schedule.advances_each_step(config):
+        state.scheduler.step()
     state.losses[state.step] = loss.detach()
     state.wrong += (outputs.detach().argmax(1) != labels).sum()
     state.step += 1
@@ -188,7 +174,8 @@ def step(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> Non
 
 def finish_epoch(state: State, config: RunConfig, data: Dataset, started: float) -> None:
     """Records the epoch, errors in %, and makes the state that of the next epoch's start."""
-    state.scheduler.step()
+    if not schedule.advances_each_step(config):
+        state.scheduler.step()
     record = {
         "epoch": state.epoch + 1,
         "train_loss": float(state.losses.mean()),
@@ -229,7 +216,7 @@ def check_finite(state: State) -> None:
     losses = state.losses[: state.step].cpu()
     bad = (~losses.isfinite()).nonzero().flatten()
     where = f"epoch {state.epoch + 1}, step"
-    advice = "the last good checkpoint is kept; use a smaller --lr or another scheme"
+    advice = "the last good checkpoint is kept; use a smaller lr or another scheme"
     if len(bad):
         first = int(bad[0])
         raise DivergedError(

@@ -1,11 +1,15 @@
 import dataclasses
 import hashlib
+import pathlib
 import re
 
 import pytest
 
 from odenets.benchmarks.common.errors import ConfigError
+from odenets.benchmarks.study import result
 from odenets.benchmarks.study.config import RunConfig
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 BASE = RunConfig(data="cifar10", depth=20, scheme="lm", seed=0, epochs=160)
 OTHER = {
@@ -21,6 +25,9 @@ OTHER = {
     "precision": "bf16",
     "channels_last": True,
     "per_channel": True,
+    "schedule": "one_cycle",
+    "label_smoothing": 0.1,
+    "coefficients": 0.0,
 }
 
 
@@ -59,12 +66,44 @@ def test_one_and_one_point_zero_are_the_same_run():
     assert whole.hash == dataclasses.replace(BASE, lr=1.0).hash
 
 
-def test_runs_of_one_grid_share_their_recipe_and_no_others():
-    grid = dataclasses.replace(BASE, depth=14, scheme="rk4", seed=7)
-    assert grid.recipe_name == BASE.recipe_name
+def test_runs_of_one_comparison_share_their_recipe_and_no_others():
+    axes = {"depth": 14, "scheme": "rk4", "seed": 7, "coefficients": 0.5}
+    assert dataclasses.replace(BASE, **axes).recipe_name == BASE.recipe_name
     assert re.fullmatch(r"cifar10-160epochs-[0-9a-f]{8}", BASE.recipe_name)
-    others = {dataclasses.replace(BASE, **{name: OTHER[name]}).recipe_name for name in BASE.recipe}
-    assert len(others | {BASE.recipe_name}) == len(OTHER) - 3 + 1
+    others = {dataclasses.replace(BASE, **{name: OTHER[name]}).recipe_name for name in set(OTHER) - set(axes)}
+    assert len(others | {BASE.recipe_name}) == len(OTHER) - len(axes) + 1
+
+
+def test_a_later_field_at_its_default_changes_no_name_and_is_read_without():
+    """The names and hashes of the committed results, and their configurations, which do not have these fields."""
+    paths = sorted((ROOT / "benchmarks" / "results" / "cifar10").glob("*/result.json"))
+    assert len(paths) == 12
+    for path in paths:
+        found = result.read(path)
+        assert found.config.name == path.parent.name
+        assert found.config.recipe_name == "cifar10-12epochs-486e2746"
+        assert found.config.to_dict() == found.values["config"]
+        assert not {"schedule", "label_smoothing", "coefficients"} & set(found.values["config"])
+        assert (found.config.schedule, found.config.label_smoothing, found.config.coefficients) == (
+            "steps",
+            0,
+            "trained",
+        )
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "label", "fixed"),
+    [
+        ("trained", "lm", None),
+        ("decayed_to_1", "lm (decayed_to_1)", None),
+        (0, "lm (fixed at 0)", 0.0),
+        (-0.25, "lm (fixed at -0.25)", -0.25),
+    ],
+)
+def test_treatments_of_coefficients_are_told_apart(coefficients, label, fixed):
+    run = dataclasses.replace(BASE, coefficients=coefficients)
+    assert (run.label, run.fixed) == (label, fixed)
+    assert RunConfig.from_dict(run.to_dict()) == run
 
 
 @pytest.mark.parametrize(
@@ -83,6 +122,15 @@ def test_runs_of_one_grid_share_their_recipe_and_no_others():
         ("momentum", 1.0, "momentum: got 1.0, expected at least 0 and below 1"),
         ("weight_decay", -1e-4, "weight_decay: got -0.0001, expected a finite number, 0 or more"),
         ("precision", "fp16", "precision: got 'fp16', expected one of fp32, bf16"),
+        ("schedule", "cosine", "schedule: got 'cosine', expected one of steps, one_cycle"),
+        ("label_smoothing", 1, "label_smoothing: got 1.0, expected at least 0 and below 1"),
+        (
+            "coefficients",
+            "frozen",
+            "coefficients: got 'frozen', expected a finite number or one of trained, decayed_to_0",
+        ),
+        ("coefficients", float("inf"), "coefficients: got inf, expected a finite number or one of trained"),
+        ("coefficients", None, "coefficients: got None, expected a value of type float | str"),
         ("channels_last", 1, "channels_last: got 1, expected a value of type bool"),
     ],
 )

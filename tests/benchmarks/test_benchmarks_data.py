@@ -72,7 +72,7 @@ def test_every_damage_to_a_file_is_one_error_that_names_it(size, complaint, tmp_
         with path.open("wb") as file:
             file.truncate(size)
     out = tmp_path / "out"
-    assert main(["--data", "cifar10", "--data-dir", str(tmp_path), "--out", str(out)]) == 2
+    assert main(["run", "cifar10", "--data-dir", str(tmp_path), "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {path} {complaint}")
     assert error.count("\n") == 1

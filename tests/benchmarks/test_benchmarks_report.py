@@ -32,7 +32,7 @@ def values(depth=8, scheme="euler", seed=0, errors=(9.0, 4.0, 5.0), **changes):
         "versions": {"python": "3.12.0", "torch": "2.13.0"},
         "hardware": {"processor": "Abacus 3000", "threads": 2},
         "date": "2024-01-02T03:04:05+00:00",
-        "command": f"odenets study --seeds {seed}",
+        "command": f"odenets study run s{seed}.yaml",
     }
 
 
@@ -90,7 +90,7 @@ def test_the_report_has_its_tables_figures_and_origin(tmp_path):
         "4.50 ± 0.71 (n=2)",
         "processor Abacus 3000, threads 2",
         "torch 2.13.0",
-        "`odenets study --seeds 1`",
+        "`odenets study run s1.yaml`",
         "lr 0.1, momentum 0.9",
         "after epochs 2 and 3",
     ):

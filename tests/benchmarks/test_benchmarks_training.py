@@ -1,14 +1,15 @@
 import functools
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from odenets.benchmarks.common.errors import CheckpointError, DivergedError
+from odenets.benchmarks.common.errors import CheckpointError, ConfigError, DivergedError
 from odenets.benchmarks.data import augmentation
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset
-from odenets.benchmarks.study import grid, training
+from odenets.benchmarks.study import progress, schedule, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.config import RunConfig
 
@@ -65,7 +66,14 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"epochs": 4}, {"precision": "bf16", "channels_last": True}, {"scheme": "rk4", "seed": 0}]
+    "changes",
+    [
+        {"epochs": 4},
+        {"precision": "bf16", "channels_last": True},
+        {"scheme": "rk4", "seed": 0},
+        {"schedule": "one_cycle", "coefficients": "decayed_to_1", "label_smoothing": 0.1},
+        {"schedule": "one_cycle", "precision": "bf16", "channels_last": True, "coefficients": -0.25},
+    ],
 )
 @pytest.mark.parametrize(("stopped", "every"), [(2, 0), (5, 0), (7, 0), (3, 2), (8, 1)])
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, uninterrupted, stopped, every, changes):
@@ -108,6 +116,101 @@ def test_learning_rate_falls_by_ten_after_half_and_three_quarters(tmp_path):
         watch=lambda state: state.step == 1 and rates.update({state.epoch: state.optimizer.param_groups[0]["lr"]}),
     )
     assert rates == pytest.approx({0: 0.1, 1: 0.1, 2: 0.01, 3: 0.001}, rel=1e-12)
+
+
+def test_one_cycle_rises_to_lr_and_falls_to_nothing_step_by_step(tmp_path):
+    """3 epochs of 5 steps: at step i of 15, i/16 of the way; up to 1/4 four times that, then (1 - i/16) 4/3."""
+    rates = []
+    run = config(epochs=3, depth=8, schedule="one_cycle", lr=0.32)
+    state = training.fresh(run, toy())
+    state.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    training.train(run, toy(), tmp_path, state=state)
+    expected = [0.08, 0.16, 0.24, 0.32] + [0.32 * (16 - i) / 12 for i in range(5, 16)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_schedules_in_words():
+    assert schedule.describe(config(epochs=160)) == "lr divided by 10 after epochs 80 and 120"
+    text = "lr linear from 0 up to 0.2 over 25% of the steps, linear down to 0 at the end"
+    assert schedule.describe(config(schedule="one_cycle", lr=0.2)) == text
+
+
+def test_label_smoothing_by_hand():
+    """The loss is 0.8 that of the label and 0.1 that of each of the two classes."""
+    run, loaded = config(label_smoothing=0.2), toy()
+    state = training.fresh(run, loaded)
+    images, labels = loaded.normalised(loaded.train_images[:8]), loaded.train_labels[:8]
+    state.model.train()
+    logs = state.model(images).log_softmax(1)
+    expected = -(0.8 * logs[torch.arange(8), labels] + 0.1 * logs.sum(1)).mean()
+    training.step(state, run, images, labels)
+    assert float(state.losses[0]) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def learned(state):
+    return {name: p.detach().clone() for name, p in state.model.named_parameters() if ".coefficients." in name}
+
+
+@pytest.mark.parametrize(("treatment", "target"), [("trained", None), ("decayed_to_0", 0.0), ("decayed_to_1", 1.0)])
+def test_two_steps_of_decayed_coefficients_by_hand(treatment, target):
+    """v <- 0.9 v + g + 0.01 (k - target), k <- k - 0.05 v; without the middle part for those that are only trained."""
+    run = config(lr=0.05, weight_decay=0.01, coefficients=treatment)
+    loaded = toy()
+    state = training.fresh(run, loaded)
+    state.model.train()
+    velocity = dict.fromkeys(learned(state), 0.0)
+    for _ in range(2):
+        before = learned(state)
+        training.step(state, run, loaded.normalised(loaded.train_images[:8]), loaded.train_labels[:8])
+        gradients = gradients_at(run, loaded, state, before)
+        for name, k in before.items():
+            decay = 0 if target is None else 0.01 * (k - target)
+            velocity[name] = 0.9 * velocity[name] + gradients[name] + decay
+            torch.testing.assert_close(learned(state)[name], k - 0.05 * velocity[name], rtol=0, atol=1e-7)
+    assert len(velocity) == 3
+
+
+def gradients_at(run, loaded, state, before):
+    """The gradients of the loss, without decay, that the last step has seen: what it has left, less the shift."""
+    shift = 0.01 if run.coefficients == "decayed_to_1" else 0.0
+    return {name: p.grad + shift for name, p in state.model.named_parameters() if name in before}
+
+
+def test_coefficients_fixed_at_0_make_lm_what_euler_is(tmp_path):
+    """To the bit, as in a plain network: same first weights, same steps, same errors."""
+    finals = []
+    for changes in ({"scheme": "euler"}, {"coefficients": 0}, {}):
+        run = config(schedule="one_cycle", **changes)
+        (tmp_path / run.name).mkdir()
+        finals.append(training.train(run, toy(), tmp_path / run.name))
+    euler, fixed, trained = finals
+    assert same(euler.model.state_dict(), fixed.model.state_dict())
+    assert without_seconds(euler.history) == without_seconds(fixed.history)
+    assert not same(euler.model.state_dict(), {k: trained.model.state_dict()[k] for k in euler.model.state_dict()})
+
+
+def test_coefficients_fixed_at_a_number_are_that_number_and_stay_it(tmp_path):
+    """The network is the trained kind with its coefficients set to the number and left out of the optimizer."""
+    run = config(coefficients=-0.25)
+    start = training.fresh(config(), toy())
+    held = learned(start)
+    for name in ("by hand", "fixed"):
+        (tmp_path / name).mkdir()
+    with torch.no_grad():
+        for name, parameter in start.model.named_parameters():
+            if name in held:
+                parameter.fill_(-0.25).requires_grad_(False)
+    by_hand = training.train(config(), toy(), tmp_path / "by hand", state=training.begin(start.model, config(), toy()))
+    fixed = training.train(run, toy(), tmp_path / "fixed")
+    assert not learned(fixed)
+    for name, value in fixed.model.state_dict().items():
+        torch.testing.assert_close(value, by_hand.model.state_dict()[name], rtol=1e-4, atol=1e-5)
+    assert all(float(p) == -0.25 for p in learned(by_hand).values())
+
+
+def test_a_treatment_of_coefficients_that_are_not_there_is_an_error():
+    with pytest.raises(ConfigError, match=r"coefficients: got 0\.0 for euler, which has none; expected 'trained'"):
+        training.fresh(config(scheme="euler", coefficients=0), toy())
 
 
 def test_one_step_is_sgd_with_momentum_and_decay_by_hand(tmp_path):
@@ -261,7 +364,7 @@ def test_progress_starts_where_earlier_processes_stopped(tmp_path):
     directory.mkdir()
     with pytest.raises(Stop):
         training.train(runs[1], toy(), directory, checkpoint_every=2, watch=stop_after(3))
-    with grid.Progress(runs, toy(), tmp_path) as progress:
-        assert (progress.bar.n, progress.bar.total) == (2 * 6, 10 * 3 + 10 * 6)
-        progress.leave(runs[0])
-        assert (progress.bar.n, progress.bar.total) == (2 * 6, 10 * 6)
+    with progress.Progress(runs, toy(), tmp_path) as bar:
+        assert (bar.bar.n, bar.bar.total) == (2 * 6, 10 * 3 + 10 * 6)
+        bar.leave(runs[0])
+        assert (bar.bar.n, bar.bar.total) == (2 * 6, 10 * 6)

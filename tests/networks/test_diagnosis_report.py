@@ -145,8 +145,12 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     out = tmp_path / "runs"
-    options = ["--data=toy", "--batch-size=8", "--threads=1", "--depths=8", "--schemes=lm", "--seeds=0"]
-    assert train([*options, f"--out={out}"]) == 0
+    study = tmp_path / "toy.yaml"
+    study.write_text(
+        "{name: toy, title: toy, data: toy, recipe: {batch_size: 8}, "
+        "groups: [{schemes: [lm], depths: [8], seeds: [0]}]}"
+    )
+    assert train(["run", str(study), "--threads=1", f"--out={out}"]) == 0
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = True
     torch.backends.cudnn.allow_tf32 = tf32

@@ -1,0 +1,65 @@
+"""The network of a run and its optimizer: where the treatment of learnable coefficients is carried out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+import odenets
+
+from ..common.errors import ConfigError
+from ..data.dataset import Dataset
+from .config import DECAYED, TRAINED, RunConfig
+
+
+def build_model(config: RunConfig, data: Dataset | None = None) -> nn.Module:
+    """The untrained network of a run, drawn from torch's global generator.
+
+    Without data it has cifar_resnet's own classes and channels: enough to count evaluations.
+
+    Raises:
+        FieldError: no network has that depth. UnknownSchemeError: no scheme has that name.
+        ConfigError: a treatment of coefficients for a scheme that has none.
+    """
+    shape = {} if data is None else {"num_classes": data.num_classes, "in_channels": data.in_channels}
+    return odenets.models.cifar_resnet(config.depth, scheme_of(config), per_channel=config.per_channel, **shape)
+
+
+def scheme_of(config: RunConfig) -> odenets.Scheme:
+    """The scheme of a run: with numbers in the place of its coefficients where they are fixed.
+
+    Fixed, they are entries like any other: no parameter that an optimizer must be kept from, and at 0 lm computes
+    what euler does.
+    """
+    scheme = odenets.as_scheme(config.scheme)
+    if config.coefficients != TRAINED and not scheme.symbols:
+        raise ConfigError(
+            f"coefficients: got {config.coefficients!r} for {config.scheme}, which has none; expected {TRAINED!r}"
+        )
+    return scheme if config.fixed is None else scheme.substitute({str(s): config.fixed for s in scheme.symbols})
+
+
+def sgd(model: nn.Module, config: RunConfig) -> torch.optim.SGD:
+    """SGD with momentum over a model, its learnable coefficients c decayed only where the run asks for it.
+
+    weight_decay * (c - target) then joins their gradient: the optimizer adds weight_decay * c, and the rest is a
+    constant that is subtracted before its step. Once a step, and not by a hook of each gradient, which some ways to a
+    gradient add up from parts.
+    """
+    groups = odenets.parameter_groups(model, config.weight_decay)
+    optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, foreach=True)
+    target = DECAYED.get(str(config.coefficients))
+    for group in optimizer.param_groups:
+        if target is not None and group["name"] == "coefficients":
+            group["weight_decay"] = config.weight_decay
+            optimizer.register_step_pre_hook(partial(_shift_gradients, group["params"], -config.weight_decay * target))
+    return optimizer
+
+
+def _shift_gradients(parameters: list[nn.Parameter], by: float, *_: Any) -> None:
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.add_(by)

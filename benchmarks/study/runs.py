@@ -1,0 +1,140 @@
+"""The runs of a study, one after the other or side by side: finished ones skipped, cut ones resumed.
+
+The folder is all that processes share: a run belongs to who holds its lock, so any number of commands may work on one
+study, and what a killed one leaves is taken up by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from odenets import OdenetsError
+
+from ..common import machine
+from ..common.errors import DivergedError, LockedError
+from ..common.files import exclusive, write_atomic, write_json
+from ..data.dataset import Dataset
+from ..data.sources import load
+from . import result, run_checkpoint, training
+from .config import RunConfig
+from .progress import Progress
+from .standing import FAILURE
+
+WEIGHTS = "weights.pt"
+#: Told after every step of a run: all its steps so far and, at the end of an epoch, the test error.
+Watch = Callable[[int, "float | None"], None]
+
+
+@dataclass(frozen=True)
+class Means:
+    """How runs are computed, which is no part of what they are.
+
+    command: as it was given, to be kept with the results.
+    threads: of the processor, for each run; None for torch's choice.
+    checkpoint_every: steps between two checkpoints within an epoch; 0 for none there.
+    """
+
+    command: str
+    data_dir: Path = Path("data")
+    device: str = "auto"
+    threads: int | None = None
+    checkpoint_every: int = 0
+
+    def prepare(self, name: str) -> Dataset:
+        """Sets torch up for this whole process, and loads the data to the device."""
+        device = machine.choose_device(self.device)
+        data = load(name, self.data_dir)
+        machine.make_repeatable()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        return data.to(device)
+
+
+@dataclass
+class Outcome:
+    """Of all runs of a command: messages of those that failed, and the runs that other processes are at."""
+
+    failures: list[str] = field(default_factory=list)
+    elsewhere: list[RunConfig] = field(default_factory=list)
+
+
+def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Watch) -> None:
+    """Trains one run to its result.json, or finds that it has one.
+
+    Raises:
+        LockedError: another process has it. DivergedError: it cannot be trained; the reason stays in its folder.
+    """
+
+    def after_step(state: training.State) -> None:
+        done = state.epoch * training.steps_per_epoch(config, data) + state.step
+        watch(done, state.history[-1]["test_error"] if state.step == 0 else None)
+
+    directory = out / config.name
+    with exclusive(directory):
+        if not (directory / result.NAME).exists():
+            (directory / FAILURE).unlink(missing_ok=True)
+            try:
+                state = training.train(
+                    config, data, directory, checkpoint_every=means.checkpoint_every, watch=after_step
+                )
+            except DivergedError as error:
+                write_atomic(directory / FAILURE, f"{error}\n".encode())
+                raise
+            run_checkpoint.write_tensors(directory / WEIGHTS, state.model.state_dict())
+            # The last file: whoever sees it may rely on the weights beside it.
+            write_json(directory / result.NAME, result.summarise(config, state, means.command))
+        (directory / run_checkpoint.NAME).unlink(missing_ok=True)
+
+
+#: The runs that have ended, each with None or with why it did not come to its end.
+Ended = Iterator[tuple[RunConfig, "OdenetsError | None"]]
+
+
+def in_turn(configs: Sequence[RunConfig], data: Dataset, out: Path, means: Means, progress: Progress) -> Ended:
+    """The runs in this process, one after the other."""
+    for config in configs:
+        try:
+            run_one(config, data, out, means, partial(progress.watch, config))
+        except (DivergedError, LockedError) as error:
+            yield config, error
+        else:
+            yield config, None
+
+
+def run_all(
+    configs: Sequence[RunConfig],
+    data: Dataset,
+    out: Path,
+    means: Means,
+    one_pass: Callable[..., Ended] = in_turn,
+) -> Outcome:
+    """Trains every run that is not finished.
+
+    A run that fails or is another process's does not stop the others: the rest of a night's study is worth more than
+    an early end. Those of others are looked at again after the rest, since a process that was killed leaves its run.
+
+    Raises:
+        OdenetsError: before anything is trained or written, for networks or files that cannot be used.
+    """
+    outcome = Outcome()
+    left, again = list(configs), True
+    with Progress(configs, data, out) as progress:
+        while left and again:
+            locked = []
+            with closing(one_pass(left, data, out, means, progress)) as ended:
+                for config, error in ended:
+                    if isinstance(error, LockedError):
+                        locked.append(config)
+                        continue
+                    if error is not None:
+                        outcome.failures.append(f"{config.name}: {error}")
+                        progress.complain(outcome.failures[-1])
+                    progress.leave(config)
+            left, again = locked, len(locked) < len(left)
+    return replace(outcome, elsewhere=left)

@@ -1,0 +1,157 @@
+"""Several runs at once, and what becomes of them when something is killed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from odenets.benchmarks.common.files import exclusive
+from odenets.benchmarks.data import sources
+from odenets.benchmarks.study import run_checkpoint as checkpoint
+from odenets.benchmarks.study import runs, side_by_side, study_file, training
+from odenets.benchmarks.study.__main__ import main
+from odenets.benchmarks.study.progress import Progress
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+#: Three runs of 3 epochs of 21 steps.
+STUDY = """
+{name: three, title: T, data: digits, recipe: {epochs: 3, batch_size: 64, schedule: one_cycle},
+ groups: [{schemes: [lm], depths: [14], seeds: [0, 1, 2]}]}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "three.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """That of the processes of the runs too: the order of sums, hence the last bits, depends on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """Weights of the three runs, trained one after the other in this process."""
+    folder = tmp_path_factory.mktemp("expected")
+    (folder / "three.yaml").write_text(STUDY)
+    data, found = sources.load("digits", folder), {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for run in study_file.load(str(folder / "three.yaml")).runs:
+        (folder / run.name).mkdir()
+        found[run.name] = training.train(run, data, folder / run.name).model.state_dict()
+    torch.set_num_threads(threads)
+    return found
+
+
+def check(out, expected):
+    assert sorted(path.parent.name for path in out.glob("*/result.json")) == sorted(expected)
+    for name, weights in expected.items():
+        found = torch.load(out / name / runs.WEIGHTS, weights_only=True)
+        assert all(torch.equal(found[key], value) for key, value in weights.items())
+    assert not list(out.rglob("*.partial"))
+    assert not list(out.rglob(checkpoint.NAME))
+
+
+def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(file, out, expected, monkeypatch, capfd):
+    started, watch, start = {}, Progress.watch, side_by_side.start
+
+    def noted(config, *args):
+        connection, started[config] = start(config, *args)
+        return connection, started[config]
+
+    def kill_seed_0(progress, config, done, error):
+        watch(progress, config, done, error)
+        if config.seed == 0 and done == 30:
+            started[config].kill()
+
+    monkeypatch.setattr(side_by_side, "start", noted)
+    monkeypatch.setattr(Progress, "watch", kill_seed_0)
+    assert main(["run", str(file), "--jobs", "2", f"--out={out}"]) == 1
+    error = capfd.readouterr().err
+    assert "1 runs failed:\n  digits-lm-14-s0-" in error
+    assert "its process ended (exit code -9); the same command goes on from its checkpoint" in error
+    assert [path.parent.name[13:15] for path in sorted(out.glob("*/result.json"))] == ["s1", "s2"]
+    monkeypatch.setattr(Progress, "watch", watch)
+    assert main(["run", str(file), "--threads=1", f"--out={out}"]) == 0
+    assert len(started) == 3
+    assert "Traceback" not in capfd.readouterr().err
+    check(out, expected)
+
+
+def begin(file, out, jobs):
+    command = [sys.executable, "-W", "error", "-m", "odenets", "study", "run", str(file), f"--out={out}"]
+    return subprocess.Popen(
+        [*command, f"--jobs={jobs}", "--threads=1", "--checkpoint-every=5"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def position(path, run):
+    content = checkpoint.read(path, run, training.CONTENT)
+    return content["epoch"] * 21 + content["step"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals and groups of processes")
+def test_interrupted_and_shared_by_two_commands_it_ends_with_the_same_weights(file, out, expected):
+    (first, *_) = study_file.load(str(file)).runs
+    path = out / first.name / checkpoint.NAME
+    interrupted = begin(file, out, jobs=2)
+    deadline = time.monotonic() + 120
+    while not path.exists() or position(path, first) < 10:
+        assert interrupted.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(interrupted.pid, signal.SIGINT)  # as Ctrl-C does: all of them
+    _, error = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    assert f"interrupted: the same command goes on from the last checkpoints in {out}" in error
+    assert "Traceback" not in error
+    for folder in out.glob("digits-*"):
+        with exclusive(folder):  # LockedError if one were still at work
+            assert not (folder / "result.json").exists()
+    other = begin(file, out, jobs=1)
+    assert main(["run", str(file), "--threads=1", f"--out={out}"]) == 0
+    _, error = other.communicate(timeout=120)
+    assert other.returncode == 0, error
+    check(out, expected)
+
+
+def test_a_run_whose_command_was_killed_ends_at_its_next_step(file, out):
+    """The command's end of the pipe is closed, as the system does when it is killed."""
+    ours, theirs = side_by_side.PROCESSES.Pipe(duplex=False)
+    ours.close()
+    (first, *_) = study_file.load(str(file)).runs
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit):
+            side_by_side.work(theirs, first, out, runs.Means("test", checkpoint_every=1))
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    theirs.close()
+    with exclusive(out / first.name):
+        assert position(out / first.name / checkpoint.NAME, first) == 1
