@@ -2,7 +2,6 @@
 
 from .anderson import Anderson
 from .errors import ConvergenceError, ConvergenceWarning, SolverError
-from .fixed_point import fixed_point
 from .gmres import GMRES
 from .newton import NewtonKrylov
 from .solver import Solver
@@ -17,5 +16,4 @@ __all__ = [
     "Report",
     "Solver",
     "SolverError",
-    "fixed_point",
 ]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..program import Evaluate, Solve
 from ..program.step import State
-from . import Report, Solver, fixed_point
+from .solver import Solver
+from .solver_report import Report
 
 #: function(tensors, evaluation, y): the residual function as a pure function of the tensors it uses
 PureFunction = Callable[[Sequence[Tensor], Evaluate, Tensor], Tensor]
@@ -42,6 +43,8 @@ def solve_stages(
         the F_i, and what the solver reports; None where there is nothing to solve for. A state of two dimensions or
         more is a batch of samples along the first; one of fewer is a single sample.
     """
+    from .fixed_point import fixed_point  # noqa: PLC0415 - loads torch's compiler, a third of the time of importing odenets
+
     if not constants[0].numel():
         return tuple(torch.zeros_like(c) for c in constants), None
     own = [tensors[place] for place in places]

@@ -81,7 +81,7 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
 
     def kill_seed_0(progress, config, done, error):
         watch(progress, config, done, error)
-        if config.seed == 0 and done == 30:
+        if config.seed == 0 and done == 22:  # one step after the first epoch; its process may be ahead of what is heard
             started[config].kill()
 
     monkeypatch.setattr(side_by_side, "start", noted)
@@ -98,8 +98,20 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
     check(out, expected)
 
 
+#: The command line. A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
+PROGRAM = """
+import signal, sys
+from odenets.__main__ import main
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
 def begin(file, out, jobs):
-    command = [sys.executable, "-W", "error", "-m", "odenets", "study", "run", str(file), f"--out={out}"]
+    program = out.parent / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, "-W", "error", str(program), "study", "run", str(file), f"--out={out}"]
     return subprocess.Popen(
         [*command, f"--jobs={jobs}", "--threads=1", "--checkpoint-every=5"],
         cwd=ROOT,
@@ -124,7 +136,7 @@ def test_interrupted_and_shared_by_two_commands_it_ends_with_the_same_weights(fi
     while not path.exists() or position(path, first) < 10:
         assert interrupted.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.05)
     os.killpg(interrupted.pid, signal.SIGINT)  # as Ctrl-C does: all of them
     _, error = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130

@@ -8,8 +8,9 @@ import pytest
 import scipy.optimize
 import torch
 
-from odenets.stages import GMRES, Anderson, ConvergenceError, ConvergenceWarning, NewtonKrylov, SolverError, fixed_point
+from odenets.stages import GMRES, Anderson, ConvergenceError, ConvergenceWarning, NewtonKrylov, SolverError
 from odenets.stages.arnoldi import _orthogonalise
+from odenets.stages.fixed_point import fixed_point
 
 SOLVERS = [NewtonKrylov(), Anderson()]
 both = pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: type(s).__name__)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from odenets.stages import GMRES, Anderson, ConvergenceError, NewtonKrylov, SolverError, fixed_point
+from odenets.stages import GMRES, Anderson, ConvergenceError, NewtonKrylov, SolverError
+from odenets.stages.fixed_point import fixed_point
 
 TIGHT = [NewtonKrylov(rtol=1e-13, atol=1e-13), Anderson(rtol=1e-13, atol=1e-13)]
 both = pytest.mark.parametrize("solver", TIGHT, ids=lambda s: type(s).__name__)
