@@ -9,7 +9,6 @@ from helpers import blocks_for
 from scipy.fft import dstn, idstn
 from scipy.integrate import quad
 from torch import nn
-from torch.func import functional_call
 
 from odenets import (
     Anderson,
@@ -118,22 +117,6 @@ def test_default_starters_of_implicit_schemes_are_implicit_and_survive_stiffness
 # -------------------------------------------------------------------------------------- gradients
 
 
-def of_its_layers(net):
-    """The network as a function of x and of one vector for each layer, all its parameters; and these vectors."""
-    own = dict(net.named_parameters())
-    groups = [[name for name in own if name.startswith(f"field.layers.{n}.")] for n in range(net.steps)]
-    assert sum(map(len, groups)) == len(own)
-
-    def call(x, *vectors):
-        values = {}
-        for names, vector in zip(groups, vectors, strict=True):
-            parts = vector.split([own[name].numel() for name in names])
-            values |= {name: part.view_as(own[name]) for name, part in zip(names, parts, strict=True)}
-        return functional_call(net, values, (x,))
-
-    return call, [torch.cat([own[n].detach().flatten() for n in names]).requires_grad_() for names in groups]
-
-
 @pytest.mark.parametrize("name", IMPLICIT)
 def test_gradcheck_through_the_implicit_function_theorem(name):
     layers = schemes[name].starting_values + 2
@@ -141,8 +124,7 @@ def test_gradcheck_through_the_implicit_function_theorem(name):
     torch.manual_seed(1)
     x = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     inputs = (x, *net.parameters())
-    call, vectors = of_its_layers(net)
-    assert torch.autograd.gradcheck(call, (x, *vectors), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda x, *_: net(x), inputs, fast_mode=True)
     again = ODENet(blocks_for(name, layers, 4), name, h=0.5, gradient=Checkpoint(states=2))
     for a, b in zip(
         torch.autograd.grad(net(x).square().sum(), inputs),
@@ -197,7 +179,7 @@ def test_memory_does_not_depend_on_the_number_of_iterations():
 
 def test_a_hundred_thousand_numbers_per_sample():
     # Backward Euler for the heat equation on a 316 x 316 grid; a sine transform solves it exactly.
-    n, steps, time = 316, 1, 1e-3
+    n, steps, time = 316, 2, 2e-3
     laplacian = nn.Conv2d(1, 1, 3, padding=1, bias=False, dtype=torch.float64)
     stencil = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
     with torch.no_grad():
@@ -256,7 +238,7 @@ def test_running_statistics_are_updated_once_and_masks_are_drawn_once(name, mode
     torch.manual_seed(0)
     blocks = [nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Dropout(0.3), nn.Tanh()) for _ in range(2)]
     net = ODENet(blocks, name, h=0.3, gradient=mode).double()
-    x = torch.randn(8, 4, dtype=torch.float64)  # one system of 32 unknowns a stage: more than a Krylov space has
+    x = torch.randn(16, 4, dtype=torch.float64)
     net(x).sum().backward()
     counts = [int(value) for key, value in net.state_dict().items() if "num_batches_tracked" in key]
     assert len(counts) == net.evaluations
