@@ -11,14 +11,11 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +24,8 @@ from odenets import OdenetsError, swap_report, swap_scheme
 
 from .common import machine
 from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
-from .common.errors import BenchmarkError
 from .common.files import write_atomic, write_json
-from .common.processes import HELD, environment
+from .common.pairs import Row, compare, in_new_process, page
 from .common.zoos import torchvision
 
 BOUND = 1.05
@@ -46,22 +42,6 @@ class Task:
     batch: int
     rounds: int
     scheme: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """Ratios of the time of one network to that of the other, pair by pair, and the seconds of both."""
-
-    part: str
-    pair: str
-    seconds: tuple[float, float]
-    ratio: float
-    quartiles: tuple[float, float]
-
-    def __str__(self) -> str:
-        low, high = self.quartiles
-        milliseconds = " | ".join(f"{1000 * s:.1f}" for s in self.seconds)
-        return f"| {self.part} | {self.pair} | {milliseconds} | {self.ratio:.3f} | {low:.3f} to {high:.3f} |"
 
 
 def networks(task: Task) -> tuple[nn.Module, nn.Module, nn.Module, Tensor]:
@@ -89,21 +69,6 @@ def timed(model: nn.Module, images: Tensor, backward: bool) -> Callable[[], floa
     return run
 
 
-def compare(part: str, pair: str, runs: Sequence[Callable[[], float]], rounds: int) -> Row:
-    """Pairs of runs one after the other, the order changing."""
-    for run in runs:  # the first loads kernels, the second has its memory
-        run(), run()
-    samples: list[tuple[float, ...]] = []
-    for n in range(rounds):
-        order = (0, 1) if n % 2 else (1, 0)
-        found = {i: runs[i]() for i in order}
-        samples.append((found[0], found[1]))
-    ratios = [other / first for first, other in samples]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    medians = [statistics.median(column) for column in zip(*samples, strict=True)]
-    return Row(part, pair, (medians[0], medians[1]), middle, (low, high))
-
-
 def measure(task: Task) -> list[Row]:
     """All rows, in this process."""
     torch.set_num_threads(1)
@@ -118,30 +83,11 @@ def measure(task: Task) -> list[Row]:
     return rows
 
 
-def in_new_process(task: Task) -> list[Row]:
-    """The rows of a fresh process whose heap keeps its memory: glibc reads its settings when a process starts.
-
-    Raises:
-        BenchmarkError: the process failed; the message is the last line of what it said.
-    """
-    command = [sys.executable, "-m", "odenets.benchmarks.swap", "--here", json.dumps(asdict(task))]
-    done = subprocess.run(command, env=environment(HELD), capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
-        raise BenchmarkError(said[-1].removeprefix("error: "))
-    rows = json.loads(done.stdout.splitlines()[-1])
-    return [Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}) for row in rows]
-
-
-def report(task: Task, rows: Sequence[Row], hardware: dict[str, Any]) -> str:
-    """The page: the claim and whether it holds, and the table."""
+def claim(task: Task, rows: Sequence[Row]) -> str:
+    """The claim and whether it holds."""
     worst = max(row.ratio for row in rows if "A/A" not in row.pair)
     holds = "holds" if worst <= BOUND else "does not hold"
-    title = f"# {task.model} swapped to {task.scheme}, {task.size} x {task.size}, batch {task.batch}"
-    claim = f"At most {BOUND} times the time of the original: {holds} ({worst:.3f}). Median of {task.rounds} pairs."
-    head = "| what | against the original | original, ms | other, ms | ratio, median | quartiles |\n" + "|---" * 6 + "|"
-    facts = ", ".join(f"{name} {value}" for name, value in hardware.items())
-    return "\n\n".join([title, claim, "\n".join([head, *map(str, rows)]), facts]) + "\n"
+    return f"At most {BOUND} times the time of the original: {holds} ({worst:.3f}). Median of {task.rounds} pairs."
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -167,13 +113,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps([asdict(row) for row in rows]))
             return 0
         task = Task(options.model, options.size, options.batch, options.rounds, options.scheme)
-        rows = in_new_process(task)
+        rows = in_new_process("odenets.benchmarks.swap", asdict(task))
         facts = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
-        page = report(task, rows, facts)
+        title = f"{task.model} swapped to {task.scheme}, {task.size} x {task.size}, batch {task.batch}"
+        text = page(title, claim(task, rows), rows, facts)
         options.out.mkdir(parents=True, exist_ok=True)
         write_json(options.out / "swap.json", {"task": asdict(task), "rows": [asdict(row) for row in rows], **facts})
-        write_atomic(options.out / "swap.md", page.encode())
-        print(page, f"Wrote {options.out}", sep="\n")
+        write_atomic(options.out / "swap.md", text.encode())
+        print(text, f"Wrote {options.out}", sep="\n")
     except (OdenetsError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

@@ -18,10 +18,10 @@ TRAINED = "trained"
 #: 1 - k, decayed like any weight, so each step adds weight_decay * (k - 1) to the gradient of k.
 DECAYED = {"decayed_to_0": 0.0, "decayed_to_1": 1.0}
 #: What is compared within one report; the rest is the recipe, which all that is compared must share.
-AXES = ("depth", "scheme", "seed", "coefficients")
+AXES = ("network", "depth", "scheme", "seed", "coefficients", "per_channel", "survival", "gradient")
 #: Fields that came after the first results. At its default such a field is left out of what is written and hashed:
 #: results and folders from before keep their names, and are read as the runs they were.
-LATER = ("schedule", "label_smoothing", "coefficients")
+LATER = ("schedule", "label_smoothing", "coefficients", "network", "survival", "gradient", "ema")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class RunConfig:
         label_smoothing: part of a label's weight that is shared by all classes, in training.
         coefficients: "trained" without decay, "decayed_to_0" or "decayed_to_1" (trained, and decayed towards that
             number with ``weight_decay``), or a number that all coefficients of the scheme are fixed at.
+        network: name in network.NETWORKS.
+        survival: p_L of stochastic depth, the probability that the last layer is kept; 1 for none.
+        gradient: how gradients are computed, a name that odenets.set_gradient takes.
+        ema: decay a step of the moving average of weights that is tested and kept; 0 for the weights themselves.
 
     Raises:
         ConfigError: naming the option that cannot be.
@@ -65,6 +69,10 @@ class RunConfig:
     schedule: str = "steps"
     label_smoothing: float = 0.0
     coefficients: float | str = TRAINED
+    network: str = "cifar_resnet"
+    survival: float = 1.0
+    gradient: str = "direct"
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -89,6 +97,8 @@ class RunConfig:
             "schedule": (self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "at least 0 and below 1"),
             "coefficients": (self._treatment_exists(), f"a finite number or one of {', '.join((TRAINED, *DECAYED))}"),
+            "survival": (0 < self.survival <= 1, "above 0 and at most 1"),
+            "ema": (0 <= self.ema < 1, "at least 0 and below 1"),
         }
         for name, (good, expected) in checks.items():
             if not good:
@@ -123,10 +133,16 @@ class RunConfig:
 
     @property
     def label(self) -> str:
-        """The scheme with what is done to its coefficients, such as ``lm`` or ``lm (fixed at 0)``."""
-        if self.coefficients == TRAINED:
-            return self.scheme
-        return f"{self.scheme} ({self.coefficients if self.fixed is None else f'fixed at {self.fixed:g}'})"
+        """The scheme with what its runs do otherwise than by default, such as ``lm`` or ``lm (fixed at 0)``."""
+        told = {
+            "network": self.network,
+            "coefficients": str(self.coefficients) if self.fixed is None else f"fixed at {self.fixed:g}",
+            "per_channel": "per channel",
+            "survival": f"survival {self.survival:g}",
+            "gradient": self.gradient,
+        }
+        others = [text for name, text in told.items() if getattr(self, name) != getattr(RunConfig, name)]
+        return self.scheme + (f" ({', '.join(others)})" if others else "")
 
     @property
     def milestones(self) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import odenets
 
@@ -14,18 +16,50 @@ from ..common.errors import ConfigError
 from ..data.dataset import Dataset
 from .config import DECAYED, TRAINED, RunConfig
 
+#: The families of networks that a study can name; each is called with a depth, a scheme and keywords.
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "cifar_resnet": odenets.models.cifar_resnet,
+    "cifar_resnext_8x64d": partial(odenets.models.cifar_resnext, cardinality=8, width=64),
+    "cifar_resnext_16x64d": partial(odenets.models.cifar_resnext, cardinality=16, width=64),
+    "imagenet_resnet": odenets.models.imagenet_resnet,
+}
+#: Those that can drop layers at random.
+STOCHASTIC = ("cifar_resnet",)
+
 
 def build_model(config: RunConfig, data: Dataset | None = None) -> nn.Module:
     """The untrained network of a run, drawn from torch's global generator.
 
-    Without data it has cifar_resnet's own classes and channels: enough to count evaluations.
+    Without data it has the network's own classes and channels: enough to count evaluations.
 
     Raises:
         FieldError: no network has that depth. UnknownSchemeError: no scheme has that name.
-        ConfigError: a treatment of coefficients for a scheme that has none.
+        SchemeError: no such gradient, or none that this scheme has.
+        ConfigError: no such network, or one that cannot do what the run asks of it.
     """
-    shape = {} if data is None else {"num_classes": data.num_classes, "in_channels": data.in_channels}
-    return odenets.models.cifar_resnet(config.depth, scheme_of(config), per_channel=config.per_channel, **shape)
+    if config.network not in NETWORKS:
+        raise ConfigError(f"network: got {config.network!r}, expected one of {', '.join(NETWORKS)}")
+    options: dict[str, Any] = {"per_channel": config.per_channel}
+    if data is not None:
+        options |= {"num_classes": data.num_classes, "in_channels": data.in_channels}
+    if config.survival != 1:
+        if config.network not in STOCHASTIC:
+            raise ConfigError(f"survival: got {config.survival}, expected 1: {config.network} keeps all layers")
+        options["survival"] = config.survival
+    model = NETWORKS[config.network](config.depth, scheme_of(config), **options)
+    if config.gradient != "direct":
+        odenets.set_gradient(model, config.gradient)
+    return model
+
+
+def moving_average(config: RunConfig, model: nn.Module) -> nn.Module | None:
+    """The exponential moving average of all weights and buffers, to be updated after each step; None without one.
+
+    Of the buffers too: the running statistics of BatchNorm belong to the weights that they were gathered under.
+    """
+    if not config.ema:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
 
 
 def scheme_of(config: RunConfig) -> odenets.Scheme:

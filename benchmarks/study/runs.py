@@ -86,7 +86,7 @@ def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Wa
             except DivergedError as error:
                 write_atomic(directory / FAILURE, f"{error}\n".encode())
                 raise
-            run_checkpoint.write_tensors(directory / WEIGHTS, state.model.state_dict())
+            run_checkpoint.write_tensors(directory / WEIGHTS, state.tested.state_dict())
             # The last file: whoever sees it may rely on the weights beside it.
             write_json(directory / result.NAME, result.summarise(config, state, means.command))
         (directory / run_checkpoint.NAME).unlink(missing_ok=True)

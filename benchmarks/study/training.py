@@ -21,7 +21,7 @@ from ..data import augmentation
 from ..data.dataset import Dataset
 from . import run_checkpoint, schedule
 from .config import RunConfig
-from .network import build_model, sgd
+from .network import build_model, moving_average, sgd
 
 #: Images a forward pass of the evaluation; it changes the speed only.
 EVALUATION_BATCH = 500
@@ -29,6 +29,8 @@ EVALUATION_BATCH = 500
 CONTENT = frozenset(
     ("model", "optimizer", "scheduler", "losses", "wrong", "epoch", "step", "seconds", "history", "rng", "cuda_rng")
 )
+#: Besides, of a run that averages its weights.
+AVERAGE = "average"
 
 
 @dataclass
@@ -40,6 +42,7 @@ class State:
     epoch, step: finished epochs, and finished steps of the current one.
     seconds: spent in the current epoch so far.
     history: per finished epoch what result.json tells of it.
+    average: the moving average of the model, where the run has one.
     """
 
     model: nn.Module
@@ -51,6 +54,12 @@ class State:
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    average: nn.Module | None = None
+
+    @property
+    def tested(self) -> nn.Module:
+        """The network whose errors are told and whose weights are kept."""
+        return self.model if self.average is None else self.average.module
 
 
 #: Called after every step; the state's history has grown when an epoch is over.
@@ -78,7 +87,13 @@ def begin(model: nn.Module, config: RunConfig, data: Dataset) -> State:
         scheduler=schedule.scheduler(config, optimizer, steps_per_epoch(config, data)),
         losses=torch.zeros(steps_per_epoch(config, data), device=data.device),
         wrong=torch.zeros((), dtype=torch.int64, device=data.device),
+        average=moving_average(config, model),
     )
+
+
+def content_of(config: RunConfig) -> frozenset[str]:
+    """Names of what a checkpoint of this run holds."""
+    return CONTENT | {AVERAGE} if config.ema else CONTENT
 
 
 def memory_format(config: RunConfig) -> torch.memory_format:
@@ -113,7 +128,7 @@ def train(
     path = directory / run_checkpoint.NAME
     state = state or fresh(config, data)
     if path.exists():
-        content = run_checkpoint.read(path, config, CONTENT)
+        content = run_checkpoint.read(path, config, content_of(config))
         try:
             restore(state, content)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -165,6 +180,8 @@ def step(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> Non
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
+    if state.average is not None:
+        state.average.update_parameters(state.model)
     if schedule.advances_each_step(config):
         state.scheduler.step()
     state.losses[state.step] = loss.detach()
@@ -180,12 +197,12 @@ def finish_epoch(state: State, config: RunConfig, data: Dataset, started: float)
         "epoch": state.epoch + 1,
         "train_loss": float(state.losses.mean()),
         "train_error": 100.0 * int(state.wrong) / len(data.train_labels),
-        "test_error": test_error(state.model, config, data),
+        "test_error": test_error(state.tested, config, data),
     }
     seconds = time.perf_counter() - started
     # The values alone: which layer each belongs to is in the result's final records, once.
-    plain = not networks(state.model)
-    found = [] if plain else analysis.learned_coefficients(state.model)
+    plain = not networks(state.tested)
+    found = [] if plain else analysis.learned_coefficients(state.tested)
     values = [coefficient.as_dict()["value"] for coefficient in found]
     state.history.append({**record, "seconds": seconds, "coefficients": values})
     state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
@@ -230,7 +247,9 @@ def check_finite(state: State) -> None:
 def snapshot(state: State) -> dict[str, Any]:
     """The state as a checkpoint holds it."""
     cuda = state.losses.device.type == "cuda"
+    average = {} if state.average is None else {AVERAGE: state.average.state_dict()}
     return {
+        **average,
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "scheduler": state.scheduler.state_dict(),
@@ -247,7 +266,7 @@ def snapshot(state: State) -> dict[str, Any]:
 
 def restore(state: State, content: dict[str, Any]) -> None:
     """Makes a fresh state that of the checkpoint."""
-    for part in ("model", "optimizer", "scheduler"):
+    for part in ("model", "optimizer", "scheduler", *([] if state.average is None else [AVERAGE])):
         getattr(state, part).load_state_dict(content[part])
     for part in ("losses", "wrong"):
         getattr(state, part).copy_(content[part])

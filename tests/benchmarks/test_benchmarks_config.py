@@ -7,7 +7,7 @@ import pytest
 
 from odenets.benchmarks.common.errors import ConfigError
 from odenets.benchmarks.study import result
-from odenets.benchmarks.study.config import RunConfig
+from odenets.benchmarks.study.config import AXES, LATER, RunConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -28,6 +28,10 @@ OTHER = {
     "schedule": "one_cycle",
     "label_smoothing": 0.1,
     "coefficients": 0.0,
+    "network": "cifar_resnext_8x64d",
+    "survival": 0.8,
+    "gradient": "checkpoint",
+    "ema": 0.99,
 }
 
 
@@ -67,7 +71,7 @@ def test_one_and_one_point_zero_are_the_same_run():
 
 
 def test_runs_of_one_comparison_share_their_recipe_and_no_others():
-    axes = {"depth": 14, "scheme": "rk4", "seed": 7, "coefficients": 0.5}
+    axes = {name: OTHER[name] for name in AXES}
     assert dataclasses.replace(BASE, **axes).recipe_name == BASE.recipe_name
     assert re.fullmatch(r"cifar10-160epochs-[0-9a-f]{8}", BASE.recipe_name)
     others = {dataclasses.replace(BASE, **{name: OTHER[name]}).recipe_name for name in set(OTHER) - set(axes)}
@@ -78,12 +82,12 @@ def test_a_later_field_at_its_default_changes_no_name_and_is_read_without():
     """The names and hashes of the committed results, and their configurations, which do not have these fields."""
     paths = sorted((ROOT / "benchmarks" / "results" / "cifar10").glob("*/result.json"))
     assert len(paths) == 12
+    assert len({result.read(path).config.recipe_name for path in paths}) == 1
     for path in paths:
         found = result.read(path)
         assert found.config.name == path.parent.name
-        assert found.config.recipe_name == "cifar10-12epochs-486e2746"
         assert found.config.to_dict() == found.values["config"]
-        assert not {"schedule", "label_smoothing", "coefficients"} & set(found.values["config"])
+        assert not set(LATER) & set(found.values["config"])
         assert (found.config.schedule, found.config.label_smoothing, found.config.coefficients) == (
             "steps",
             0,
@@ -104,6 +108,15 @@ def test_treatments_of_coefficients_are_told_apart(coefficients, label, fixed):
     run = dataclasses.replace(BASE, coefficients=coefficients)
     assert (run.label, run.fixed) == (label, fixed)
     assert RunConfig.from_dict(run.to_dict()) == run
+
+
+def test_every_axis_but_depth_and_seed_is_told_by_the_label():
+    run = dataclasses.replace(
+        BASE, per_channel=True, survival=0.8, gradient="checkpoint", network="cifar_resnext_8x64d"
+    )
+    assert run.label == "lm (cifar_resnext_8x64d, per channel, survival 0.8, checkpoint)"
+    labels = {dataclasses.replace(BASE, **{name: OTHER[name]}).label for name in AXES if name not in ("depth", "seed")}
+    assert len(labels | {BASE.label}) == len(AXES) - 1
 
 
 @pytest.mark.parametrize(
@@ -132,6 +145,9 @@ def test_treatments_of_coefficients_are_told_apart(coefficients, label, fixed):
         ("coefficients", float("inf"), "coefficients: got inf, expected a finite number or one of trained"),
         ("coefficients", None, "coefficients: got None, expected a value of type float | str"),
         ("channels_last", 1, "channels_last: got 1, expected a value of type bool"),
+        ("survival", 0, "survival: got 0.0, expected above 0 and at most 1"),
+        ("survival", 1.5, "survival: got 1.5, expected above 0 and at most 1"),
+        ("ema", 1.0, "ema: got 1.0, expected at least 0 and below 1"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(name, value, complaint):

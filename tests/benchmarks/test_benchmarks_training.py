@@ -12,6 +12,8 @@ from odenets.benchmarks.data.dataset import Dataset
 from odenets.benchmarks.study import progress, schedule, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.config import RunConfig
+from odenets.benchmarks.study.network import build_model
+from odenets.net.networks_in_model import networks
 
 STEPS = 5
 
@@ -73,6 +75,8 @@ def uninterrupted(tmp_path_factory):
         {"scheme": "rk4", "seed": 0},
         {"schedule": "one_cycle", "coefficients": "decayed_to_1", "label_smoothing": 0.1},
         {"schedule": "one_cycle", "precision": "bf16", "channels_last": True, "coefficients": -0.25},
+        {"ema": 0.9, "per_channel": True},
+        {"survival": 0.5, "scheme": "momentum", "gradient": "reversible"},
     ],
 )
 @pytest.mark.parametrize(("stopped", "every"), [(2, 0), (5, 0), (7, 0), (3, 2), (8, 1)])
@@ -81,13 +85,61 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, unin
     whole = uninterrupted(run)
     with pytest.raises(Stop):
         training.train(run, toy(), tmp_path, checkpoint_every=every, watch=stop_after(stopped))
-    left = checkpoint.read(tmp_path / checkpoint.NAME, run, training.CONTENT)
+    left = checkpoint.read(tmp_path / checkpoint.NAME, run, training.content_of(run))
     assert left["epoch"] * STEPS + left["step"] == (stopped // every * every if every else stopped // STEPS * STEPS)
     # What happened in this process in between must not matter.
     torch.randn(17)
     resumed = training.train(run, toy(), tmp_path)
     assert same(resumed.model.state_dict(), whole.model.state_dict())
+    assert same(resumed.tested.state_dict(), whole.tested.state_dict())
     assert without_seconds(resumed.history) == without_seconds(whole.history)
+
+
+def test_the_moving_average_by_hand(tmp_path):
+    """It begins with the weights after the first step; after each later one it is 0.9 of itself and 0.1 of them."""
+    run, expected = config(ema=0.9), {}
+
+    def follow(state):
+        for name, value in state.model.state_dict().items():
+            if value.is_floating_point():
+                expected[name] = 0.9 * expected[name] + 0.1 * value if name in expected else value.clone()
+
+    averaged = training.train(run, toy(), tmp_path, watch=follow)
+    for name, value in expected.items():
+        torch.testing.assert_close(averaged.tested.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+    assert averaged.history[-1]["test_error"] == training.test_error(averaged.tested, run, toy())
+    (tmp_path / "plain").mkdir()
+    plain = training.train(config(), toy(), tmp_path / "plain")
+    assert same(averaged.model.state_dict(), plain.model.state_dict())
+    assert not same(averaged.tested.state_dict(), plain.tested.state_dict())
+
+
+def test_networks_gradients_and_dropped_layers_of_a_run():
+    loaded = Dataset(**{**vars(toy()), "num_classes": 5})
+    model = build_model(config(network="cifar_resnext_8x64d", depth=11, gradient="checkpoint"), loaded)
+    assert model.stage1.field.layers[0][5].groups == 8
+    assert model.classifier.out_features == 5
+    assert "checkpoint" in repr(model.stage1.gradient).lower()
+    with torch.device("meta"):
+        assert build_model(config(network="imagenet_resnet", depth=50, data="cifar10")).classifier.out_features == 1000
+    dropping = build_model(config(survival=0.5, depth=8))
+    # p_l = 1 - (l / L)(1 - p_L), l = 1 .. L: of three layers 5/6, 4/6, 1/2
+    assert [float(p) for net in networks(dropping) for p in net.field.survival] == pytest.approx([5 / 6, 2 / 3, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"network": "vgg"}, "network: got 'vgg', expected one of cifar_resnet, cifar_resnext_8x64d"),
+        (
+            {"network": "cifar_resnext_8x64d", "depth": 29, "survival": 0.5},
+            "survival: got 0.5, expected 1: cifar_resnext_8x64d keeps all layers",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_is_an_error(changes, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        build_model(config(**changes))
 
 
 def test_resuming_does_not_start_afresh(tmp_path):
