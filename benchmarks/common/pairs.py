@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BenchmarkError
-from .processes import HELD, environment
+from .processes import HELD, answer
 
 HEAD = "| what | against | the first, ms | the other, ms | ratio, median | quartiles |\n" + "|---" * 6 + "|"
 
@@ -47,17 +44,12 @@ def compare(part: str, pair: str, runs: Sequence[Callable[[], float]], rounds: i
 
 
 def in_new_process(module: str, what: dict[str, Any]) -> list[Row]:
-    """The rows that ``python -m module --here WHAT`` prints as JSON, from a fresh process with one thread.
+    """The rows that ``python -m module --here WHAT`` prints, from a fresh process with one thread and a held heap.
 
     Raises:
-        BenchmarkError: the process failed; the message is the last line of what it said.
+        BenchmarkError: the process failed.
     """
-    command = [sys.executable, "-m", module, "--here", json.dumps(what)]
-    done = subprocess.run(command, env=environment(HELD), capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
-        raise BenchmarkError(said[-1].removeprefix("error: "))
-    rows = json.loads(done.stdout.splitlines()[-1])
+    rows = answer(module, ["--here", json.dumps(what)], HELD)
     return [Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}) for row in rows]
 
 

@@ -6,16 +6,12 @@ next, and so that the allocator can be set: glibc reads its settings when a proc
 
 from __future__ import annotations
 
-import gc
 import json
-import resource
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,15 +19,14 @@ from torch import Tensor, nn
 
 from odenets import ODENet
 
-from ..common.errors import BenchmarkError
-from ..common.processes import environment
+from ..common.peak_memory import peak_bytes
+from ..common.processes import answer
 from .networks import Network
 
 #: A sample lasts at least so many seconds of processor time.
 SHORTEST = 0.02
 #: So deep that reversible undoes a step: a lone one is run again.
 WARM_UP_DEPTH = 3
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def in_new_process(what: dict[str, Any], allocator: dict[str, str]) -> dict[str, Any]:
@@ -40,12 +35,7 @@ def in_new_process(what: dict[str, Any], allocator: dict[str, str]) -> dict[str,
     Raises:
         BenchmarkError: the process failed; the message is the last line of what it said.
     """
-    command = [sys.executable, "-m", "odenets.benchmarks.memory.measure", json.dumps(what)]
-    done = subprocess.run(command, env=environment(allocator), capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
-        raise BenchmarkError(said[-1])
-    return json.loads(done.stdout.splitlines()[-1])
+    return answer("odenets.benchmarks.memory.measure", [json.dumps(what)], allocator)
 
 
 # ------------------------------------------------------------------------ memory
@@ -117,29 +107,6 @@ def saved_bytes(model: nn.Module, images: Tensor) -> int:
         output = model(images)
     assert output.grad_fn is not None  # until here it holds what was saved, so no address was used twice
     return sum(sizes.values())
-
-
-def peak_bytes(run: Callable[[], None]) -> tuple[int, str]:
-    """By how much resident memory rises at most while ``run`` runs, and how that was read."""
-    gc.collect()
-    try:
-        CLEAR.write_text("5")
-    except OSError:
-        before, method, read = most_resident(), "ru_maxrss", most_resident
-    else:
-        before, method, read = _status("VmRSS"), "VmHWM", lambda: _status("VmHWM")
-    run()
-    return read() - before, method
-
-
-def most_resident() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _status(key: str) -> int:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(key + ":"))
-    return 1024 * int(line.split()[1])
 
 
 # -------------------------------------------------------------------------- time

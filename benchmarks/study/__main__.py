@@ -49,6 +49,9 @@ def make_parser() -> Parser:
         if name == "run":
             one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once, a process each")
             one.add_argument("--checkpoint-every", type=int, default=0, metavar="STEPS", help="beside each epoch's")
+            one.add_argument(
+                "--compile", action="store_true", help="torch.compile: faster steps, a minute to begin with"
+            )
     return parser
 
 
@@ -85,7 +88,8 @@ def folder(options: argparse.Namespace, study: Study) -> Path:
 def means_of(options: argparse.Namespace, command: str) -> Means:
     """How the options say that runs are computed."""
     threads = options.threads or (1 if getattr(options, "jobs", 1) > 1 else None)
-    return Means(command, options.data_dir, options.device, threads, getattr(options, "checkpoint_every", 0))
+    every, compiled = (getattr(options, name, 0) for name in ("checkpoint_every", "compile"))
+    return Means(command, options.data_dir, options.device, threads, every, bool(compiled))
 
 
 def run(options: argparse.Namespace, command: str) -> int:

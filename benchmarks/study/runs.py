@@ -38,6 +38,7 @@ class Means:
     command: as it was given, to be kept with the results.
     threads: of the processor, for each run; None for torch's choice.
     checkpoint_every: steps between two checkpoints within an epoch; 0 for none there.
+    compiled: whether networks are run through torch.compile.
     """
 
     command: str
@@ -45,6 +46,7 @@ class Means:
     device: str = "auto"
     threads: int | None = None
     checkpoint_every: int = 0
+    compiled: bool = False
 
     def prepare(self, name: str) -> Dataset:
         """Sets torch up for this whole process, and loads the data to the device."""
@@ -81,7 +83,12 @@ def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Wa
             (directory / FAILURE).unlink(missing_ok=True)
             try:
                 state = training.train(
-                    config, data, directory, checkpoint_every=means.checkpoint_every, watch=after_step
+                    config,
+                    data,
+                    directory,
+                    checkpoint_every=means.checkpoint_every,
+                    watch=after_step,
+                    compiled=means.compiled,
                 )
             except DivergedError as error:
                 write_atomic(directory / FAILURE, f"{error}\n".encode())

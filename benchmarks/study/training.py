@@ -114,12 +114,14 @@ def train(
     checkpoint_every: int = 0,
     watch: Watcher | None = None,
     state: State | None = None,
+    compiled: bool = False,
 ) -> State:
     """Trains a run to its end, from the checkpoint in ``directory`` if there is one, else from ``state`` or anew.
 
     A checkpoint is written before the first step, after every epoch, and within an epoch after
     every ``checkpoint_every`` steps if that is not 0; always after a check that it is worth
-    keeping. The data decide the device.
+    keeping. The data decide the device. ``compiled`` runs the network through torch.compile, which
+    changes its rounding and nothing else.
 
     Raises:
         DivergedError: the loss or a weight is not finite; the last good checkpoint stays.
@@ -138,6 +140,10 @@ def train(
             ) from error
     else:
         run_checkpoint.save(path, config, snapshot(state))
+    if compiled:
+        # Not Module.compile: torch traces none of its own Sequential's code there, so each stage would be a graph
+        # of its own, and their differences would use up the number of graphs that one function may have.
+        state.model.forward = torch.compile(state.model.forward)  # type: ignore[method-assign]
     while state.epoch < config.epochs:
         run_epoch(state, config, data, path, checkpoint_every=checkpoint_every, watch=watch or ignore)
     return state

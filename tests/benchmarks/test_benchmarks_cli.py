@@ -10,9 +10,10 @@ import pytest
 import torch
 import yaml
 
+from odenets.benchmarks.common.errors import ResultError
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.dataset import Dataset
-from odenets.benchmarks.study import plan, runs, standing, training
+from odenets.benchmarks.study import costs, runs, standing, study_file, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.config import RunConfig
@@ -257,23 +258,45 @@ def test_plan_counts_and_measures_and_knows_what_is_done(out, toy, capsys, monke
     """Two epochs of 24 images: 48 a run. A step takes an hour and a test 3: 2 (3 + 3) = 12 hours a run."""
     assert toy_run(out, depths=[8], seeds=[0]) == 0
     capsys.readouterr()
-    monkeypatch.setattr(plan, "measure", lambda config, data: (3600.0, 3 * 3600.0))
+    cost = costs.Cost(3600.0, (3500.0, 3700.0), 3 * 2**20, {"device": "cpu"}, {"torch": "2"})
+    monkeypatch.setattr(costs, "measured", lambda config, data: (cost, 3 * 3600.0))
     file = str(study(out.parent, depths=[8, 14], seeds=[0, 1]))
     assert main(["plan", file, f"--out={out}", "--threads=1"]) == 0
     rows = [line.replace(" ", "").strip("|").split("|") for line in capsys.readouterr().out.splitlines()[3:6]]
     assert rows == [
-        ["euler", "8", "3", "0", "2", "96", "2.88e+02", "24.00", "12.00"],
-        ["euler", "14", "6", "0", "2", "96", "5.76e+02", "24.00", "24.00"],
-        ["all", "", "", "", "4", "192", "8.64e+02", "48.00", "36.00"],
+        ["euler", "8", "3", "0", "3", "2", "96", "2.88e+02", "24.00", "12.00"],
+        ["euler", "14", "6", "0", "3", "2", "96", "5.76e+02", "24.00", "24.00"],
+        ["all", "", "", "", "", "4", "192", "8.64e+02", "48.00", "36.00"],
     ]
+    runs = study_file.load(file).runs
+    assert costs.read(out) == {run.hash: cost for run in runs if run.seed == 0}
 
 
 def test_a_measurement_is_of_time_and_leaves_no_files(out, toy):
     run = RunConfig(data="toy", depth=8, scheme="lm", seed=0, epochs=2, batch_size=8)
-    step, test = plan.measure(run, data.load("toy", out))
-    assert 0 < step < 10
+    seconds, test = costs.step_times(run, data.load("toy", out))
+    assert len(seconds) == costs.TIMED
+    assert 0 < min(seconds) <= max(seconds) < 10
     assert 0 < test < 10
     assert not out.exists()
+
+
+def test_the_memory_of_a_step_is_that_of_its_states(out, toy):
+    """A state of the first stage has 4 bytes x 512 images x 16 x 8 x 8. Its layer keeps the inputs of two norms and
+    two convolutions, and more than twice as much is not plausible: the other stages' states are half and a quarter."""
+    run = RunConfig(data="toy", depth=8, scheme="euler", seed=0, epochs=1, batch_size=512)
+    state = 4 * 512 * 16 * 8 * 8
+    assert 4 * state < costs.step_memory(run, data.load("toy", out)) < 2 * 4 * state * 2
+
+
+def test_costs_are_kept_beside_those_of_other_networks(tmp_path):
+    one, other = (costs.Cost(s, (s, s), 1, {"device": "cpu"}, {"torch": "2"}) for s in (1.0, 2.0))
+    costs.keep(tmp_path, {"a": one, "b": one})
+    costs.keep(tmp_path, {"b": other})
+    assert costs.read(tmp_path) == {"a": one, "b": other}
+    (tmp_path / costs.NAME).write_text('{"a": {"seconds": 1}}')
+    with pytest.raises(ResultError, match="does not hold costs"):
+        costs.read(tmp_path)
 
 
 def test_by_default_results_are_in_out_and_the_name_with_the_resolved_study(tmp_path, toy, capsys, monkeypatch):

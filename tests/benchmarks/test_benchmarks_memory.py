@@ -56,12 +56,12 @@ def test_peak_is_what_is_taken_at_most():
     # In a process of its own, as the benchmark measures: where the kernel keeps the high-water mark of a process
     # from being reset, what other tests took would hide it.
     code = """
-from odenets.benchmarks.memory import measure
+from odenets.benchmarks.common import peak_memory
 blocks = []
 def run():
     blocks.append(bytearray(b"x" * (32 << 20)))
     blocks.clear()
-print(measure.peak_bytes(run)[0])
+print(peak_memory.peak_bytes(run)[0])
 """
     peak = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert peak >= 30 << 20

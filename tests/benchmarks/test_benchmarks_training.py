@@ -114,6 +114,23 @@ def test_the_moving_average_by_hand(tmp_path):
     assert not same(averaged.tested.state_dict(), plain.tested.state_dict())
 
 
+def test_a_compiled_run_is_the_same_but_for_rounding(tmp_path, monkeypatch):
+    """The last batch of the epoch and the test have other shapes than the rest. Torch's tracer, not its C++ compiler:
+    what that makes of a graph is tested with the gradients."""
+    graphs = []
+    backend = functools.partial(lambda found, graph, inputs: found.append(graph) or graph.forward, graphs)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend, fullgraph=True))
+    run = config(depth=8, epochs=1, batch_size=9)
+    for name in ("plain", "compiled"):
+        (tmp_path / name).mkdir()
+    plain = training.train(run, toy(), tmp_path / "plain")
+    compiled = training.train(run, toy(), tmp_path / "compiled", compiled=True)
+    assert len(graphs) == 3  # of a batch, of any batch, of the test
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+    for name, value in plain.model.state_dict().items():
+        torch.testing.assert_close(compiled.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
 def test_networks_gradients_and_dropped_layers_of_a_run():
     loaded = Dataset(**{**vars(toy()), "num_classes": 5})
     model = build_model(config(network="cifar_resnext_8x64d", depth=11, gradient="checkpoint"), loaded)
