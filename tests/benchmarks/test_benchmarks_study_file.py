@@ -30,7 +30,7 @@ def load(path, values):
 
 
 def test_these_are_shipped():
-    assert study_file.shipped() == ["cifar10", "cpu-16", "demo"]
+    assert study_file.shipped() == ["cifar10", "cifar10-stochastic-depth", "cpu-16", "demo"]
 
 
 @pytest.mark.parametrize("name", study_file.shipped())
@@ -60,9 +60,20 @@ def test_cifar10_is_the_papers_table_and_recipe():
     assert {run.depth for run in runs} == {20, 32, 44, 56, 110, 164}
 
 
+def test_stochastic_depth_is_the_papers_table_and_recipe():
+    runs = study_file.load("cifar10-stochastic-depth").runs
+    assert {(run.scheme, run.depth, run.survival, run.seed) for run in runs} == {
+        (scheme, depth, last, seed)
+        for scheme in ("euler", "lm")
+        for depth, last in ((56, 0.8), (110, 0.5))
+        for seed in range(3)
+    }
+    assert {(run.epochs, run.milestones, run.lr) for run in runs} == {(500, (250, 375), 0.1)}
+
+
 def test_cpu_16_has_the_evaluations_that_its_file_states():
     runs = study_file.load("cpu-16").runs
-    assert len(runs) == 15 * 3
+    assert len(runs) == 14 * 3
     assert len({run.recipe_name for run in runs}) == 1
     with torch.device("meta"):
         counts = {(r.label, r.depth): odenets.count_evaluations(network.build_model(r)) for r in runs}
@@ -70,7 +81,7 @@ def test_cpu_16_has_the_evaluations_that_its_file_states():
     assert counts == {
         **plain,
         **{("lm", d): n for (_, d), n in plain.items()},
-        **dict.fromkeys([("momentum", 20), ("ab2", 20), ("lm (decayed_to_1)", 20), ("lm (fixed at 0)", 20)], 9),
+        **dict.fromkeys([("momentum", 20), ("ab2", 20), ("lm (decayed_to_1)", 20)], 9),
         ("heun", 14): 10,
         ("rk4", 8): 6,
         ("rk4", 14): 18,
