@@ -24,23 +24,18 @@ HOUR = 3600.0
 def measure(config: RunConfig, data: Dataset) -> tuple[float, float]:
     """Seconds of a training step, augmentation included, and of the test at the end of an epoch."""
     state = training.fresh(config, data)
-    plan = augmentation.draw(data, augmentation.generator(config.seed, 0))
-    whole = max(1, len(data.train_labels) // config.batch_size)
+    plan = data.draw(augmentation.generator(config.seed, 0))
+    whole = max(1, data.train_size // config.batch_size)
     started = 0.0
     for i in range(WARM_UP + TIMED):
         if i == WARM_UP:
             started = _now(state)
         state.step = 0
         start = i % whole * config.batch_size
-        training.step(state, config, *augmentation.batch(data, plan, slice(start, start + config.batch_size)))
+        training.step(state, config, *data.batch(plan, slice(start, start + config.batch_size)))
     tested = _now(state)
-    few = replace(
-        data,
-        test_images=data.test_images[: training.EVALUATION_BATCH],
-        test_labels=data.test_labels[: training.EVALUATION_BATCH],
-    )
-    training.test_error(state.model, config, few)
-    share = len(data.test_labels) / len(few.test_labels)
+    training.test_error(state.model, config, data, batches=1)
+    share = max(1.0, data.test_size / training.EVALUATION_BATCH)
     return (tested - started) / TIMED, (_now(state) - tested) * share
 
 
@@ -76,7 +71,7 @@ def work(runs: Sequence[RunConfig], data: Dataset, out: Path, step: float, test:
     step, test: seconds of a training step and of the test after an epoch.
     """
     one = runs[0]
-    images = one.epochs * len(data.train_labels) * len(runs)
+    images = one.epochs * data.train_size * len(runs)
     hours = one.epochs * (training.steps_per_epoch(one, data) * step + test) / HOUR
     left = sum(1 - standing(config, out).share for config in runs)
     return [len(runs), images, images * evaluations(runs)[one], hours * len(runs), hours * float(left)]
