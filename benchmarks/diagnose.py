@@ -86,7 +86,7 @@ def run_one(run: Path, data: Dataset, options: argparse.Namespace, command: str)
     """Diagnose one run, write what came out and print it."""
     config = configuration(run)
     model = load_network(run, data)
-    images = data.normalised(data.test_images[: max(options.samples, 1)])
+    images, _ = next(data.test_batches(max(options.samples, 1)))
     begun, processor = time.perf_counter(), time.process_time()
     found = diagnose(model, images, samples=options.samples, values=options.values, dense_limit=options.dense_limit)
     title = f"{config.scheme}, depth {config.depth}, {config.data}, {config.epochs} epochs, seed {config.seed}"

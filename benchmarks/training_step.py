@@ -36,6 +36,7 @@ from .common.markdown import markdown
 from .common.pairs import Row, compare, in_new_process, page
 from .data import augmentation
 from .data.dataset import Dataset
+from .data.in_memory import InMemoryDataset
 from .study import training
 from .study.config import RunConfig
 
@@ -119,12 +120,12 @@ def study_step(state: training.State, config: RunConfig) -> Callable[[Batch], Te
     return step
 
 
-def cifar_like(batch: int) -> Dataset:
+def cifar_like(batch: int) -> InMemoryDataset:
     """Random images of CIFAR's shape, one batch of them: what they show does not change the time."""
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8, generator=draw)
     labels = torch.randint(0, 10, (batch,), generator=draw)
-    return Dataset("cifar10", images, labels, images, labels, 10, crop_padding=4, flip=True)
+    return InMemoryDataset("cifar10", images, labels, images, labels, 10, crop_padding=4, flip=True)
 
 
 def configuration(scheme: str, precision: str, task: Task) -> RunConfig:
@@ -149,18 +150,18 @@ def check_equal(config: RunConfig, losses: list[list[float]]) -> None:
 
 def rows_of(config: RunConfig, data: Dataset, rounds: int) -> list[Row]:
     """The study's step and a second hand-written one, each against a hand-written one."""
-    plan = augmentation.draw(data, augmentation.generator(0, 0))
+    plan = data.draw(augmentation.generator(0, 0))
     state = training.fresh(config, data)
     layout = training.memory_format(config)
     first, again = (HandWritten(state.model).to(memory_format=layout) for _ in range(2))
     steps = [hand_step(first, config), hand_step(again, config), study_step(state, config)]
     whole = slice(0, config.batch_size)
-    check_equal(config, [[float(step(augmentation.batch(data, plan, whole))) for _ in range(3)] for step in steps])
+    check_equal(config, [[float(step(data.batch(plan, whole))) for _ in range(3)] for step in steps])
 
     def timed(step: Callable[[Batch], Tensor]) -> Callable[[], float]:
         def run() -> float:
             start = time.process_time()
-            step(augmentation.batch(data, plan, whole))
+            step(data.batch(plan, whole))
             return time.process_time() - start
 
         return run
@@ -188,14 +189,14 @@ def measure(task: Task) -> list[Row]:
 def images_per_second(config: RunConfig, data: Dataset, begin: Callable[[], object]) -> float:
     """Of the study's step, in wall time; ``begin`` is called when all is warm."""
     torch.set_num_threads(1)
-    plan = augmentation.draw(data, augmentation.generator(0, 0))
+    plan = data.draw(augmentation.generator(0, 0))
     step = study_step(training.fresh(config, data), config)
     started = 0.0
     for i in range(WARM_UP + TIMED):
         if i == WARM_UP:
             begin()
             started = time.perf_counter()
-        step(augmentation.batch(data, plan, slice(0, config.batch_size)))
+        step(data.batch(plan, slice(0, config.batch_size)))
     return TIMED * config.batch_size / (time.perf_counter() - started)
 
 

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .dataset import Dataset
-
 
 class Plan(NamedTuple):
     """What is random about one epoch, for its N training images in the order they are used.
@@ -35,15 +33,6 @@ def generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def draw(data: Dataset, random: torch.Generator) -> Plan:
-    """The plan of an epoch over ``data``, on its device: three copies an epoch, none a step."""
-    count = len(data.train_labels)
-    order = torch.randperm(count, generator=random)
-    corners = torch.randint(0, 2 * data.crop_padding + 1, (count, 2), generator=random)
-    flips = torch.rand(count, generator=random) < 0.5 if data.flip else torch.zeros(count, dtype=torch.bool)
-    return Plan(*(part.to(data.device) for part in (order, corners, flips)))
-
-
 def crop_and_flip(images: Tensor, corners: Tensor, flips: Tensor, padding: int) -> Tensor:
     """Each image padded with zeros, cut back to its size at its corner, then mirrored where ``flips``.
 
@@ -66,15 +55,3 @@ def crop_and_flip(images: Tensor, corners: Tensor, flips: Tensor, padding: int) 
         rows[:, None, :, None],
         columns[:, None, None, :],
     ]
-
-
-def batch(data: Dataset, plan: Plan, chosen: slice) -> tuple[Tensor, Tensor]:
-    """Training images (B, C, H, W) float32, normalised and augmented, and labels (B,) of a slice of the plan.
-
-    Padding comes after normalising, so it has the value of the mean, as in the paper's code.
-    """
-    order, corners, flips = (part[chosen] for part in plan)
-    images = data.normalised(data.train_images[order])
-    if data.crop_padding or data.flip:
-        images = crop_and_flip(images, corners, flips, data.crop_padding)
-    return images, data.train_labels[order]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..common.errors import DataError
-from .dataset import Dataset, check_labels
+from .dataset import check_labels
+from .in_memory import InMemoryDataset
 
 FOLDER = "cifar-10-batches-bin"
 NUM_CLASSES = 10
@@ -63,7 +64,7 @@ def read(path: Path, sha256: str) -> bytes:
     return raw
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> InMemoryDataset:
     """CIFAR-10 from ``data_dir/cifar-10-batches-bin``: 50,000 training and 10,000 test images.
 
     Raises:
@@ -71,7 +72,7 @@ def load(data_dir: Path) -> Dataset:
     """
     folder = Path(data_dir) / FOLDER
     *train, test = [decode(read(folder / name, sha256), name) for name, sha256 in SHA256.items()]
-    return Dataset(
+    return InMemoryDataset(
         name="cifar10",
         train_images=torch.cat([images for images, _ in train]),
         train_labels=torch.cat([labels for _, labels in train]),

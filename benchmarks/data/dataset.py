@@ -1,17 +1,54 @@
-"""A data set as a value: images and labels as whole tensors, checked when made."""
+"""What the trainer uses of a data set, whether it lies in memory or is read on the way."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ..common.errors import DataError
 
-#: Levels a uint8 pixel can have.
-LEVELS = 256
+
+class Dataset(Protocol):
+    """Labelled images for training and testing.
+
+    What is random about training images is drawn for a whole epoch by ``draw``, and ``batch`` is a function of that
+    plan: a run resumes at any step with the same bits, and several processes may share an epoch.
+    """
+
+    @property
+    def num_classes(self) -> int:
+        """Labels are 0..num_classes-1."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def train_size(self) -> int:
+        """Training images."""
+
+    @property
+    def test_size(self) -> int:
+        """Test images."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+
+    def draw(self, random: torch.Generator) -> Any:
+        """The plan of an epoch: the order of the training images and how each is augmented."""
+
+    def batch(self, plan: Any, chosen: slice) -> tuple[Tensor, Tensor]:
+        """Training images (B, C, H, W) float32, normalised and augmented, and labels (B,) int64 of a slice of it."""
+
+    def test_batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All test images and labels in their order, normalised; the last batch may be smaller."""
+
+    def to(self, device: torch.device) -> Dataset:
+        """The same data with its batches on another device."""
 
 
 def check_labels(labels: Tensor, num_classes: int, source: str) -> None:
@@ -23,88 +60,3 @@ def check_labels(labels: Tensor, num_classes: int, source: str) -> None:
             f"{source}: label of record {first} is {int(labels[first])}, expected 0..{num_classes - 1}; "
             f"{len(outside)} of {len(labels)} labels are out of range, get the data afresh"
         )
-
-
-def check_part(images: Tensor, labels: Tensor, num_classes: int, source: str) -> None:
-    """Raises DataError unless images are (N, C, H, W) uint8 with N > 0 labels in range beside them."""
-    if images.ndim != 4 or images.dtype != torch.uint8 or not len(images):
-        raise DataError(f"{source}: got images {tuple(images.shape)} {images.dtype}, expected (N, C, H, W) torch.uint8")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise DataError(
-            f"{source}: got labels {tuple(labels.shape)} {labels.dtype}, expected ({len(images)},) torch.int64"
-        )
-    check_labels(labels, num_classes, source)
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Training and test images, (N, C, H, W) uint8, with labels (N,) int64, all on one device.
-
-    uint8 is a quarter of float32: the whole training set stays on the device and a batch is
-    converted when it is used.
-
-    Args:
-        name: how the command line and the results call it.
-        num_classes: labels are 0..num_classes-1.
-        crop_padding: pixels of padding for the random crop of training images; 0 for none.
-        flip: whether training images are mirrored horizontally at random.
-
-    Raises:
-        DataError: shapes, types or labels do not fit.
-    """
-
-    name: str
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    num_classes: int
-    crop_padding: int
-    flip: bool
-
-    def __post_init__(self) -> None:
-        check_part(self.train_images, self.train_labels, self.num_classes, f"{self.name} training set")
-        check_part(self.test_images, self.test_labels, self.num_classes, f"{self.name} test set")
-        if self.train_images.shape[1:] != self.test_images.shape[1:]:
-            raise DataError(
-                f"{self.name}: training images are {tuple(self.train_images.shape[1:])}, test images "
-                f"{tuple(self.test_images.shape[1:])}, expected the same"
-            )
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-        return int(self.train_images.shape[1])
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self.train_images.device
-
-    @cached_property
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the training pixels, each (1, C, 1, 1) float32, in pixel levels.
-
-        From the exact histogram of each channel: converting 50,000 images to float64 for it
-        would take 1.2 GB.
-        """
-        channels = self.train_images.transpose(0, 1).flatten(1).cpu()
-        levels = torch.arange(LEVELS, dtype=torch.float64)
-        weights = torch.stack([torch.bincount(channel, minlength=LEVELS) for channel in channels]).double()
-        weights /= channels.shape[1]
-        mean = weights @ levels
-        std = (weights @ levels.square() - mean.square()).sqrt()
-        return self._per_channel(mean), self._per_channel(std)
-
-    def _per_channel(self, values: Tensor) -> Tensor:
-        return values.float().view(1, -1, 1, 1).to(self.device)
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) uint8 as float32 with the training set's mean 0 and deviation 1 per channel."""
-        mean, std = self.statistics
-        return (images.float() - mean).div_(std)
-
-    def to(self, device: torch.device) -> Dataset:
-        """The same data on another device."""
-        parts = ("train_images", "train_labels", "test_images", "test_labels")
-        return replace(self, **{part: getattr(self, part).to(device) for part in parts})

@@ -8,13 +8,13 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from .dataset import Dataset
+from .in_memory import InMemoryDataset
 
 #: Of the 1,797 images; one of them is then 0.2 % of test error.
 TEST_IMAGES = 500
 
 
-def load(data_dir: Path | None = None) -> Dataset:
+def load(data_dir: Path | None = None) -> InMemoryDataset:
     """The digits with a fixed stratified split: 1,297 training and 500 test images, levels 0..16.
 
     They come with scikit-learn: ``data_dir`` is there because every loader takes one. Never
@@ -27,7 +27,7 @@ def load(data_dir: Path | None = None) -> Dataset:
     train, test = train_test_split(
         torch.arange(len(labels)).numpy(), test_size=TEST_IMAGES, stratify=digits.target, random_state=0
     )
-    return Dataset(
+    return InMemoryDataset(
         name="digits",
         train_images=images[train],
         train_labels=labels[train],

@@ -121,21 +121,23 @@ def train(model: nn.Module, phase: Phase, data: Dataset, out: Path) -> training.
 
 
 @torch.inference_mode()
-def outputs(model: nn.Module, data: Dataset) -> Tensor:
-    """What a network says of the test images, in fp32."""
+def outputs(model: nn.Module, data: Dataset) -> tuple[Tensor, Tensor]:
+    """What a network says of the test images, in fp32, and their labels."""
     model.eval()
-    return torch.cat([model(data.normalised(part)) for part in data.test_images.split(training.EVALUATION_BATCH)])
+    found = [(model(images), labels) for images, labels in data.test_batches(training.EVALUATION_BATCH)]
+    scores, labels = zip(*found, strict=True)
+    return torch.cat(scores), torch.cat(labels)
 
 
-def error(found: Tensor, data: Dataset) -> float:
+def error(found: Tensor, labels: Tensor) -> float:
     """Test images classified wrongly, in %."""
-    return 100.0 * int((found.argmax(1) != data.test_labels).sum()) / len(data.test_labels)
+    return 100.0 * int((found.argmax(1) != labels).sum()) / len(labels)
 
 
 def swap(model: nn.Module, scheme: str, data: Dataset) -> nn.Module:
     """The network under the scheme, its coefficients at 0."""
     zero = 0.0 if schemes[scheme].symbols else None
-    example = data.normalised(data.test_images[:2])
+    example, _ = next(data.test_batches(2))
     return swap_scheme(model.eval(), scheme, example=example, coefficients=zero)
 
 
@@ -156,18 +158,18 @@ def run(options: argparse.Namespace, data: Dataset) -> tuple[dict[str, Any], dic
     found = swap_report(swap(model, options.scheme, data))
     first, later, control = phases(options, sum(sum(chain.sums) for chain in found.chains))
     original = train(model, first, data, options.out).model
-    before = outputs(original, data)
+    before, labels = outputs(original, data)
     swapped = swap(original, options.scheme, data)
-    after = outputs(swapped, data)
+    after, _ = outputs(swapped, data)
     difference = compare(before, after)
     # One way after the other from the same weights: the control takes the original itself, so it comes last.
     tuned = train(swap(original, options.scheme, data), later, data, options.out)
     further = train(original, control, data, options.out)
     errors = {
-        "before": error(before, data),
-        "right after the swap": error(after, data),
-        "fine-tuned under the scheme": error(outputs(tuned.model, data), data),
-        "control: trained further as it was": error(outputs(further.model, data), data),
+        "before": error(before, labels),
+        "right after the swap": error(after, labels),
+        "fine-tuned under the scheme": error(*outputs(tuned.model, data)),
+        "control: trained further as it was": error(*outputs(further.model, data)),
     }
     values = {
         "scheme": options.scheme,
@@ -202,8 +204,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             values, models = run(options, data)
             facts = {"command": command, **machine.hardware(data.device), **machine.versions()}
             write_json(options.out / "fine_tune.json", {**values, **facts})
-            images = data.normalised(data.test_images[: options.samples])
-            found = {name: analysis.diagnose(m, images, dense_limit=512) for name, m in models.items() if len(images)}
+            images, _ = next(data.test_batches(max(options.samples, 1)))
+            found = {n: analysis.diagnose(m, images, dense_limit=512) for n, m in models.items() if options.samples}
             page = report.write({**values, **facts}, found, options.out)
         print(page, f"Wrote {options.out}", sep="\n")
     except KeyboardInterrupt:

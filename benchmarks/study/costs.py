@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..common import machine
 from ..common.errors import ResultError
@@ -20,12 +21,15 @@ from ..common.peak_memory import peak_bytes
 from ..common.processes import RETURNED, answer
 from ..data import augmentation
 from ..data.dataset import Dataset
+from ..data.in_memory import InMemoryDataset
 from . import training
 from .config import RunConfig
 
 NAME = "costs.json"
 #: Steps before the clock starts (memory is allocated, kernels are chosen), and steps that are timed.
 WARM_UP, TIMED = 3, 20
+#: Augmented images and labels.
+Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -76,24 +80,19 @@ def keep(out: Path, costs: Mapping[str, Cost]) -> None:
 def step_times(config: RunConfig, data: Dataset) -> tuple[list[float], float]:
     """Seconds of each timed training step, and of the test at the end of an epoch."""
     state = training.fresh(config, data)
-    plan = augmentation.draw(data, augmentation.generator(config.seed, 0))
-    whole = max(1, len(data.train_labels) // config.batch_size)
+    plan = data.draw(augmentation.generator(config.seed, 0))
+    whole = max(1, data.train_size // config.batch_size)
     seconds = []
     for i in range(WARM_UP + TIMED):
         started = time.perf_counter()
         state.step = 0
         start = i % whole * config.batch_size
-        training.step(state, config, *augmentation.batch(data, plan, slice(start, start + config.batch_size)))
+        training.step(state, config, *data.batch(plan, slice(start, start + config.batch_size)))
         wait(state)
         seconds.append(time.perf_counter() - started)
-    few = replace(
-        data,
-        test_images=data.test_images[: training.EVALUATION_BATCH],
-        test_labels=data.test_labels[: training.EVALUATION_BATCH],
-    )
     started = time.perf_counter()
-    training.test_error(state.model, config, few)
-    share = len(data.test_labels) / len(few.test_labels)
+    training.test_error(state.model, config, data, batches=1)
+    share = max(1.0, data.test_size / training.EVALUATION_BATCH)
     return seconds[WARM_UP:], (time.perf_counter() - started) * share
 
 
@@ -107,27 +106,28 @@ def wait(state: training.State) -> None:
 
 def step_memory(config: RunConfig, data: Dataset) -> int:
     """Bytes that two training steps take at most beyond the weights: the second has the optimizer's own memory."""
+    images, _ = batch = one_batch(config, data)
     if data.device.type == "cuda":
-        return two_steps_on_cuda(config, data)
-    what = {"config": config.to_dict(), "shape": [*data.train_images.shape[1:]], "classes": data.num_classes}
+        return two_steps_on_cuda(config, data, batch)
+    what = {"config": config.to_dict(), "shape": [*images.shape], "classes": data.num_classes}
     return int(answer("odenets.benchmarks.study.costs", [json.dumps(what)], RETURNED))
 
 
-def two_steps_on_cuda(config: RunConfig, data: Dataset) -> int:
+def one_batch(config: RunConfig, data: Dataset) -> Batch:
+    """The first training images and labels."""
+    return data.batch(data.draw(augmentation.generator(config.seed, 0)), slice(0, config.batch_size))
+
+
+def two_steps_on_cuda(config: RunConfig, data: Dataset, batch: Batch) -> int:
     """Of torch's allocator; kernels and their handles are not in it."""
-    state, batch = training.fresh(config, data), one_batch(config, data)
+    state = training.fresh(config, data)
     before = torch.cuda.memory_allocated(data.device)
     torch.cuda.reset_peak_memory_stats(data.device)
     two_steps(state, config, batch)
     return torch.cuda.max_memory_allocated(data.device) - before
 
 
-def one_batch(config: RunConfig, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first training images and labels."""
-    return data.normalised(data.train_images[: config.batch_size]), data.train_labels[: config.batch_size]
-
-
-def two_steps(state: training.State, config: RunConfig, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def two_steps(state: training.State, config: RunConfig, batch: Batch) -> None:
     """Two training steps, to their end."""
     for _ in range(2):
         state.step = 0
@@ -141,14 +141,14 @@ def main(argv: list[str]) -> int:
     config = RunConfig.from_dict(what["config"])
     torch.set_num_threads(1)
     random = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (config.batch_size, *what["shape"]), dtype=torch.uint8, generator=random)
-    labels = torch.randint(0, what["classes"], (config.batch_size,), generator=random)
-    data = Dataset(config.data, images, labels, images, labels, what["classes"], 0, False)
-    batch = one_batch(config, data)
+    images = torch.randint(0, 256, what["shape"], dtype=torch.uint8, generator=random)
+    labels = torch.randint(0, what["classes"], images.shape[:1], generator=random)
+    data = InMemoryDataset(config.data, images, labels, images, labels, what["classes"], 0, False)
+    images, labels = one_batch(config, data)
     # Kernels are loaded and compiled by a small batch first: they are no part of a step.
-    two_steps(training.fresh(config, data), config, (batch[0][:2], batch[1][:2]))
+    two_steps(training.fresh(config, data), config, (images[:2], labels[:2]))
     state = training.fresh(config, data)
-    print(peak_bytes(lambda: two_steps(state, config, batch))[0])
+    print(peak_bytes(lambda: two_steps(state, config, (images, labels)))[0])
     return 0
 
 

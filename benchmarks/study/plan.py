@@ -55,7 +55,7 @@ def work(runs: Sequence[RunConfig], data: Dataset, out: Path, step: float, test:
     step, test: seconds of a training step and of the test after an epoch.
     """
     one = runs[0]
-    images = one.epochs * len(data.train_labels) * len(runs)
+    images = one.epochs * data.train_size * len(runs)
     hours = one.epochs * (training.steps_per_epoch(one, data) * step + test) / HOUR
     left = sum(1 - standing(config, out).share for config in runs)
     return [len(runs), images, images * evaluations(runs)[one], hours * len(runs), hours * float(left)]

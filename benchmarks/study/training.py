@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ Watcher = Callable[[State], None]
 
 def steps_per_epoch(config: RunConfig, data: Dataset) -> int:
     """Steps an epoch; the last one may have a smaller batch."""
-    return -(-len(data.train_labels) // config.batch_size)
+    return -(-data.train_size // config.batch_size)
 
 
 def fresh(config: RunConfig, data: Dataset) -> State:
@@ -157,13 +158,13 @@ def run_epoch(
     state: State, config: RunConfig, data: Dataset, path: Path, *, checkpoint_every: int, watch: Watcher
 ) -> None:
     """The remaining steps of the current epoch, its evaluation and its checkpoint."""
-    plan = augmentation.draw(data, augmentation.generator(config.seed, state.epoch))
+    plan = data.draw(augmentation.generator(config.seed, state.epoch))
     started = time.perf_counter() - state.seconds
     total = steps_per_epoch(config, data)
     state.model.train()
     while state.step < total:
         start = state.step * config.batch_size
-        step(state, config, *augmentation.batch(data, plan, slice(start, start + config.batch_size)))
+        step(state, config, *data.batch(plan, slice(start, start + config.batch_size)))
         if state.step == total:
             # After the losses are read, since a diverged run has no test error worth waiting for.
             check_finite(state)
@@ -202,7 +203,7 @@ def finish_epoch(state: State, config: RunConfig, data: Dataset, started: float)
     record = {
         "epoch": state.epoch + 1,
         "train_loss": float(state.losses.mean()),
-        "train_error": 100.0 * int(state.wrong) / len(data.train_labels),
+        "train_error": 100.0 * int(state.wrong) / data.train_size,
         "test_error": test_error(state.tested, config, data),
     }
     seconds = time.perf_counter() - started
@@ -217,17 +218,16 @@ def finish_epoch(state: State, config: RunConfig, data: Dataset, started: float)
 
 
 @torch.inference_mode()
-def test_error(model: nn.Module, config: RunConfig, data: Dataset) -> float:
-    """Test images classified wrongly, in %."""
+def test_error(model: nn.Module, config: RunConfig, data: Dataset, batches: int | None = None) -> float:  # noqa: PT028
+    """Test images classified wrongly, in %; of the first batches alone where their number is given."""
     model.eval()
-    wrong = torch.zeros((), dtype=torch.int64, device=data.device)
+    seen, wrong = 0, torch.zeros((), dtype=torch.int64, device=data.device)
     with autocast(config, data.device):
-        for images, labels in zip(
-            data.test_images.split(EVALUATION_BATCH), data.test_labels.split(EVALUATION_BATCH), strict=True
-        ):
-            outputs = model(data.normalised(images).contiguous(memory_format=memory_format(config)))
+        for images, labels in islice(data.test_batches(EVALUATION_BATCH), batches):
+            outputs = model(images.contiguous(memory_format=memory_format(config)))
             wrong += (outputs.argmax(1) != labels).sum()
-    return 100.0 * int(wrong) / len(data.test_labels)
+            seen += len(labels)
+    return 100.0 * int(wrong) / seen
 
 
 def check_finite(state: State) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from odenets.benchmarks.common.errors import ResultError
 from odenets.benchmarks.data import sources as data
-from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study import costs, runs, standing, study_file, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.__main__ import main
@@ -45,7 +45,7 @@ def toy(monkeypatch):
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (24, 1, 8, 8), dtype=torch.uint8, generator=random)
     labels = torch.arange(24) % 2
-    loaded = Dataset("toy", images, labels, images, labels, num_classes=2, crop_padding=1, flip=False)
+    loaded = InMemoryDataset("toy", images, labels, images, labels, num_classes=2, crop_padding=1, flip=False)
     monkeypatch.setitem(data.SOURCES, "toy", data.Source(lambda folder: loaded, epochs=2))
 
 

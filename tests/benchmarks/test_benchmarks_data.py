@@ -9,7 +9,7 @@ from odenets.benchmarks.common.errors import DataError
 from odenets.benchmarks.data import augmentation as augment
 from odenets.benchmarks.data import cifar10
 from odenets.benchmarks.data import sources as data
-from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study.__main__ import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ def images(count, channels=1, size=8):
 def dataset(**changes):
     labels = torch.arange(6) % 3
     parts = {"train_images": images(6), "train_labels": labels, "test_images": images(6), "test_labels": labels}
-    return Dataset(**({"name": "toy", "num_classes": 3, "crop_padding": 0, "flip": False} | parts | changes))
+    return InMemoryDataset(**({"name": "toy", "num_classes": 3, "crop_padding": 0, "flip": False} | parts | changes))
 
 
 # ---------------------------------------------------------------- the CIFAR-10 format
@@ -178,8 +178,8 @@ def test_crop_and_flip_against_loops_over_every_pixel(padding, size):
 
 def test_a_batch_is_the_augmented_normalised_images_with_their_labels():
     toy = dataset(crop_padding=2, flip=True)
-    plan = augment.draw(toy, augment.generator(3, 0))
-    got, labels = augment.batch(toy, plan, slice(1, 4))
+    plan = toy.draw(augment.generator(3, 0))
+    got, labels = toy.batch(plan, slice(1, 4))
     chosen = plan.order[1:4]
     assert torch.equal(labels, toy.train_labels[chosen])
     normalised = toy.normalised(toy.train_images[chosen])
@@ -188,15 +188,15 @@ def test_a_batch_is_the_augmented_normalised_images_with_their_labels():
 
 def test_without_augmentation_a_batch_is_the_normalised_images():
     toy = dataset()
-    plan = augment.draw(toy, augment.generator(3, 0))
-    got, _ = augment.batch(toy, plan, slice(0, 6))
+    plan = toy.draw(augment.generator(3, 0))
+    got, _ = toy.batch(plan, slice(0, 6))
     assert torch.equal(got, toy.normalised(toy.train_images[plan.order]))
 
 
 def test_a_plan_uses_every_image_once_and_every_crop_and_flip():
     labels = torch.zeros(4_000, dtype=torch.int64)
     toy = dataset(train_images=images(4_000), train_labels=labels, crop_padding=4, flip=True)
-    plan = augment.draw(toy, augment.generator(0, 0))
+    plan = toy.draw(augment.generator(0, 0))
     assert torch.equal(plan.order.sort().values, torch.arange(4_000))
     # Each of the 81 crops is expected 49 times, with a deviation of 7; half of 4,000 with one of 32.
     crops = (plan.corners[:, 0] * 9 + plan.corners[:, 1]).bincount(minlength=81)
@@ -208,10 +208,10 @@ def test_plans_depend_on_seed_and_epoch_only():
     toy = dataset(train_images=images(100), train_labels=torch.zeros(100, dtype=torch.int64))
     torch.manual_seed(5)
     orders = {
-        (seed, epoch): tuple(augment.draw(toy, augment.generator(seed, epoch)).order.tolist())
+        (seed, epoch): tuple(toy.draw(augment.generator(seed, epoch)).order.tolist())
         for seed in range(3)
         for epoch in range(3)
     }
     assert len(set(orders.values())) == 9
     torch.manual_seed(6)
-    assert tuple(augment.draw(toy, augment.generator(1, 2)).order.tolist()) == orders[1, 2]
+    assert tuple(toy.draw(augment.generator(1, 2)).order.tolist()) == orders[1, 2]

@@ -126,7 +126,4 @@ def test_other_outputs_are_refused():
 
 
 def test_errors_in_per_cent():
-    class Data:
-        test_labels = torch.tensor([0, 1, 1, 1])
-
-    assert fine_tune.error(nn.functional.one_hot(torch.tensor([0, 1, 0, 0])), Data) == 50
+    assert fine_tune.error(nn.functional.one_hot(torch.tensor([0, 1, 0, 0])), torch.tensor([0, 1, 1, 1])) == 50

@@ -8,7 +8,7 @@ import torch
 from odenets.benchmarks.common.errors import CheckpointError, ConfigError, DivergedError
 from odenets.benchmarks.data import augmentation
 from odenets.benchmarks.data import sources as data
-from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study import progress, schedule, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.config import RunConfig
@@ -23,7 +23,7 @@ def toy():
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=random)
     labels = (images.float().mean((1, 2, 3)) > 127).long()
-    return Dataset("toy", images, labels, images[:15], labels[:15], num_classes=2, crop_padding=1, flip=True)
+    return InMemoryDataset("toy", images, labels, images[:15], labels[:15], num_classes=2, crop_padding=1, flip=True)
 
 
 def config(**changes):
@@ -132,7 +132,7 @@ def test_a_compiled_run_is_the_same_but_for_rounding(tmp_path, monkeypatch):
 
 
 def test_networks_gradients_and_dropped_layers_of_a_run():
-    loaded = Dataset(**{**vars(toy()), "num_classes": 5})
+    loaded = InMemoryDataset(**{**vars(toy()), "num_classes": 5})
     model = build_model(config(network="cifar_resnext_8x64d", depth=11, gradient="checkpoint"), loaded)
     assert model.stage1.field.layers[0][5].groups == 8
     assert model.classifier.out_features == 5
@@ -286,9 +286,7 @@ def test_one_step_is_sgd_with_momentum_and_decay_by_hand(tmp_path):
     run = config(epochs=1, batch_size=40, depth=8, lr=0.05, weight_decay=0.01)
     loaded = toy()
     start = training.fresh(run, loaded)
-    images, labels = augmentation.batch(
-        loaded, augmentation.draw(loaded, augmentation.generator(run.seed, 0)), slice(0, 40)
-    )
+    images, labels = loaded.batch(loaded.draw(augmentation.generator(run.seed, 0)), slice(0, 40))
     start.model.train()
     loss = torch.nn.functional.cross_entropy(start.model(images), labels)
     loss.backward()

@@ -17,7 +17,7 @@ from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
 from odenets.benchmarks import diagnose as command
 from odenets.benchmarks.data import sources as data
-from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study.__main__ import main as train
 
 
@@ -140,7 +140,7 @@ def run(tmp_path, monkeypatch):
     """A finished run of one epoch on noise."""
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8, generator=random)
-    loaded = Dataset("toy", images, torch.arange(16) % 2, images, torch.arange(16) % 2, 2, 1, False)
+    loaded = InMemoryDataset("toy", images, torch.arange(16) % 2, images, torch.arange(16) % 2, 2, 1, False)
     monkeypatch.setitem(data.SOURCES, "toy", data.Source(lambda folder: loaded, epochs=1))
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32

@@ -7,7 +7,7 @@ import torch
 
 from odenets.analysis import learned_coefficients, plot
 from odenets.benchmarks.common.errors import ResultError
-from odenets.benchmarks.data.dataset import Dataset
+from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study import result, training
 from odenets.benchmarks.study.config import RunConfig
 
@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8, generator=random)
     labels = (images.float().mean((1, 2, 3)) > 127).long()
-    data = Dataset("toy", images, labels, images[:5], labels[:5], num_classes=2, crop_padding=1, flip=True)
+    data = InMemoryDataset("toy", images, labels, images[:5], labels[:5], num_classes=2, crop_padding=1, flip=True)
     seen = []
 
     def watch(state):
