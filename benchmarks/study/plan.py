@@ -13,8 +13,8 @@ from ..data import augmentation
 from ..data.dataset import Dataset
 from . import training
 from .config import RunConfig
+from .report.tables import markdown
 from .standing import evaluations, standing
-from .summary import markdown
 
 #: Steps before the clock starts (memory is allocated, kernels are chosen), and steps that are timed.
 WARM_UP, TIMED = 3, 20
