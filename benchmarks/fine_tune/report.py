@@ -10,8 +10,8 @@ from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis
 from odenets.analysis.plot import style
 
-from .. import diagnose
 from ..common.files import write_atomic
+from ..study import diagnose
 
 NAME = "fine_tune.md"
 TITLES = {"before": "right after the swap", "after": "fine-tuned"}

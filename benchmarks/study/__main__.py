@@ -22,7 +22,8 @@ from ..common import machine
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import ConfigError
 from ..common.files import write_json
-from . import plan, report, result, standing, study_file
+from . import plan, result, standing, study_file
+from .report import page
 from .runs import Means, Outcome, in_turn, run_all
 from .side_by_side import side_by_side
 from .study_file import Study
@@ -114,7 +115,7 @@ def present(out: Path, outcome: Outcome) -> int:
     """Writes and prints the report of what is in ``out``, and what is not; returns the exit code."""
     # Where no run has ended there is nothing to report, and saying so would hide why.
     if any(out.glob(f"*/{result.NAME}")):
-        print(report.write(result.read_all(out), out))
+        print(page.write(result.read_all(out), out))
     if outcome.elsewhere:
         names = ", ".join(config.name for config in outcome.elsewhere)
         print(f"{len(outcome.elsewhere)} runs are being trained by other processes: {names}", file=sys.stderr)
@@ -145,7 +146,7 @@ def show_report(options: argparse.Namespace, command: str) -> int:
     if options.study is None and options.out is None:
         raise ConfigError("report: got neither a study nor --out, expected one of them")
     out = options.out or folder(options, study_file.load(options.study))
-    print(report.write(result.read_all(out), out))
+    print(page.write(result.read_all(out), out))
     return 0
 
 

@@ -11,8 +11,8 @@ from tqdm import tqdm
 from ..data.dataset import Dataset
 from . import costs, training
 from .config import RunConfig
+from .report.tables import markdown
 from .standing import evaluations, standing
-from .summary import markdown
 
 HOUR = 3600.0
 MEBIBYTE = 2**20

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from odenets.benchmarks.common.errors import ResultError
-from odenets.benchmarks.study import report, result, summary
+from odenets.benchmarks.study import result
 from odenets.benchmarks.study.config import RunConfig
+from odenets.benchmarks.study.report import page as report
+from odenets.benchmarks.study.report import tables as summary
 
 
 def values(depth=8, scheme="euler", seed=0, errors=(9.0, 4.0, 5.0), **changes):

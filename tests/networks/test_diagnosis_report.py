@@ -15,9 +15,9 @@ import odenets
 from odenets import FieldError, ODENet
 from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
-from odenets.benchmarks import diagnose as command
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.in_memory import InMemoryDataset
+from odenets.benchmarks.study import diagnose as command
 from odenets.benchmarks.study.__main__ import main as train
 
 

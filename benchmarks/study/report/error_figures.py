@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from odenets.analysis.plot.style import MARKERS
 
-from .result import Result
-from .summary import Cell, mean_std
+from ..result import Result
+from .tables import Cell, mean_std
 
 ERROR = "test error, %"
 #: Distance between the markers of two schemes at one depth, as a part of the axis.

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..common.errors import ResultError
-from .result import Result
+from ...common.errors import ResultError
+from ..result import Result
 
 
 @dataclass(frozen=True)

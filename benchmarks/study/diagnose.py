@@ -22,14 +22,14 @@ from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
 from odenets.analysis.plot import style
 
-from .common import files, machine
-from .common.command_line import USER_ERROR, Parser, as_given
-from .common.errors import CheckpointError, ConfigError
-from .data.dataset import Dataset
-from .data.sources import load
-from .study import result, run_checkpoint
-from .study.config import RunConfig
-from .study.network import build_model
+from ..common import files, machine
+from ..common.command_line import USER_ERROR, Parser, as_given
+from ..common.errors import CheckpointError, ConfigError
+from ..data.dataset import Dataset
+from ..data.sources import load
+from . import result, run_checkpoint
+from .config import RunConfig
+from .network import build_model
 
 COMMAND = "odenets bench diagnose"
 WEIGHTS = "weights.pt"

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from odenets.analysis import plot
 
-from ..common.files import write_atomic
-from . import plots, schedule
-from .result import Result
-from .summary import by_recipe, cells, cost_table, error_table
+from ...common.files import write_atomic
+from .. import schedule
+from ..result import Result
+from . import error_figures as plots
+from .tables import by_recipe, cells, cost_table, error_table
 
 NAME = "report.md"
 DPI = 150
