@@ -12,11 +12,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-STUDY, BENCH = "study", "bench"
-OTHERS = {STUDY: "depth against accuracy: run, plan and report studies", BENCH: "run a benchmark by name"}
+STUDY, DATA, BENCH = "study", "data", "bench"
+OTHERS = {
+    STUDY: "depth against accuracy: run, plan and report studies",
+    DATA: "data sets of the studies: list them, get one",
+    BENCH: "run a benchmark by name",
+}
 USER_ERROR = 2
 #: Module -> the extra that brings it. What else is missing is no matter of extras.
 EXTRAS = {
+    "PIL": "benchmarks",
     "filelock": "benchmarks",
     "matplotlib": "plot",
     "sklearn": "benchmarks",
@@ -29,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, or 2 for bad input, with one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments[:1] == [STUDY]:
-            return run(STUDY, arguments[1:])
         if arguments[:1] == [BENCH]:
             return bench(arguments[1:])
+        if arguments and arguments[0] in OTHERS:
+            return run(arguments[0], arguments[1:])
         return importlib.import_module("odenets.analysis.cli").main(arguments, OTHERS)
     except ModuleNotFoundError as error:
         return refuse(advice(error))
@@ -55,7 +60,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
 def bench(arguments: Sequence[str]) -> int:
     """``odenets bench NAME``: NAME's own options follow; without a name, which there are."""
-    names = [name for name in benchmarks() if name != STUDY]
+    names = [name for name in benchmarks() if name not in OTHERS]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: odenets bench NAME [-h] [options]\n\nNAME: {', '.join(names)}")
         return 0

@@ -33,6 +33,11 @@ def generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
+def standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images (B, C, H, W) uint8 as float32, less the mean and over the deviation, each (1, C, 1, 1) in pixel levels."""
+    return (images.float() - mean).div_(std)
+
+
 def crop_and_flip(images: Tensor, corners: Tensor, flips: Tensor, padding: int) -> Tensor:
     """Each image padded with zeros, cut back to its size at its corner, then mirrored where ``flips``.
 

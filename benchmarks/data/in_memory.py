@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import DataError
-from .augmentation import Plan, crop_and_flip
+from .augmentation import Plan, crop_and_flip, standardised
 from .dataset import check_labels
 
 #: Levels a uint8 pixel can have.
@@ -103,8 +103,7 @@ class InMemoryDataset:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) uint8 as float32 with the training set's mean 0 and deviation 1 per channel."""
-        mean, std = self.statistics
-        return (images.float() - mean).div_(std)
+        return standardised(images, *self.statistics)
 
     def draw(self, random: torch.Generator) -> Plan:
         """The plan of an epoch, on the device of the data: three copies an epoch, none a step."""
