@@ -27,7 +27,7 @@ from ..common.command_line import INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import BenchmarkError, ConfigError
 from ..common.files import exclusive, write_json
 from ..data.dataset import Dataset
-from ..data.sources import SOURCES, load
+from ..data.sources import load, names
 from ..study import training
 from ..study.config import PRECISIONS, RunConfig
 from . import report
@@ -56,7 +56,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--data", type=Path, default=Path("data"), help="folder with the files of the data set")
-    add("--data-set", choices=sorted(SOURCES), default="cifar10", help="which one")
+    add("--data-set", choices=sorted(names()), default="cifar10", help="which one")
     add("--out", type=Path, default=Path("out/fine_tune"), help="folder of checkpoints and results")
     add("--model", default=DEFAULT, metavar="MODULE:FACTORY", help="what builds the network")
     add("--args", nargs="+", metavar="NAME=VALUE", help="its arguments; of the default: num_classes, in_channels")

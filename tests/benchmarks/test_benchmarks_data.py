@@ -7,7 +7,7 @@ import torch
 
 from odenets.benchmarks.common.errors import DataError
 from odenets.benchmarks.data import augmentation as augment
-from odenets.benchmarks.data import cifar10
+from odenets.benchmarks.data import cifar
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study.__main__ import main
@@ -35,7 +35,7 @@ def dataset(**changes):
 
 def test_a_record_is_label_then_three_planes_row_by_row():
     rows = bytes([7]) + bytes(range(256)) * 12
-    decoded, labels = cifar10.decode(record(9, 1, 2, 3) + rows, "x.bin")
+    decoded, labels = cifar.CIFAR10.decode(record(9, 1, 2, 3) + rows, "x.bin")
     assert labels.tolist() == [9, 7]
     assert decoded.shape == (2, 3, 32, 32)
     assert decoded.dtype == torch.uint8
@@ -47,19 +47,56 @@ def test_a_record_is_label_then_three_planes_row_by_row():
 def test_label_out_of_range_names_file_and_record():
     raw = record(3, 0, 0, 0) * 4 + record(10, 0, 0, 0) + record(255, 0, 0, 0)
     with pytest.raises(DataError, match=r"x\.bin: label of record 4 is 10, expected 0\.\.9; 2 of 6 labels"):
-        cifar10.decode(raw, "x.bin")
+        cifar.CIFAR10.decode(raw, "x.bin")
 
 
 @pytest.mark.parametrize("raw", [b"", bytes(3072), bytes(3074)])
 def test_no_whole_number_of_records(raw):
     with pytest.raises(DataError, match=f"x.bin: got {len(raw)} bytes, expected a multiple of 3073"):
-        cifar10.decode(raw, "x.bin")
+        cifar.CIFAR10.decode(raw, "x.bin")
+
+
+def test_a_record_of_cifar100_is_coarse_label_fine_label_then_three_planes():
+    planes = bytes(range(256)) * 12
+    decoded, labels = cifar.CIFAR100.decode(bytes([19, 99]) + planes + bytes([0, 7]) + planes[::-1], "x.bin")
+    assert labels.tolist() == [99, 7]
+    # Byte 2 + 1024 c + 32 i + j of a record is pixel (i, j) of plane c.
+    assert decoded[0, 2, 5, 6] == planes[1024 * 2 + 32 * 5 + 6]
+    assert decoded[1, 0, 0, 1] == 254
+
+
+@pytest.mark.parametrize(
+    ("labels", "complaint"),
+    [
+        ((20, 1), "label of record 1 is 20, expected 0..19"),
+        ((1, 100), "label of record 1 is 100, expected 0..99"),
+    ],
+)
+def test_either_label_of_cifar100_out_of_range_is_an_error(labels, complaint):
+    raw = bytes(3074) + bytes(labels) + bytes(3072)
+    with pytest.raises(DataError, match=f"x.bin: {complaint}; 1 of 2 labels"):
+        cifar.CIFAR100.decode(raw, "x.bin")
+
+
+def test_the_files_of_cifar100_are_as_the_official_page_says(tmp_path):
+    """50,000 and 10,000 records of 3,074 bytes; 100 classes in 20 groups."""
+    one = cifar.CIFAR100
+    assert [file[:2] for file in (*one.train, one.test)] == [("train.bin", 50_000), ("test.bin", 10_000)]
+    assert one.record_bytes == 3_074
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    with (folder / "train.bin").open("wb") as file:
+        file.truncate(50_000 * 3_074)
+    with pytest.raises(
+        DataError, match=r"train\.bin is altered: its SHA-256 is .*; delete .* and run odenets data get "
+    ):
+        data.load("cifar100", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("size", "complaint"),
     [
-        (None, "is missing; get cifar-10-binary.tar.gz"),
+        (None, "is missing; delete "),
         (30_729_999, "is truncated: it has 30729999 bytes, expected 30730000"),
         (30_730_001, "is too long: it has 30730001 bytes, expected 30730000"),
         (30_730_000, "is altered: its SHA-256 is "),
@@ -80,7 +117,7 @@ def test_every_damage_to_a_file_is_one_error_that_names_it(size, complaint, tmp_
 
 
 def test_real_cifar10():
-    if not (DATA / cifar10.FOLDER).is_dir():
+    if not (DATA / cifar.CIFAR10.archive.folder).is_dir():
         pytest.skip(f"no CIFAR-10 in {DATA}; set ODENETS_DATA to a folder with cifar-10-batches-bin")
     loaded = data.load("cifar10", DATA)
     assert loaded.train_images.shape == (50_000, 3, 32, 32)
@@ -143,7 +180,9 @@ def test_data_that_do_not_fit_together(changes, complaint):
 
 
 def test_unknown_data_set_lists_the_known():
-    with pytest.raises(DataError, match="unknown data set 'mnist', expected one of digits, cifar10"):
+    with pytest.raises(
+        DataError, match="unknown data set 'mnist', expected one of digits, cifar10, cifar100, imagenet"
+    ):
         data.load("mnist", "data")
 
 
