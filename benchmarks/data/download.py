@@ -62,7 +62,12 @@ class Archive:
         return target
 
     def _unpack(self, into: Path) -> None:
-        path = into / "archive"
+        path, by_hand = into / "archive", f"unpack it here: tar -xf FILE -C {into.parent}"
+        if not hasattr(tarfile, "data_filter"):
+            raise DataError(
+                f"this version of Python would let an archive write anywhere; take 3.10.12, 3.11.4 or a later one, or "
+                f"fetch {self.url} by hand and {by_hand}"
+            )
         try:
             torch.hub.download_url_to_file(self.url, str(path), self.sha256, progress=sys.stderr.isatty())
             with tarfile.open(path) as archive:
@@ -70,7 +75,7 @@ class Archive:
         except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
             raise DataError(
                 f"{self.url} cannot be fetched ({getattr(error, 'reason', error)}); try again, or fetch it where there "
-                f"is a network and unpack it here: tar -xf FILE -C {into.parent}"
+                f"is a network and {by_hand}"
             ) from error
         except RuntimeError as error:
             raise DataError(f"{self.url} is not the file it was: {error}; try again") from error

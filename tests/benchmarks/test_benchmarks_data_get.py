@@ -104,6 +104,11 @@ def test_a_member_that_would_land_elsewhere(tiny, tmp_path, capsys, monkeypatch)
     assert not (tmp_path / "outside").exists()
 
 
+def test_a_python_that_cannot_unpack_safely(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    assert "take 3.10.12, 3.11.4 or a later one" in refused(tmp_path / "data", capsys)
+
+
 def test_no_tar_file(tiny, tmp_path, capsys, monkeypatch):
     (tmp_path / "web.tar.gz").write_bytes(b"not found")
     changed(monkeypatch, tiny, sha256=hashlib.sha256(b"not found").hexdigest())
