@@ -18,6 +18,7 @@ USER_ERROR = 2
 #: Module -> the extra that brings it. What else is missing is no matter of extras.
 EXTRAS = {
     "filelock": "benchmarks",
+    "markdown": "benchmarks",
     "matplotlib": "plot",
     "sklearn": "benchmarks",
     "tqdm": "benchmarks",
