@@ -15,7 +15,7 @@ from odenets.analysis.plot.style import new_panels
 from ..costs import MEBIBYTE, Cost
 from .cells import Cell, cost_of
 from .looks import Look, in_order, legend
-from .published import EPOCHS, PAPER, REPRODUCTION, Published
+from .published import PAPER, REPRODUCTION, Published
 from .statistics import mean_std
 
 ERROR = "test error, %"
@@ -127,7 +127,7 @@ def _published(axes: Axes, axis: Axis, others: Iterable[Published], looks: Mappi
             look = looks.get(one.config.label)
             options = {"linestyle": "", "marker": MARKERS[one.source, one.checked], "markerfacecolor": "none"}
             axes.plot([place], [one.error], markeredgecolor=look.colour if look else "0.4", markersize=8, **options)
-            axes.plot([], [], markeredgecolor="0.4", label=f"{one.origin}, {EPOCHS} epochs", **options)
+            axes.plot([], [], markeredgecolor="0.4", label=f"{one.origin}, {one.config.epochs} epochs", **options)
 
 
 def memory(table: Sequence[Cell], costs: Mapping[str, Cost], looks: Mapping[str, Look], title: str) -> Figure:

@@ -15,7 +15,7 @@ from .cells import Cell, cost_of
 from .coefficients import EffectiveDepth, Learned
 from .learning_curves import learning_curves
 from .looks import Look
-from .published import EPOCHS, Published
+from .published import Published
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,8 @@ def of_errors(
     drawing: Drawing, table: Sequence[Cell], costs: Mapping[str, Cost], others: Sequence[Published]
 ) -> list[Picture]:
     """Error over depth and parameters, over work, and memory over depth where that was measured."""
-    hollow = f" Hollow: published numbers, of {EPOCHS} epochs." if others else ""
+    epochs = " and ".join(map(str, sorted({one.config.epochs for one in others})))
+    hollow = f" Hollow: published numbers, of {epochs} epochs." if others else ""
     sizes = [error_figures.DEPTH, error_figures.PARAMETERS]
     known = [cost for cell in table if (cost := cost_of(cell, costs)) is not None]
     work = [error_figures.EVALUATIONS, *([error_figures.step_seconds(costs)] if known else [])]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ..config import RunConfig
 from .cells import Cell
 
-#: The recipe they were trained by on CIFAR-10: the paper's section 3.
-EPOCHS = 160
+#: Epochs of the paper's recipe (its section 3): on CIFAR-10, on CIFAR-100, and with stochastic depth.
+EPOCHS = {"cifar10": 160, "cifar100": 300}
+STOCHASTIC_EPOCHS = 500
 PAPER = "paper"
 REPRODUCTION = "reproduction"
 SOURCES = {
@@ -45,7 +46,8 @@ class Published:
 
 
 def _run(data: str, depth: int, scheme: str, network: str = "cifar_resnet", survival: float = 1.0) -> RunConfig:
-    return RunConfig(data, depth, scheme, 0, EPOCHS, network=network, survival=survival)
+    epochs = EPOCHS[data] if survival == 1 else STOCHASTIC_EPOCHS
+    return RunConfig(data, depth, scheme, 0, epochs, network=network, survival=survival)
 
 
 #: Depth, survival of the last layer -> error of ResNet (not checked) and of LM-ResNet in the paper; of the reproduction

@@ -23,9 +23,8 @@ DIFFERENCES = (
     "t-test (two-sided, 5 %) with power 80 %, for the deviation seen, which few seeds tell roughly."
 )
 PUBLISHED = (
-    f"Numbers of others, of {published.EPOCHS} epochs and the recipe of the paper: beside those from here for "
-    "orientation, and compared with nothing. Which epoch the paper's are of is not known here; the reproduction's are "
-    "of its last."
+    "Numbers of others, of the epochs and the recipe of the paper: beside those from here for orientation, and "
+    "compared with nothing. Which epoch the paper's are of is not known here; the reproduction's are of its last."
 )
 
 

@@ -125,10 +125,11 @@ def published(others: Sequence[Published], table: Sequence[Cell]) -> str:
             str(one.config.depth),
             one.config.label,
             one.origin,
+            str(one.config.epochs),
             f"{one.error:.2f}",
             "" if one.best is None else f"{one.best:.2f}",
             own.get((one.config.depth, one.config.label), ""),
         ]
         for one in others
     ]
-    return markdown(["depth", "scheme", "source", "published, %", "its best epoch, %", "here, %"], rows)
+    return markdown(["depth", "scheme", "source", "epochs", "published, %", "its best epoch, %", "here, %"], rows)
