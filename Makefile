@@ -16,7 +16,7 @@ INSTALLED_FROM := setup.cfg pyproject.toml constraints.txt odenets/__init__.py
 demo: $(VENV)/installed
 	$(BIN)/odenets study run demo --jobs 2 --out out
 	$(BIN)/odenets stability euler lm rk4 --k -0.5 0 0.5 --out out/stability.png
-	@echo "Report: out/report.md (accuracy, k_n), out/stability.png (stability regions)"
+	@echo "Report: out/report.html (findings, accuracy, k_n), out/stability.png (stability regions)"
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ USER_ERROR = 2
 EXTRAS = {
     "PIL": "benchmarks",
     "filelock": "benchmarks",
+    "markdown": "benchmarks",
     "matplotlib": "plot",
     "sklearn": "benchmarks",
     "tqdm": "benchmarks",

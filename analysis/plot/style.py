@@ -73,13 +73,14 @@ def legend_beside(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> 
     axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False)
 
 
-def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str = "") -> None:
-    """One legend for all panels, below them, in as many columns as fit."""
+def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str = "") -> int:
+    """One legend for all panels, below them, in as many columns as fit; returns its rows."""
     longest = max(len(MARKUP.sub("", label)) for label in labels)
     columns = max(1, min(int(figure.get_figwidth() / (0.7 + 0.08 * longest)), len(labels)))
     columns = -(-len(labels) // -(-len(labels) // columns))  # rows of about equal length
     options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False}
     figure.legend(handles, labels, title=title or None, **options)
+    return -(-len(labels) // columns)
 
 
 def shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:

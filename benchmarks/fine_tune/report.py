@@ -89,7 +89,7 @@ def diagnoses(values: Mapping[str, Any], found: Mapping[str, Diagnosis], out: Pa
     for name, diagnosis in found.items():
         title = f"{first['network']} under {values['scheme']}, {TITLES[name]}"
         facts = {key: values[key] for key in ("command", "processor", "threads", "torch", "odenets")}
-        diagnose.write(diagnosis, name, title, facts, out)
+        diagnose.write(diagnosis, out / f"diagnosis-{name}", title, facts)
     rows = [
         f"| {before.layer} | {_largest(before)} | {_largest(after)} | {_step(before)} | {_step(after)} |"
         for before, after in zip(found["before"].blocks, found["after"].blocks, strict=True)

@@ -1,4 +1,4 @@
-"""Depth against accuracy: ``odenets study run|status|plan|report``.
+"""Depth against accuracy: ``odenets study run|status|plan|report|diagnose``.
 
 Claim to be tested: at equal depth and recipe, a network whose skip connections follow another
 numerical scheme errs less, and by more than the spread over seeds. A study is a file that names
@@ -22,7 +22,7 @@ from ..common import machine
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import ConfigError
 from ..common.files import write_json
-from . import plan, result, standing, study_file
+from . import diagnose, plan, result, standing, study_file
 from .report import page
 from .runs import Means, Outcome, in_turn, run_all
 from .side_by_side import side_by_side
@@ -31,7 +31,7 @@ from .study_file import Study
 MANY = 2**31
 COMMAND = "odenets study"
 #: Lowest value of each option that is a number.
-LOWEST = {"jobs": 1, "threads": 1, "checkpoint_every": 0}
+LOWEST = {"jobs": 1, "threads": 1, "checkpoint_every": 0, **dict.fromkeys(diagnose.SETTINGS, 1)}
 
 
 def make_parser() -> Parser:
@@ -42,7 +42,7 @@ def make_parser() -> Parser:
     for name, (_, text) in COMMANDS.items():
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         shipped = ", ".join(study_file.shipped())
-        optional = {"nargs": "?"} if name == "report" else {}
+        optional = {"nargs": "?"} if name in ("report", "diagnose") else {}
         one.add_argument("study", metavar="FILE|NAME", help=f"a study's file .yaml, or one of {shipped}", **optional)
         one.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; out/ and the study's name")
         if name in ("run", "plan"):
@@ -53,6 +53,8 @@ def make_parser() -> Parser:
             one.add_argument(
                 "--compile", action="store_true", help="torch.compile: faster steps, a minute to begin with"
             )
+        if name == "diagnose":
+            diagnose.add_options(one)
     return parser
 
 
@@ -143,10 +145,24 @@ def show_plan(options: argparse.Namespace, command: str) -> int:
 
 def show_report(options: argparse.Namespace, command: str) -> int:
     """The report of what is there, training nothing."""
-    if options.study is None and options.out is None:
-        raise ConfigError("report: got neither a study nor --out, expected one of them")
-    out = options.out or folder(options, study_file.load(options.study))
+    out = existing(options)
     print(page.write(result.read_all(out), out))
+    return 0
+
+
+def existing(options: argparse.Namespace) -> Path:
+    """The folder of a study, or the one that is given: its results say what they are."""
+    if options.study is None and options.out is None:
+        raise ConfigError(f"{options.command}: got neither a study nor --out, expected one of them")
+    return options.out or folder(options, study_file.load(options.study))
+
+
+def show_diagnoses(options: argparse.Namespace, command: str) -> int:
+    """The diagnoses of the finished runs, and the report with them."""
+    out = existing(options)
+    results = result.read_all(out)
+    diagnose.diagnose_all(results, out, options, command)
+    print(page.write(results, out))
     return 0
 
 
@@ -154,7 +170,8 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace, str], int], str]] = {
     "run": (run, "train every run that is not finished, and report; the same command goes on where it was stopped"),
     "status": (show_status, "where each run stands"),
     "plan": (show_plan, "runs, images, evaluations and hours on this machine, measured on a few steps of each network"),
-    "report": (show_report, "tables and figures of the finished runs"),
+    "report": (show_report, "findings, tables and figures of the finished runs"),
+    "diagnose": (show_diagnoses, "spectra of the layers of the finished runs, and what follows from them"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 import time
@@ -28,6 +29,7 @@ from .config import RunConfig
 NAME = "costs.json"
 #: Steps before the clock starts (memory is allocated, kernels are chosen), and steps that are timed.
 WARM_UP, TIMED = 3, 20
+MEBIBYTE = 2**20
 #: Augmented images and labels.
 Batch = tuple[Tensor, Tensor]
 
@@ -45,6 +47,16 @@ class Cost:
     peak_bytes: int
     hardware: Mapping[str, Any]
     versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        low, high = self.quartiles
+        times = [low, self.seconds, high]
+        if not all(type(x) in (int, float) and 0 < x < math.inf for x in times) or sorted(times) != times:
+            raise ValueError(f"got seconds {self.seconds!r} and quartiles {self.quartiles!r}, expected times in order")
+        if type(self.peak_bytes) is not int or self.peak_bytes < 1:
+            raise ValueError(f"got peak_bytes {self.peak_bytes!r}, expected a number of bytes")
+        if not isinstance(self.hardware, dict) or not isinstance(self.versions, dict):
+            raise TypeError("got hardware or versions that are no mappings")
 
 
 def key(config: RunConfig) -> str:

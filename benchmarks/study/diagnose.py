@@ -1,62 +1,79 @@
-"""The numerical diagnosis of trained networks: ``odenets bench diagnose RUN [RUN ...]``.
+"""The numerical diagnosis of the finished runs of a study that have weights: ``odenets study diagnose``.
 
-A RUN is the folder of a finished run of ``odenets study``, with result.json and
-weights.pt. Its network is diagnosed on the first images of the test set (odenets.analysis.diagnose). For each
-run a figure, the numbers as JSON and a report as text are written to --out.
+Each network is diagnosed at the first images of the test set (odenets.analysis.diagnose). A figure, the numbers as JSON
+and a report as text are put into the run's folder, where the study's report links them.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from odenets import OdenetsError
 from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
 from odenets.analysis.plot import style
 
 from ..common import files, machine
-from ..common.command_line import USER_ERROR, Parser, as_given
 from ..common.errors import CheckpointError, ConfigError
 from ..data.dataset import Dataset
 from ..data.sources import load
-from . import result, run_checkpoint
-from .config import RunConfig
+from . import run_checkpoint
 from .network import build_model
+from .result import Result
+from .runs import WEIGHTS
 
-COMMAND = "odenets bench diagnose"
-WEIGHTS = "weights.pt"
-
-
-def make_parser() -> Parser:
-    """The command line."""
-    parser = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=f"folder with {result.NAME} and {WEIGHTS}")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the files of the data set")
-    parser.add_argument("--out", type=Path, default=Path("out/diagnosis"), help="folder of the results")
-    parser.add_argument("--samples", type=int, default=2, help="test images, the first ones")
-    parser.add_argument("--values", type=int, default=6, help="eigenvalues at each end of a spectrum")
-    parser.add_argument("--dense-limit", type=int, default=512, help="largest dimension for the whole spectrum")
-    return parser
+#: Of the files in a run's folder, without their suffixes.
+STEM = "diagnosis"
+SUFFIXES = (".png", ".json", ".txt")
+#: Options on which the numbers depend: a run that was diagnosed with the same ones is left alone.
+SETTINGS = {
+    "samples": (2, "test images, the first ones"),
+    "values": (6, "eigenvalues at each end of a spectrum"),
+    "dense_limit": (512, "largest dimension for the whole spectrum"),
+}
 
 
-def load_network(run: Path, data: Dataset) -> nn.Module:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the data set; data")
+    parser.add_argument("--run", action="append", metavar="NAME", help="a run, by its folder; all unless given")
+    for name, (default, text) in SETTINGS.items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=int, default=default, metavar="N", help=f"{text}; {default}")
+
+
+def chosen(results: Iterable[Result], out: Path, names: Sequence[str] | None) -> list[Result]:
+    """The results that have weights beside them, of the names that are given.
+
+    Raises:
+        ConfigError: a name that is no finished run with weights, or no such run at all.
+    """
+    found = {run.config.name: run for run in results if (out / run.config.name / WEIGHTS).is_file()}
+    if missing := [name for name in names or () if name not in found]:
+        raise ConfigError(
+            f"--run: got {missing[0]!r}, expected one of {', '.join(found) or 'none'}, the finished runs with {WEIGHTS}"
+        )
+    if not found:
+        raise ConfigError(f"{out}: no finished run with {WEIGHTS} in it; run the study here, results alone have none")
+    return [run for name, run in found.items() if not names or name in names]
+
+
+def load_network(run: Result, directory: Path, data: Dataset) -> nn.Module:
     """The trained network of a finished run, in evaluation mode.
 
     Raises:
-        CheckpointError: its weights are missing, damaged or another network's.
-        ResultError: its result.json is.
+        CheckpointError: its weights are damaged or another network's.
     """
-    path = run / WEIGHTS
-    model = build_model(result.read(run / result.NAME).config, data)
+    path = directory / WEIGHTS
+    model = build_model(run.config, data)
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (*run_checkpoint.DAMAGE, TypeError, AttributeError) as error:
@@ -65,61 +82,67 @@ def load_network(run: Path, data: Dataset) -> nn.Module:
     return model.eval()
 
 
-def configuration(run: Path) -> RunConfig:
-    """What was trained in a folder; ResultError where nothing was, or not to its end."""
-    path = run / result.NAME
-    if not path.is_file():
-        raise ConfigError(f"{path} is missing; give the folder of a finished run of odenets study")
-    return result.read(path).config
-
-
-def write(diagnosis: Diagnosis, name: str, title: str, facts: dict[str, Any], out: Path) -> None:
-    """Figure, JSON and text of one run."""
-    out.mkdir(parents=True, exist_ok=True)
-    style.save(plot.diagnosis(diagnosis, title=title), out / f"diagnosis-{name}.png")
-    files.write_json(out / f"diagnosis-{name}.json", {**facts, **diagnosis.as_dict()})
+def write(diagnosis: Diagnosis, stem: Path, title: str, facts: dict[str, Any]) -> None:
+    """Figure, JSON and text, whose paths are the stem with a suffix. The JSON is the last: with it the others are."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    figure, numbers, text = (stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
+    style.save(plot.diagnosis(diagnosis, title=title), figure)
     lines = [f"{key}: {value}" for key, value in facts.items()]
-    files.write_atomic(out / f"diagnosis-{name}.txt", "\n".join([*lines, "", diagnosis.text(), ""]).encode())
+    files.write_atomic(text, "\n".join([*lines, "", diagnosis.text(), ""]).encode())
+    files.write_json(numbers, {**facts, **diagnosis.as_dict()})
 
 
-def run_one(run: Path, data: Dataset, options: argparse.Namespace, command: str) -> None:
-    """Diagnose one run, write what came out and print it."""
-    config = configuration(run)
-    model = load_network(run, data)
-    images, _ = next(data.test_batches(max(options.samples, 1)))
+def diagnose_all(results: Sequence[Result], out: Path, options: argparse.Namespace, command: str) -> None:
+    """Diagnoses what was not yet, and prints a line a run.
+
+    Raises:
+        CheckpointError: damaged weights. DataError: the data cannot be read.
+    """
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    data = cache(lambda name: load(name, options.data_dir))
+    for run in chosen(results, out, options.run):
+        name = run.config.name
+        if _settings(out / name / f"{STEM}.json") == settings:
+            print(f"{name}: is diagnosed", flush=True)
+            continue
+        seconds = diagnose_one(run, out / name, data, settings, command)
+        print(f"{name}: {seconds:.1f} s, {out / name / STEM}{', '.join(SUFFIXES)}", flush=True)
+
+
+def _settings(path: Path) -> Any:
+    """What a diagnosis was made with; None where there is none, or one of another version."""
+    try:
+        return json.loads(path.read_bytes())["options"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def diagnose_one(
+    run: Result, directory: Path, data: Callable[[str], Dataset], settings: dict[str, int], command: str
+) -> float:
+    """Diagnoses one run and writes what came out; returns the seconds that it took."""
+    config = run.config
+    loaded = data(config.data)
+    model = load_network(run, directory, loaded)
+    images, _ = next(loaded.test_batches(settings["samples"]))
     begun, processor = time.perf_counter(), time.process_time()
-    found = diagnose(model, images, samples=options.samples, values=options.values, dense_limit=options.dense_limit)
-    title = f"{config.scheme}, depth {config.depth}, {config.data}, {config.epochs} epochs, seed {config.seed}"
+    found = diagnose(model, images, **settings)
+    seconds = time.perf_counter() - begun
     facts = {
         "run": config.name,
         "command": command,
+        "options": settings,
         "images": f"first {len(images)} of the test set",
-        "seconds": round(time.perf_counter() - begun, 1),
+        "seconds": round(seconds, 1),
         "processor_seconds": round(time.process_time() - processor, 1),
         "threads": torch.get_num_threads(),
         "versions": machine.versions(),
     }
-    write(found, config.name, title, facts, options.out)
-    print(f"{config.name}\n\n{found.text()}\n")
-    print(f"{facts['seconds']} s; wrote {options.out}/diagnosis-{config.name}.png, .json and .txt\n")
+    title = f"{config.label}, depth {config.depth}, {config.data}, {config.epochs} epochs, seed {config.seed}"
+    write(found, directory / STEM, title, facts)
+    return seconds
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, or 2 for a user error."""
-    options = make_parser().parse_args(argv)
-    command = as_given(COMMAND, argv)
-    try:
-        data: dict[str, Dataset] = {}
-        for run in options.runs:
-            name = configuration(run).data
-            if name not in data:
-                data[name] = load(name, options.data)
-            run_one(run, data[name], options, command)
-    except (OdenetsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def diagnosed(results: Iterable[Result], out: Path) -> list[Result]:
+    """Those whose diagnosis is there."""
+    return [run for run in results if (out / run.config.name / f"{STEM}.json").is_file()]

@@ -15,7 +15,6 @@ from .report.tables import markdown
 from .standing import evaluations, standing
 
 HOUR = 3600.0
-MEBIBYTE = 2**20
 HEADER = (
     "scheme",
     "depth",
@@ -42,7 +41,7 @@ def table(configs: Sequence[RunConfig], data: Dataset, out: Path) -> str:
         costs.keep(out, {costs.key(network): cost})
         numbers = work(runs, data, out, cost.seconds, test)
         sums = [total + number for total, number in zip(sums, numbers, strict=True)]
-        speed, memory = f"{network.batch_size / cost.seconds:.0f}", f"{cost.peak_bytes / MEBIBYTE:.0f}"
+        speed, memory = f"{network.batch_size / cost.seconds:.0f}", f"{cost.peak_bytes / costs.MEBIBYTE:.0f}"
         rows.append(
             [network.label, str(network.depth), str(evaluations(runs)[runs[0]]), speed, memory, *_shown(numbers)]
         )

@@ -306,7 +306,7 @@ def test_by_default_results_are_in_out_and_the_name_with_the_resolved_study(tmp_
     monkeypatch.chdir(tmp_path)
     file = str(study(tmp_path, name="my-study", schedule="one_cycle"))
     assert main(["run", file, "--threads=1"]) == 0
-    assert f"report: {pathlib.Path('out', 'my-study', 'report.md')}" in capsys.readouterr().out
+    assert f"report: {pathlib.Path('out', 'my-study', 'report.html')}" in capsys.readouterr().out
     (resolved,) = pathlib.Path("out/my-study").glob("*.json")
     assert resolved.name == "study-my-study.json"
     (run,) = json.loads(resolved.read_text())["runs"]
@@ -393,7 +393,7 @@ def test_without_a_command_it_says_which_there_are(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     printed = capsys.readouterr().out
-    assert all(f"\n    {name} " in printed for name in ("run", "status", "plan", "report"))
+    assert all(f"\n    {name} " in printed for name in ("run", "status", "plan", "report", "diagnose"))
 
 
 def test_a_diverged_run_is_named_and_leaves_no_result(out, toy, capsys):

@@ -1,4 +1,4 @@
-"""What a diagnosis is shown as: text, JSON, the figure, and the command that makes them of a finished run."""
+"""What a diagnosis is shown as: text, JSON, the figure."""
 
 import json
 import math
@@ -15,10 +15,6 @@ import odenets
 from odenets import FieldError, ODENet
 from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
-from odenets.benchmarks.data import sources as data
-from odenets.benchmarks.data.in_memory import InMemoryDataset
-from odenets.benchmarks.study import diagnose as command
-from odenets.benchmarks.study.__main__ import main as train
 
 
 def lm_network():
@@ -130,50 +126,3 @@ def test_a_model_of_transitions_alone_says_so():
     assert [b.kind for b in d.blocks] == ["transition"]
     assert d.suggestion == "None: nothing was analysed."
     assert "changes the shape" in d.text()
-
-
-# ----------------------------------------------------------------- odenets bench diagnose
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A finished run of one epoch on noise."""
-    random = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8, generator=random)
-    loaded = InMemoryDataset("toy", images, torch.arange(16) % 2, images, torch.arange(16) % 2, 2, 1, False)
-    monkeypatch.setitem(data.SOURCES, "toy", data.Source(lambda folder: loaded, epochs=1))
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
-    out = tmp_path / "runs"
-    study = tmp_path / "toy.yaml"
-    study.write_text(
-        "{name: toy, title: toy, data: toy, recipe: {batch_size: 8}, "
-        "groups: [{schemes: [lm], depths: [8], seeds: [0]}]}"
-    )
-    assert train(["run", str(study), "--threads=1", f"--out={out}"]) == 0
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    torch.backends.cudnn.allow_tf32 = tf32
-    torch.set_num_threads(threads)
-    (folder,) = [path for path in out.iterdir() if path.is_dir()]
-    return folder
-
-
-def test_a_finished_run_is_diagnosed(run, tmp_path, capsys):
-    out = tmp_path / "diagnosed"
-    assert command.main([str(run), f"--data={tmp_path}", f"--out={out}", "--samples=1"]) == 0
-    assert sorted(path.suffix for path in out.iterdir()) == [".json", ".png", ".txt"]
-    values = json.loads((out / f"diagnosis-{run.name}.json").read_text())
-    assert values["run"] == run.name
-    assert [block["kind"] for block in values["blocks"]] == ["starting", "transition", "transition"]
-    printed = capsys.readouterr().out
-    assert "Suggestion" in printed
-    assert run.name in printed
-
-
-def test_a_folder_without_a_run_and_damaged_weights(run, tmp_path, capsys):
-    assert command.main([str(tmp_path), f"--out={tmp_path}"]) == 2
-    assert "is missing; give the folder of a finished run" in capsys.readouterr().err
-    (run / "weights.pt").write_bytes(b"no weights")
-    assert command.main([str(run), f"--out={tmp_path}"]) == 2
-    assert "does not hold this run's network" in capsys.readouterr().err

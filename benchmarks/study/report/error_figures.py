@@ -1,89 +1,148 @@
-"""Figures of the report, drawn without pyplot: no global state, no display."""
+"""Test error over depth, size, work and time; memory over depth."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from odenets.analysis.plot.style import MARKERS
+from odenets.analysis.plot.style import new_panels
 
-from ..result import Result
-from .tables import Cell, mean_std
+from ..costs import MEBIBYTE, Cost
+from .cells import Cell, cost_of
+from .looks import Look, in_order, legend
+from .published import PAPER, REPRODUCTION, Published
+from .statistics import mean_std
 
 ERROR = "test error, %"
-#: Distance between the markers of two schemes at one depth, as a part of the axis.
-APART = 0.012
+#: Distance between the markers of two labels at one place, and the least between two ticks, as parts of the axis.
+APART, TICKS_APART = 0.012, 0.03
+#: Up to so many places an axis has a tick at each.
+TICKS = 9
+#: Published numbers: hollow, in the colour of their label; by source and whether they were checked.
+MARKERS = {(PAPER, True): "*", (PAPER, False): "D", (REPRODUCTION, True): "h"}
 
 
-def depth_error(table: Sequence[Cell], title: str) -> Figure:
-    """Test error over depth, and over function evaluations: a scheme of s stages does s times the work a layer."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, attribute, label in (
-        (left, "depth", "depth, layers"),
-        (right, "evaluations", "function evaluations a forward pass"),
-    ):
-        _errors(axes, table, attribute)
-        axes.set_xlabel(label)
-        axes.grid(alpha=0.3)
-    left.set_ylabel(ERROR)
-    right.legend(title="scheme")
+@dataclass(frozen=True)
+class Axis:
+    """What stands on an axis: its name, and its value for a network; None for those without."""
+
+    name: str
+    value: Callable[[Cell], float | None]
+    of_published: Callable[[Published], float | None] = lambda one: None
+    exact: bool = True
+
+
+DEPTH = Axis("depth, layers", lambda cell: cell.depth, lambda one: one.config.depth)
+PARAMETERS = Axis(
+    "parameters, thousands",
+    lambda cell: cell.parameters / 1e3,
+    lambda one: None if one.parameters is None else one.parameters / 1e3,
+    exact=False,
+)
+EVALUATIONS = Axis("function evaluations a forward pass", lambda cell: cell.evaluations)
+
+
+def step_seconds(costs: Mapping[str, Cost]) -> Axis:
+    """The axis of the measured time of a training step."""
+
+    def milliseconds(cell: Cell) -> float | None:
+        cost = cost_of(cell, costs)
+        return None if cost is None else 1e3 * cost.seconds
+
+    return Axis("a training step, ms", milliseconds, exact=False)
+
+
+def errors(
+    axes_of: Sequence[Axis],
+    table: Sequence[Cell],
+    looks: Mapping[str, Look],
+    title: str,
+    published: Iterable[Published] = (),
+) -> Figure:
+    """Mean test error with its sample standard deviation, a panel an axis, a line a label; published numbers hollow."""
+    figure, panels = new_panels(1, len(axes_of), max(4.6 * len(axes_of), 5.5), 3.9, sharey=True)
+    others = list(published)
+    for axes, axis in zip(panels, axes_of, strict=True):
+        _lines(axes, axis, table, looks)
+        _published(axes, axis, others, looks)
+        axes.set_xlabel(axis.name)
+    panels[0].set_ylabel(ERROR)
     counts = sorted({len(cell.errors) for cell in table})
-    seeds = " or ".join(map(str, counts))
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     figure.suptitle(f"{title}\nmean and sample standard deviation over {seeds} seed{'s' * (counts != [1])}")
+    legend(figure, panels, looks)
     return figure
 
 
-def _errors(axes: Axes, table: Sequence[Cell], attribute: str) -> None:
-    """One line with error bars per scheme, over an attribute of its cells."""
-    schemes = sorted({cell.scheme for cell in table})
-    ticks = sorted({getattr(cell, attribute) for cell in table})
-    # Side by side: equal errors (lm is euler at depth 8) would hide each other.
-    apart = APART * ((ticks[-1] - ticks[0]) or 1)
-    for i, scheme in enumerate(schemes):
-        own = [cell for cell in table if cell.scheme == scheme]
-        moments = [mean_std(cell.errors) for cell in own]
-        places = [getattr(cell, attribute) + (i - (len(schemes) - 1) / 2) * apart for cell in own]
+def _lines(axes: Axes, axis: Axis, table: Sequence[Cell], looks: Mapping[str, Look]) -> None:
+    """One line with error bars a label."""
+    shown = [(cell, value) for cell in table if (value := axis.value(cell)) is not None]
+    places = side_by_side([value for _, value in shown])
+    for label in in_order(cell.label for cell, _ in shown):
+        own = [(place, cell) for place, (cell, _) in zip(places, shown, strict=True) if cell.label == label]
+        moments = [mean_std(list(cell.errors.values())) for _, cell in own]
         axes.errorbar(
-            places,
+            [place for place, _ in own],
             [mean for mean, _ in moments],
             yerr=[math.nan if std is None else std for _, std in moments],
-            color=f"C{i}",
-            marker=MARKERS[i % len(MARKERS)],
+            color=looks[label].colour,
+            marker=looks[label].marker,
+            linestyle=looks[label].line,
             capsize=3,
-            label=scheme,
+            label=label,
         )
-    axes.set_xticks(ticks)
+    _ticks(axes, sorted({value for _, value in shown}), exact=axis.exact)
 
 
-def learning_curves(results: Sequence[Result], title: str) -> Figure:
-    """Test error over epochs, one panel a depth, one colour a scheme: each seed thin, their mean thick."""
-    depths = sorted({run.config.depth for run in results})
-    schemes = sorted({run.config.label for run in results})
-    figure = Figure(figsize=(1 + 3.6 * len(depths), 4), layout="constrained")
-    panels = figure.subplots(1, len(depths), sharey=True, squeeze=False)[0]
-    for axes, depth in zip(panels, depths, strict=True):
-        for i, scheme in enumerate(schemes):
-            own = [run for run in results if (run.config.depth, run.config.label) == (depth, scheme)]
-            _curves(axes, own, f"C{i}", scheme)
-        axes.set_title(f"depth {depth}")
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel(ERROR)
-    panels[-1].legend(title="scheme")
-    figure.suptitle(title)
-    return figure
+def side_by_side(values: Sequence[float]) -> list[float]:
+    """The values, those at one place moved apart: equal errors (lm is euler at depth 8) would hide each other."""
+    width = (max(values) - min(values)) or 1.0
+    places = [round((value - min(values)) / width, 2) for value in values]
+    ranks = [places[:i].count(place) - (places.count(place) - 1) / 2 for i, place in enumerate(places)]
+    return [value + rank * APART * width for value, rank in zip(values, ranks, strict=True)]
 
 
-def _curves(axes: Axes, runs: Sequence[Result], color: str, label: str) -> None:
-    if not runs:
+def _ticks(axes: Axes, values: Sequence[float], *, exact: bool) -> None:
+    """A tick at each value that there is room for; round numbers where values are many, or no counts."""
+    if not exact or len(values) > TICKS:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         return
-    errors = np.array([[record["test_error"] for record in run.values["epochs"]] for run in runs])
-    epochs = np.arange(1, errors.shape[1] + 1)
-    for row in errors:
-        axes.plot(epochs, row, color=color, linewidth=0.6, alpha=0.5)
-    axes.plot(epochs, errors.mean(axis=0), color=color, linewidth=1.8, label=label)
+    kept = list(values[:1])
+    for value in values[1:]:
+        if value - kept[-1] >= TICKS_APART * (values[-1] - values[0]):
+            kept.append(value)
+    axes.set_xticks(kept)
+
+
+def _published(axes: Axes, axis: Axis, others: Iterable[Published], looks: Mapping[str, Look]) -> None:
+    """Hollow markers in the colours of the labels; the legend has one of each source."""
+    for one in others:
+        place = axis.of_published(one)
+        if place is not None:
+            look = looks.get(one.config.label)
+            options = {"linestyle": "", "marker": MARKERS[one.source, one.checked], "markerfacecolor": "none"}
+            axes.plot([place], [one.error], markeredgecolor=look.colour if look else "0.4", markersize=8, **options)
+            axes.plot([], [], markeredgecolor="0.4", label=f"{one.origin}, {one.config.epochs} epochs", **options)
+
+
+def memory(table: Sequence[Cell], costs: Mapping[str, Cost], looks: Mapping[str, Look], title: str) -> Figure:
+    """Peak memory of a training step over depth, a line a label."""
+    figure, (axes,) = new_panels(1, 1, 5.5, 3.7)
+    for label in in_order(cell.label for cell in table):
+        known = [(cell.depth, cost_of(cell, costs)) for cell in table if cell.label == label]
+        peaks = [(depth, cost.peak_bytes / MEBIBYTE) for depth, cost in known if cost is not None]
+        if peaks:
+            look = looks[label]
+            places, values = zip(*peaks, strict=True)
+            axes.plot(places, values, color=look.colour, marker=look.marker, linestyle=look.line, label=label)
+    axes.set(xlabel=DEPTH.name, ylabel="peak memory of a training step, MiB")
+    axes.set_ylim(bottom=0)
+    _ticks(axes, sorted({cell.depth for cell in table}), exact=True)
+    figure.suptitle(title)
+    legend(figure, [axes], looks)
+    return figure
