@@ -20,6 +20,7 @@ EXTRAS = {
     "filelock": "benchmarks",
     "matplotlib": "plot",
     "sklearn": "benchmarks",
+    "submitit": "cluster",
     "tqdm": "benchmarks",
     "yaml": "benchmarks",
 }
