@@ -26,6 +26,7 @@ EXTRAS = {
     "markdown": "benchmarks",
     "matplotlib": "plot",
     "sklearn": "benchmarks",
+    "submitit": "cluster",
     "tqdm": "benchmarks",
     "yaml": "benchmarks",
 }

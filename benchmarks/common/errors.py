@@ -27,5 +27,9 @@ class LockedError(BenchmarkError):
     """Another process is training the same run."""
 
 
+class LostError(BenchmarkError):
+    """Another process has taken over what this one was training."""
+
+
 class DivergedError(BenchmarkError):
     """The loss or the weights of a run became infinite or NaN."""

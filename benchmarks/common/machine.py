@@ -39,9 +39,10 @@ def make_repeatable() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
-    """What computed a result: processor, threads, and the GPU if there was one."""
-    facts = {"processor": processor(), "threads": torch.get_num_threads(), "device": device.type}
+def hardware(device: torch.device, processes: int = 1) -> dict[str, Any]:
+    """What computed a result: processor, threads, the GPU if there was one, and processes if there were several."""
+    facts: dict[str, Any] = {"processor": processor(), "threads": torch.get_num_threads(), "device": device.type}
+    facts |= {"processes": processes} if processes > 1 else {}
     return facts | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
 
 

@@ -25,7 +25,8 @@ from odenets.analysis.cli.diagnosis import build
 from ..common import machine
 from ..common.command_line import INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import BenchmarkError, ConfigError
-from ..common.files import exclusive, write_json
+from ..common.files import write_json
+from ..common.lock import exclusive
 from ..data.dataset import Dataset
 from ..data.sources import load, names
 from ..study import training

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from ..common import machine
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import ConfigError
 from ..common.files import write_json
-from . import diagnose, plan, result, standing, study_file
+from . import diagnose, distributed, plan, result, standing, study_file
 from .report import page
 from .runs import Means, Outcome, in_turn, run_all
 from .side_by_side import side_by_side
@@ -30,6 +31,7 @@ from .study_file import Study
 
 MANY = 2**31
 COMMAND = "odenets study"
+CLUSTERS = ("slurm", "local")
 #: Lowest value of each option that is a number.
 LOWEST = {"jobs": 1, "threads": 1, "checkpoint_every": 0, **dict.fromkeys(diagnose.SETTINGS, 1)}
 
@@ -53,6 +55,7 @@ def make_parser() -> Parser:
             one.add_argument(
                 "--compile", action="store_true", help="torch.compile: faster steps, a minute to begin with"
             )
+            add_cluster(one)
         if name == "diagnose":
             diagnose.add_options(one)
     return parser
@@ -64,6 +67,18 @@ def add_means(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=machine.DEVICES, default="auto", help="where; auto is cuda if there")
     parser.add_argument(
         "--threads", type=int, help="of the processor, a run; with several --jobs 1, else torch's choice"
+    )
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Whether the runs are jobs of a cluster, and what it is to give them."""
+    parser.add_argument("--submit", choices=CLUSTERS, help="submit each run as a job, and return at once")
+    parser.add_argument(
+        "--submit-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of submitit, such as timeout_min=600 gpus_per_node=1 cpus_per_task=8 slurm_partition=NAME",
     )
 
 
@@ -97,20 +112,58 @@ def means_of(options: argparse.Namespace, command: str) -> Means:
 
 def run(options: argparse.Namespace, command: str) -> int:
     """Trains what is not finished, and reports."""
+    check_together(options)
     study = study_file.load(options.study)
-    out = folder(options, study)
     standing.evaluations(study.runs)
-    means = means_of(options, command)
+    if options.submit:
+        return submit(study, options, command)
+    with distributed.joined(options.device):
+        try:
+            return train(study, options, command)
+        except KeyboardInterrupt:
+            if distributed.first():
+                where = folder(options, study)
+                print(f"interrupted: the same command goes on from the last checkpoints in {where}", file=sys.stderr)
+            return INTERRUPTED
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """Raises ConfigError unless at most one is asked for: runs at once, processes for one run, jobs of a cluster."""
+    ways = {
+        f"--jobs {options.jobs}": options.jobs > 1,
+        f"{distributed.launched()} processes that train a run together": distributed.launched() > 1,
+        f"--submit {options.submit}": options.submit is not None,
+    }
+    asked = [way for way, wanted in ways.items() if wanted]
+    if len(asked) > 1:
+        raise ConfigError(f"got {' and '.join(asked)}, expected one of them")
+    if options.submit_options and not options.submit:
+        raise ConfigError(f"--submit-options: got {options.submit_options} without --submit, expected both")
+
+
+def submit(study: Study, options: argparse.Namespace, command: str) -> int:
+    """Submits what is not finished, and says how to follow it."""
+    module = importlib.import_module(f"{__package__}.submit")  # it needs a package that the other commands do not
+    out = folder(options, study)
+    jobs = module.submit(study.runs, out, means_of(options, command), options.submit, options.submit_options)
+    write_json(out / f"study-{study.name}.json", study.resolved())
+    again = f"{options.study}" + (f" --out {options.out}" if options.out else "")
+    print(f"submitted {len(jobs)} jobs, a run each: {' '.join(jobs)}" if jobs else "every run is finished")
+    print(f"What they print is in {out / module.FOLDER}. Where they stand: {COMMAND} status {again}")
+    print(f"In the end: {COMMAND} report {again}")
+    return 0
+
+
+def train(study: Study, options: argparse.Namespace, command: str) -> int:
+    """Trains what is not finished, and reports, in this process or in all that were started together."""
+    out, means = folder(options, study), means_of(options, command)
     data = means.prepare(study.data)
     # Before the runs, so that an unfinished folder says what it is part of; replaced when the study's file changes.
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"study-{study.name}.json", study.resolved())
+    distributed.by_first(partial(write_json, out / f"study-{study.name}.json", study.resolved()))
     one_pass = partial(side_by_side, jobs=options.jobs) if options.jobs > 1 else in_turn
-    try:
-        return present(out, run_all(study.runs, data, out, means, one_pass))
-    except KeyboardInterrupt:
-        print(f"interrupted: the same command goes on from the last checkpoints in {out}", file=sys.stderr)
-        return INTERRUPTED
+    outcome = run_all(study.runs, data, out, means, one_pass)
+    return distributed.by_first(partial(present, out, outcome))
 
 
 def present(out: Path, outcome: Outcome) -> int:

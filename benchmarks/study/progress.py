@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..data.dataset import Dataset
 from . import training
 from .config import RunConfig
+from .distributed import first
 from .standing import evaluations, standing
 
 #: Seconds between two updates of the bar: on a terminal, and in a log.
@@ -34,6 +35,7 @@ class Progress:
             initial=sum(self.costs[config] * self.done[config] for config in configs),
             bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {desc}{postfix}",
             mininterval=REFRESH[sys.stderr.isatty()],
+            disable=not first(),
         )
 
     def __enter__(self) -> Progress:
@@ -66,5 +68,6 @@ class Progress:
         self.bar.refresh()
 
     def complain(self, message: str) -> None:
-        """A line above the bar."""
-        self.bar.write(f"error: {message}", file=sys.stderr)
+        """A line above the bar, of the first process alone: the others have the same to say."""
+        if first():
+            self.bar.write(f"error: {message}", file=sys.stderr)

@@ -15,6 +15,7 @@ from odenets import analysis
 from ..common import machine
 from ..common.errors import ConfigError, ResultError
 from .config import RunConfig
+from .distributed import processes
 from .training import State
 
 NAME = "result.json"
@@ -67,7 +68,7 @@ def summarise(config: RunConfig, state: State, command: str) -> dict[str, Any]:
         "evaluations": odenets.count_evaluations(state.tested),
         "seconds": sum(record["seconds"] for record in state.history),
         "versions": machine.versions(),
-        "hardware": machine.hardware(state.losses.device),
+        "hardware": machine.hardware(state.losses.device, processes()),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": command,
     }

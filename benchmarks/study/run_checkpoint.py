@@ -12,22 +12,22 @@ import torch
 from odenets.analysis.networks.saved_files import DAMAGE
 
 from ..common.errors import CheckpointError
-from ..common.files import write_atomic
+from ..common.files import Check, anyone, write_atomic
 from .config import RunConfig
 
 NAME = "checkpoint.pt"
 
 
-def save(path: Path, config: RunConfig, content: dict[str, Any]) -> None:
+def save(path: Path, config: RunConfig, content: dict[str, Any], check: Check = anyone) -> None:
     """Writes ``content`` (tensors and plain values) with the run it belongs to, atomically."""
-    write_tensors(path, {"config": config.to_dict(), **content})
+    write_tensors(path, {"config": config.to_dict(), **content}, check)
 
 
-def write_tensors(path: Path, content: dict[str, Any]) -> None:
+def write_tensors(path: Path, content: dict[str, Any], check: Check = anyone) -> None:
     """Atomic torch.save."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomic(path, buffer.getbuffer())
+    write_atomic(path, buffer.getbuffer(), check)
 
 
 def read(path: Path, config: RunConfig, expected: frozenset[str]) -> dict[str, Any]:

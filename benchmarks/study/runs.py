@@ -17,12 +17,14 @@ import torch
 from odenets import OdenetsError
 
 from ..common import machine
-from ..common.errors import DivergedError, LockedError
-from ..common.files import exclusive, write_atomic, write_json
+from ..common.errors import DivergedError, LockedError, LostError
+from ..common.files import Check, write_atomic, write_json
+from ..common.lock import exclusive
 from ..data.dataset import Dataset
 from ..data.sources import load
 from . import result, run_checkpoint, training
 from .config import RunConfig
+from .distributed import by_first, held_by_first
 from .progress import Progress
 from .standing import FAILURE
 
@@ -70,7 +72,8 @@ def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Wa
     """Trains one run to its result.json, or finds that it has one.
 
     Raises:
-        LockedError: another process has it. DivergedError: it cannot be trained; the reason stays in its folder.
+        LockedError: another process has it. LostError: another one has taken it over.
+        DivergedError: it cannot be trained; the reason stays in its folder.
     """
 
     def after_step(state: training.State) -> None:
@@ -78,9 +81,9 @@ def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Wa
         watch(done, state.history[-1]["test_error"] if state.step == 0 else None)
 
     directory = out / config.name
-    with exclusive(directory):
-        if not (directory / result.NAME).exists():
-            (directory / FAILURE).unlink(missing_ok=True)
+    with held_by_first(partial(exclusive, directory)) as check:
+        if not by_first((directory / result.NAME).exists):
+            by_first(partial((directory / FAILURE).unlink, missing_ok=True))
             try:
                 state = training.train(
                     config,
@@ -89,14 +92,19 @@ def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Wa
                     checkpoint_every=means.checkpoint_every,
                     watch=after_step,
                     compiled=means.compiled,
+                    check=check,
                 )
             except DivergedError as error:
-                write_atomic(directory / FAILURE, f"{error}\n".encode())
+                by_first(partial(write_atomic, directory / FAILURE, f"{error}\n".encode(), check))
                 raise
-            run_checkpoint.write_tensors(directory / WEIGHTS, state.tested.state_dict())
-            # The last file: whoever sees it may rely on the weights beside it.
-            write_json(directory / result.NAME, result.summarise(config, state, means.command))
-        (directory / run_checkpoint.NAME).unlink(missing_ok=True)
+            by_first(partial(finish, directory, config, state, means, check))
+        by_first(partial((directory / run_checkpoint.NAME).unlink, missing_ok=True))
+
+
+def finish(directory: Path, config: RunConfig, state: training.State, means: Means, check: Check) -> None:
+    """Writes what a run leaves. Its result last: whoever sees it may rely on the weights beside it."""
+    run_checkpoint.write_tensors(directory / WEIGHTS, state.tested.state_dict(), check)
+    write_json(directory / result.NAME, result.summarise(config, state, means.command), check)
 
 
 #: The runs that have ended, each with None or with why it did not come to its end.
@@ -108,7 +116,7 @@ def in_turn(configs: Sequence[RunConfig], data: Dataset, out: Path, means: Means
     for config in configs:
         try:
             run_one(config, data, out, means, partial(progress.watch, config))
-        except (DivergedError, LockedError) as error:
+        except (DivergedError, LockedError, LostError) as error:
             yield config, error
         else:
             yield config, None

@@ -16,7 +16,7 @@ from odenets import OdenetsError
 
 from ..common.errors import BenchmarkError, LockedError
 from ..data.dataset import Dataset
-from . import result
+from . import result, run_checkpoint
 from .config import RunConfig
 from .progress import Progress
 from .runs import Ended, Means, run_one
@@ -91,11 +91,14 @@ def side_by_side(
             while waiting and len(running) < jobs:
                 config = waiting.popleft()
                 if (out / config.name / result.NAME).exists():
+                    # What one who was killed between its last two acts has left.
+                    (out / config.name / run_checkpoint.NAME).unlink(missing_ok=True)
                     yield config, None
                     continue
                 connection, process = start(config, out, means)
                 running[connection] = config, process
-            for connection in wait(list(running)):
+            # wait() of nothing never ends: all that were waiting may have been finished.
+            for connection in wait(list(running)) if running else ():
                 config, process = running[connection]
                 told = hear(connection, process)
                 if isinstance(told, tuple):

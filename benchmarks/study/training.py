@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from torch.nn import functional
 from odenets import analysis
 from odenets.net.networks_in_model import networks
 
-from ..common.errors import CheckpointError, DivergedError
+from ..common.errors import CheckpointError, ConfigError, DivergedError
+from ..common.files import Check, anyone
 from ..data import augmentation
 from ..data.dataset import Dataset
 from . import run_checkpoint, schedule
 from .config import RunConfig
+from .distributed import by_first, spread
 from .network import build_model, moving_average, sgd
 
 #: Images a forward pass of the evaluation; it changes the speed only.
@@ -44,6 +47,7 @@ class State:
     seconds: spent in the current epoch so far.
     history: per finished epoch what result.json tells of it.
     average: the moving average of the model, where the run has one.
+    spread: the model on several processes, where there are several.
     """
 
     model: nn.Module
@@ -56,6 +60,12 @@ class State:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     average: nn.Module | None = None
+    spread: nn.Module | None = None
+
+    @property
+    def trained(self) -> nn.Module:
+        """What a step evaluates to get gradients of the model."""
+        return self.spread or self.model
 
     @property
     def tested(self) -> nn.Module:
@@ -81,7 +91,7 @@ def fresh(config: RunConfig, data: Dataset) -> State:
 def begin(model: nn.Module, config: RunConfig, data: Dataset) -> State:
     """The state before the first step of any network; it is moved to the device of the data."""
     model = model.to(data.device, memory_format=memory_format(config))
-    optimizer = sgd(model, config)
+    optimizer, together = sgd(model, config), spread(model)
     return State(
         model=model,
         optimizer=optimizer,
@@ -89,6 +99,7 @@ def begin(model: nn.Module, config: RunConfig, data: Dataset) -> State:
         losses=torch.zeros(steps_per_epoch(config, data), device=data.device),
         wrong=torch.zeros((), dtype=torch.int64, device=data.device),
         average=moving_average(config, model),
+        spread=together,
     )
 
 
@@ -116,13 +127,14 @@ def train(
     watch: Watcher | None = None,
     state: State | None = None,
     compiled: bool = False,
+    check: Check = anyone,
 ) -> State:
     """Trains a run to its end, from the checkpoint in ``directory`` if there is one, else from ``state`` or anew.
 
     A checkpoint is written before the first step, after every epoch, and within an epoch after
     every ``checkpoint_every`` steps if that is not 0; always after a check that it is worth
     keeping. The data decide the device. ``compiled`` runs the network through torch.compile, which
-    changes its rounding and nothing else.
+    changes its rounding and nothing else. ``check`` raises an error if this process may write no more.
 
     Raises:
         DivergedError: the loss or a weight is not finite; the last good checkpoint stays.
@@ -130,8 +142,15 @@ def train(
     """
     path = directory / run_checkpoint.NAME
     state = state or fresh(config, data)
-    if path.exists():
-        content = run_checkpoint.read(path, config, content_of(config))
+    if compiled and state.spread is not None:
+        # The sums over processes inside it are none of what is compiled, so it would be a graph for each layer.
+        raise ConfigError("--compile: got it with several processes for one run, expected one process")
+
+    def save() -> None:
+        by_first(partial(run_checkpoint.save, path, config, snapshot(state), check))
+
+    if by_first(path.exists):
+        content = by_first(partial(run_checkpoint.read, path, config, content_of(config)))
         try:
             restore(state, content)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -140,13 +159,13 @@ def train(
                 "run again"
             ) from error
     else:
-        run_checkpoint.save(path, config, snapshot(state))
+        save()
     if compiled:
         # Not Module.compile: torch traces none of its own Sequential's code there, so each stage would be a graph
         # of its own, and their differences would use up the number of graphs that one function may have.
         state.model.forward = torch.compile(state.model.forward)  # type: ignore[method-assign]
     while state.epoch < config.epochs:
-        run_epoch(state, config, data, path, checkpoint_every=checkpoint_every, watch=watch or ignore)
+        run_epoch(state, config, data, save, checkpoint_every=checkpoint_every, watch=watch or ignore)
     return state
 
 
@@ -155,7 +174,7 @@ def ignore(state: State) -> None:
 
 
 def run_epoch(
-    state: State, config: RunConfig, data: Dataset, path: Path, *, checkpoint_every: int, watch: Watcher
+    state: State, config: RunConfig, data: Dataset, save: Callable[[], None], *, checkpoint_every: int, watch: Watcher
 ) -> None:
     """The remaining steps of the current epoch, its evaluation and its checkpoint."""
     plan = data.draw(augmentation.generator(config.seed, state.epoch))
@@ -169,20 +188,20 @@ def run_epoch(
             # After the losses are read, since a diverged run has no test error worth waiting for.
             check_finite(state)
             finish_epoch(state, config, data, started)
-            run_checkpoint.save(path, config, snapshot(state))
+            save()
             watch(state)
             return
         if checkpoint_every and state.step % checkpoint_every == 0:
             check_finite(state)
             state.seconds = time.perf_counter() - started
-            run_checkpoint.save(path, config, snapshot(state))
+            save()
         watch(state)
 
 
 def step(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> None:
     """One step of SGD. Nothing here waits for the device: losses and errors are gathered on it."""
     with autocast(config, images.device):
-        outputs = state.model(images.contiguous(memory_format=memory_format(config)))
+        outputs = state.trained(images.contiguous(memory_format=memory_format(config)))
         loss = functional.cross_entropy(outputs, labels, label_smoothing=config.label_smoothing)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()

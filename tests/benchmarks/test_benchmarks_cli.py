@@ -425,7 +425,7 @@ def test_a_damaged_file_of_a_run_ends_the_grid_before_it_starts(out, toy, capsys
 def test_another_process_keeps_its_run_and_lets_go_when_killed(out, toy, capsys):
     held = RunConfig(data="toy", depth=8, scheme="euler", seed=0, epochs=2, batch_size=8).name
     code = (
-        "import pathlib, sys, time\nfrom odenets.benchmarks.common.files import exclusive\n"
+        "import pathlib, sys, time\nfrom odenets.benchmarks.common.lock import exclusive\n"
         "with exclusive(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
     )
     holder = subprocess.Popen([*PYTHON, "-c", code, str(out / held)], cwd=ROOT, stdout=subprocess.PIPE)

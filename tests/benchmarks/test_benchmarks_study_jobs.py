@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from odenets.benchmarks.common.files import exclusive
+from odenets.benchmarks.common.lock import exclusive
 from odenets.benchmarks.data import sources
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study import runs, side_by_side, study_file, training
@@ -95,6 +95,11 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
     assert main(["run", str(file), "--threads=1", f"--out={out}"]) == 0
     assert len(started) == 3
     assert "Traceback" not in capfd.readouterr().err
+    check(out, expected)
+    # As one that was killed between its last two acts leaves it: finished, with its checkpoint.
+    (next(out.glob("*/result.json")).parent / checkpoint.NAME).touch()
+    assert main(["run", str(file), "--jobs", "2", f"--out={out}"]) == 0
+    assert len(started) == 3
     check(out, expected)
 
 
