@@ -30,7 +30,8 @@ def load(path, values):
 
 
 def test_these_are_shipped():
-    assert study_file.shipped() == ["cifar10", "cifar10-stochastic-depth", "cpu-16", "demo"]
+    shipped = ["cifar10", "cifar10-stochastic-depth", "cifar100", "cpu-16", "demo", "imagenet"]
+    assert study_file.shipped() == shipped
 
 
 @pytest.mark.parametrize("name", study_file.shipped())
@@ -69,6 +70,24 @@ def test_stochastic_depth_is_the_papers_table_and_recipe():
         for seed in range(3)
     }
     assert {(run.epochs, run.milestones, run.lr) for run in runs} == {(500, (250, 375), 0.1)}
+
+
+def test_cifar100_is_the_papers_table_and_recipe():
+    runs = study_file.load("cifar100").runs
+    resnext = ["cifar_resnext_8x64d", "cifar_resnext_16x64d"]
+    assert {(run.network, run.depth, run.weight_decay) for run in runs} == {
+        ("cifar_resnet", 110, 1e-4),
+        ("cifar_resnet", 164, 1e-4),
+        *((name, 29, 5e-4) for name in resnext),
+    }
+    assert {(run.epochs, run.milestones, run.batch_size) for run in runs} == {(300, (150, 225), 128)}
+    assert len(runs) == 4 * 2 * 3
+
+
+def test_imagenet_has_the_papers_depths():
+    runs = study_file.load("imagenet").runs
+    assert {(run.network, run.depth) for run in runs} == {("imagenet_resnet", depth) for depth in (50, 101, 152)}
+    assert {run.scheme for run in runs} == {"euler", "lm"}
 
 
 def test_cpu_16_has_the_evaluations_that_its_file_states():
