@@ -84,6 +84,7 @@ def acquire(directory: Path, expires: float) -> tuple[int, int]:
         if held := lock(file, path):
             os.ftruncate(file, 0)
             os.write(file, f"{socket.gethostname()} {os.getpid()}\n".encode())
+            os.fsync(file)  # a network file system tells others of a write when it is done, or long after
             # Another one may have seen an old file before it was written just now, and taken it over.
             if newest(directory) == tried:
                 return tried, file

@@ -2,8 +2,8 @@
 
 A step reads as with one process. Every process draws the same global batch; the network takes its part of the images
 and gives the outputs for all of them. So the loss, the count of errors and what is drawn at random are the same
-everywhere, and equal parts are not asked for. To share the drawing as well was rejected: it takes some per cent of a
-step, and would be in the way of every new kind of data.
+everywhere, and equal parts are not asked for. To share the drawing as well was rejected: of images in memory it is a
+small part of a step, and every kind of data would have to know of parts.
 """
 
 from __future__ import annotations
