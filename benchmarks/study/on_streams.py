@@ -14,13 +14,15 @@ from typing import Any
 
 import torch
 
-from ..common.errors import ConfigError, DivergedError, LockedError
+from odenets import OdenetsError
+
+from ..common.errors import ConfigError
 from ..data.dataset import Dataset
 from ..data.in_memory import InMemoryDataset
 from . import captured, training
 from .config import RunConfig
 from .progress import Progress
-from .runs import Ended, Means, Told, one_run
+from .runs import ENDS, Ended, Means, Told, one_run
 
 
 class Lane:
@@ -121,12 +123,12 @@ def on_streams(
                 config, lane = waiting.popleft(), Lane(data.device)
                 running[config] = lane, one_run(config, data, out, means, lane.begin)
             for config, (lane, steps) in list(running.items()):
-                error: DivergedError | LockedError | None = None
+                error: OdenetsError | None = None
                 try:
                     with lane.turn():
                         if take_turn(config, data, lane, steps, progress):
                             continue
-                except (DivergedError, LockedError) as raised:
+                except ENDS as raised:
                     error = raised
                 del running[config]
                 yield config, error

@@ -72,8 +72,9 @@ class Outcome:
 
 def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Watch) -> None:
     """Trains one run to its result.json, or finds that it has one; errors as of :func:`one_run`."""
-    for told in one_run(config, data, out, means):
-        watch(*told)
+    with closing(one_run(config, data, out, means)) as steps:
+        for told in steps:
+            watch(*told)
 
 
 def one_run(
@@ -118,6 +119,8 @@ def finish(directory: Path, config: RunConfig, state: training.State, means: Mea
     write_json(directory / result.NAME, result.summarise(config, state, means.command), check)
 
 
+#: Errors that end a run and not the others.
+ENDS = (DivergedError, LockedError, LostError)
 #: The runs that have ended, each with None or with why it did not come to its end.
 Ended = Iterator[tuple[RunConfig, "OdenetsError | None"]]
 
@@ -127,7 +130,7 @@ def in_turn(configs: Sequence[RunConfig], data: Dataset, out: Path, means: Means
     for config in configs:
         try:
             run_one(config, data, out, means, partial(progress.watch, config))
-        except (DivergedError, LockedError, LostError) as error:
+        except ENDS as error:
             yield config, error
         else:
             yield config, None

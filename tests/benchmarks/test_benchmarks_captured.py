@@ -344,8 +344,8 @@ def test_runs_whose_steps_wait_for_the_device_are_refused_by_name(changes, reaso
     ("options", "complaint"),
     [
         (["--device=cpu"], "--at-once: got it on the CPU, where runs in one process only wait for one another"),
-        (["--compile"], "--at-once: got it with --compile, expected one of the two"),
-        (["--jobs=2"], "--at-once: got it with --jobs 2, expected one of the two"),
+        (["--compile"], "got --at-once 4 and --compile, expected one of them"),
+        (["--jobs=2"], "got --jobs 2 and --at-once 4, expected one of them"),
     ],
 )
 def test_the_command_line_refuses(options, complaint, tmp_path, capsys, monkeypatch):
