@@ -113,8 +113,10 @@ class InMemoryDataset:
         flips = torch.rand(count, generator=random) < 0.5 if self.flip else torch.zeros(count, dtype=torch.bool)
         return Plan(*(part.to(self.device) for part in (order, corners, flips)))
 
-    def batch(self, plan: Plan, chosen: slice) -> tuple[Tensor, Tensor]:
+    def batch(self, plan: Plan, chosen: slice | Tensor) -> tuple[Tensor, Tensor]:
         """Training images (B, C, H, W) float32, normalised and augmented, and labels (B,) of a slice of the plan.
+
+        Or of places in it, (B,) int64: on the device they need not be known to the host.
 
         Padding comes after normalising, so it has the value of the mean, as in the paper's code.
         """

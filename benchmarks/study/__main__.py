@@ -23,9 +23,11 @@ from ..common import machine
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, Parser, as_given
 from ..common.errors import ConfigError
 from ..common.files import write_json
+from ..data.dataset import Dataset
 from . import diagnose, distributed, plan, result, standing, study_file
+from .on_streams import check, on_streams
 from .report import page
-from .runs import Means, Outcome, in_turn, run_all
+from .runs import Ended, Means, Outcome, in_turn, run_all
 from .side_by_side import side_by_side
 from .study_file import Study
 
@@ -33,7 +35,7 @@ MANY = 2**31
 COMMAND = "odenets study"
 CLUSTERS = ("slurm", "local")
 #: Lowest value of each option that is a number.
-LOWEST = {"jobs": 1, "threads": 1, "checkpoint_every": 0, **dict.fromkeys(diagnose.SETTINGS, 1)}
+LOWEST = {"jobs": 1, "at_once": 1, "threads": 1, "checkpoint_every": 0, **dict.fromkeys(diagnose.SETTINGS, 1)}
 
 
 def make_parser() -> Parser:
@@ -51,6 +53,7 @@ def make_parser() -> Parser:
             add_means(one)
         if name == "run":
             one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once, a process each")
+            one.add_argument("--at-once", type=int, metavar="N", help="runs at once on one GPU, in this process")
             one.add_argument("--checkpoint-every", type=int, default=0, metavar="STEPS", help="beside each epoch's")
             one.add_argument(
                 "--compile", action="store_true", help="torch.compile: faster steps, a minute to begin with"
@@ -133,10 +136,13 @@ def check_together(options: argparse.Namespace) -> None:
         f"--jobs {options.jobs}": options.jobs > 1,
         f"{distributed.launched()} processes that train a run together": distributed.launched() > 1,
         f"--submit {options.submit}": options.submit is not None,
+        f"--at-once {options.at_once}": options.at_once is not None,
     }
     asked = [way for way, wanted in ways.items() if wanted]
     if len(asked) > 1:
         raise ConfigError(f"got {' and '.join(asked)}, expected one of them")
+    if options.at_once and options.compile:
+        raise ConfigError(f"got --at-once {options.at_once} and --compile, expected one of them")
     if options.submit_options and not options.submit:
         raise ConfigError(f"--submit-options: got {options.submit_options} without --submit, expected both")
 
@@ -158,12 +164,20 @@ def train(study: Study, options: argparse.Namespace, command: str) -> int:
     """Trains what is not finished, and reports, in this process or in all that were started together."""
     out, means = folder(options, study), means_of(options, command)
     data = means.prepare(study.data)
+    one_pass = way_of(options, study, data)
     # Before the runs, so that an unfinished folder says what it is part of; replaced when the study's file changes.
     out.mkdir(parents=True, exist_ok=True)
     distributed.by_first(partial(write_json, out / f"study-{study.name}.json", study.resolved()))
-    one_pass = partial(side_by_side, jobs=options.jobs) if options.jobs > 1 else in_turn
     outcome = run_all(study.runs, data, out, means, one_pass)
     return distributed.by_first(partial(present, out, outcome))
+
+
+def way_of(options: argparse.Namespace, study: Study, data: Dataset) -> Callable[..., Ended]:
+    """How the options say that the runs go through: one after the other, a process each, or on streams of a GPU."""
+    if options.at_once is None:
+        return partial(side_by_side, jobs=options.jobs) if options.jobs > 1 else in_turn
+    check(study.runs, data)
+    return partial(on_streams, at_once=options.at_once)
 
 
 def present(out: Path, outcome: Outcome) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def build_model(config: RunConfig, data: Dataset | None = None) -> nn.Module:
     return model
 
 
-def moving_average(config: RunConfig, model: nn.Module) -> nn.Module | None:
+def moving_average(config: RunConfig, model: nn.Module) -> AveragedModel | None:
     """The exponential moving average of all weights and buffers, to be updated after each step; None without one.
 
     Of the buffers too: the running statistics of BatchNorm belong to the weights that they were gathered under.
@@ -60,6 +61,21 @@ def moving_average(config: RunConfig, model: nn.Module) -> nn.Module | None:
     if not config.ema:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+
+
+def update_average(average: AveragedModel, model: nn.Module, *, first: bool) -> None:
+    """As ``average.update_parameters(model)``, but for its counter ``n_averaged``; the ``first`` update is a copy.
+
+    That one reads its counter, and copies it to the device at every step: it waits for the device each time.
+    """
+    own = [tensor.detach() for tensor in chain(average.module.parameters(), average.module.buffers())]
+    new = [tensor.detach() for tensor in chain(model.parameters(), model.buffers())]
+    for floating in (True, False):
+        pairs = [(a, b) for a, b in zip(own, new, strict=True) if a.is_floating_point() == floating]
+        if pairs and first:
+            torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+        elif pairs:
+            average.multi_avg_fn(*map(list, zip(*pairs, strict=True)), None)
 
 
 def scheme_of(config: RunConfig) -> odenets.Scheme:

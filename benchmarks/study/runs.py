@@ -6,7 +6,7 @@ study, and what a killed one leaves is taken up by the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,7 +29,9 @@ from .progress import Progress
 from .standing import FAILURE
 
 WEIGHTS = "weights.pt"
-#: Told after every step of a run: all its steps so far and, at the end of an epoch, the test error.
+#: Of a run after a step: all its steps so far and, at the end of an epoch, the test error.
+Told = tuple[int, "float | None"]
+#: Told after every step of a run.
 Watch = Callable[[int, "float | None"], None]
 
 
@@ -69,31 +71,41 @@ class Outcome:
 
 
 def run_one(config: RunConfig, data: Dataset, out: Path, means: Means, watch: Watch) -> None:
-    """Trains one run to its result.json, or finds that it has one.
+    """Trains one run to its result.json, or finds that it has one; errors as of :func:`one_run`."""
+    with closing(one_run(config, data, out, means)) as steps:
+        for told in steps:
+            watch(*told)
+
+
+def one_run(
+    config: RunConfig, data: Dataset, out: Path, means: Means, begin: training.Begin = training.begin_epoch
+) -> Generator[Told, None, None]:
+    """Trains one run to its result.json, a step each time that it is asked for one, or finds that it has one.
+
+    The run's folder is locked from the first step to the last, or until the generator is closed.
 
     Raises:
         LockedError: another process has it. LostError: another one has taken it over.
         DivergedError: it cannot be trained; the reason stays in its folder.
     """
-
-    def after_step(state: training.State) -> None:
-        done = state.epoch * training.steps_per_epoch(config, data) + state.step
-        watch(done, state.history[-1]["test_error"] if state.step == 0 else None)
-
     directory = out / config.name
     with held_by_first(partial(exclusive, directory)) as check:
         if not by_first((directory / result.NAME).exists):
             by_first(partial((directory / FAILURE).unlink, missing_ok=True))
             try:
-                state = training.train(
+                taken = training.steps(
                     config,
                     data,
                     directory,
                     checkpoint_every=means.checkpoint_every,
-                    watch=after_step,
                     compiled=means.compiled,
                     check=check,
+                    begin=begin,
                 )
+                state = next(taken)
+                for _ in taken:
+                    done = state.epoch * training.steps_per_epoch(config, data) + state.step
+                    yield done, state.history[-1]["test_error"] if state.step == 0 else None
             except DivergedError as error:
                 by_first(partial(write_atomic, directory / FAILURE, f"{error}\n".encode(), check))
                 raise
@@ -107,6 +119,8 @@ def finish(directory: Path, config: RunConfig, state: training.State, means: Mea
     write_json(directory / result.NAME, result.summarise(config, state, means.command), check)
 
 
+#: Errors that end a run and not the others.
+ENDS = (DivergedError, LockedError, LostError)
 #: The runs that have ended, each with None or with why it did not come to its end.
 Ended = Iterator[tuple[RunConfig, "OdenetsError | None"]]
 
@@ -116,7 +130,7 @@ def in_turn(configs: Sequence[RunConfig], data: Dataset, out: Path, means: Means
     for config in configs:
         try:
             run_one(config, data, out, means, partial(progress.watch, config))
-        except (DivergedError, LockedError, LostError) as error:
+        except ENDS as error:
             yield config, error
         else:
             yield config, None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch.optim import Optimizer
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from .config import RunConfig
@@ -34,6 +36,21 @@ def scheduler(config: RunConfig, optimizer: Optimizer, steps_per_epoch: int) -> 
         return LambdaLR(optimizer, lambda step: one_cycle(step, steps))
     # By epochs and not by steps, which would be the same: so it stands in the checkpoints of runs begun before.
     return MultiStepLR(optimizer, config.milestones, gamma=0.1)
+
+
+def rates(config: RunConfig, steps_per_epoch: int) -> Tensor:
+    """The learning rate at every step of a run, (epochs, steps an epoch) float64, as its scheduler sets it."""
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=config.lr)
+    one, found = scheduler(config, optimizer, steps_per_epoch), []
+    optimizer.step()  # which a scheduler wants to see before its own
+    for _ in range(config.epochs):
+        for _ in range(steps_per_epoch):
+            found.append(optimizer.param_groups[0]["lr"])
+            if advances_each_step(config):
+                one.step()
+        if not advances_each_step(config):
+            one.step()
+    return torch.tensor(found, dtype=torch.float64).view(config.epochs, steps_per_epoch)
 
 
 def describe(config: RunConfig) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
 from odenets import analysis
 from odenets.net.networks_in_model import networks
@@ -25,7 +26,7 @@ from ..data.dataset import Dataset
 from . import run_checkpoint, schedule
 from .config import RunConfig
 from .distributed import by_first, spread
-from .network import build_model, moving_average, sgd
+from .network import build_model, moving_average, sgd, update_average
 
 #: Images a forward pass of the evaluation; it changes the speed only.
 EVALUATION_BATCH = 500
@@ -59,7 +60,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
-    average: nn.Module | None = None
+    average: AveragedModel | None = None
     spread: nn.Module | None = None
 
     @property
@@ -75,6 +76,8 @@ class State:
 
 #: Called after every step; the state's history has grown when an epoch is over.
 Watcher = Callable[[State], None]
+#: Begins the epoch that a state is in; what it returns takes the next step of it at each call.
+Begin = Callable[[State, RunConfig, Dataset], Callable[[], None]]
 
 
 def steps_per_epoch(config: RunConfig, data: Dataset) -> int:
@@ -118,23 +121,47 @@ def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def train(
+def train(config: RunConfig, data: Dataset, directory: Path, *, watch: Watcher | None = None, **options: Any) -> State:
+    """Trains a run to its end, with the options of :func:`steps` and its errors; ``watch`` is called after each."""
+    taken = steps(config, data, directory, **options)
+    state = next(taken)
+    for _ in taken:
+        if watch is not None:
+            watch(state)
+    return state
+
+
+def begin_epoch(state: State, config: RunConfig, data: Dataset) -> Callable[[], None]:
+    """As :data:`Begin`: each step's batch is cut from the plan of the epoch by the host."""
+    plan = data.draw(augmentation.generator(config.seed, state.epoch))
+
+    def take() -> None:
+        start = state.step * config.batch_size
+        step(state, config, *data.batch(plan, slice(start, start + config.batch_size)))
+
+    return take
+
+
+def steps(
     config: RunConfig,
     data: Dataset,
     directory: Path,
     *,
     checkpoint_every: int = 0,
-    watch: Watcher | None = None,
     state: State | None = None,
     compiled: bool = False,
     check: Check = anyone,
-) -> State:
-    """Trains a run to its end, from the checkpoint in ``directory`` if there is one, else from ``state`` or anew.
+    begin: Begin = begin_epoch,
+) -> Iterator[State]:
+    """The state before a run's next step, and again after each: so that several runs can take turns.
+
+    Trains a run to its end, from the checkpoint in ``directory`` if there is one, else from ``state`` or anew.
 
     A checkpoint is written before the first step, after every epoch, and within an epoch after
     every ``checkpoint_every`` steps if that is not 0; always after a check that it is worth
     keeping. The data decide the device. ``compiled`` runs the network through torch.compile, which
     changes its rounding and nothing else. ``check`` raises an error if this process may write no more.
+    ``begin`` is how the steps of an epoch are taken.
 
     Raises:
         DivergedError: the loss or a weight is not finite; the last good checkpoint stays.
@@ -164,42 +191,46 @@ def train(
         # Not Module.compile: torch traces none of its own Sequential's code there, so each stage would be a graph
         # of its own, and their differences would use up the number of graphs that one function may have.
         state.model.forward = torch.compile(state.model.forward)  # type: ignore[method-assign]
+    yield state
     while state.epoch < config.epochs:
-        run_epoch(state, config, data, save, checkpoint_every=checkpoint_every, watch=watch or ignore)
-    return state
+        for _ in epoch_steps(state, config, data, save, checkpoint_every=checkpoint_every, begin=begin):
+            yield state
 
 
-def ignore(state: State) -> None:
-    """The watcher of a run nobody watches."""
-
-
-def run_epoch(
-    state: State, config: RunConfig, data: Dataset, save: Callable[[], None], *, checkpoint_every: int, watch: Watcher
-) -> None:
+def epoch_steps(
+    state: State, config: RunConfig, data: Dataset, save: Callable[[], None], *, checkpoint_every: int, begin: Begin
+) -> Iterator[None]:
     """The remaining steps of the current epoch, its evaluation and its checkpoint."""
-    plan = data.draw(augmentation.generator(config.seed, state.epoch))
+    take = begin(state, config, data)
     started = time.perf_counter() - state.seconds
     total = steps_per_epoch(config, data)
     state.model.train()
     while state.step < total:
-        start = state.step * config.batch_size
-        step(state, config, *data.batch(plan, slice(start, start + config.batch_size)))
+        take()
         if state.step == total:
             # After the losses are read, since a diverged run has no test error worth waiting for.
             check_finite(state)
             finish_epoch(state, config, data, started)
             save()
-            watch(state)
+            yield
             return
         if checkpoint_every and state.step % checkpoint_every == 0:
             check_finite(state)
             state.seconds = time.perf_counter() - started
             save()
-        watch(state)
+        yield
 
 
 def step(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> None:
     """One step of SGD. Nothing here waits for the device: losses and errors are gathered on it."""
+    loss, wrong = update(state, config, images, labels)
+    state.losses[state.step] = loss
+    state.wrong += wrong
+    advance(state, config)
+
+
+def update(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """What a step does on the device: all tensors of the state change but those that count; the loss and the errors."""
     with autocast(config, images.device):
         outputs = state.trained(images.contiguous(memory_format=memory_format(config)))
         loss = functional.cross_entropy(outputs, labels, label_smoothing=config.label_smoothing)
@@ -207,11 +238,16 @@ def step(state: State, config: RunConfig, images: Tensor, labels: Tensor) -> Non
     loss.backward()
     state.optimizer.step()
     if state.average is not None:
-        state.average.update_parameters(state.model)
+        update_average(state.average, state.model, first=state.epoch == state.step == 0)
+    return loss.detach(), (outputs.detach().argmax(1) != labels).sum()
+
+
+def advance(state: State, config: RunConfig) -> None:
+    """What a step changes on the host."""
     if schedule.advances_each_step(config):
         state.scheduler.step()
-    state.losses[state.step] = loss.detach()
-    state.wrong += (outputs.detach().argmax(1) != labels).sum()
+    if state.average is not None:
+        state.average.n_averaged += 1
     state.step += 1
 
 

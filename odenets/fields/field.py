@@ -25,6 +25,8 @@ class Field(nn.Module):
         self._writes: dict[tuple[int, int, bool], bool] = {}
         #: step -> what its modules were when it was seen to depend on no tensor but theirs
         self.checked: dict[int, object] = {}
+        #: steps whose modules were seen to draw random numbers at one of several evaluations
+        self.drawing: set[int] = set()
 
     @property
     def step_size(self) -> float | None:

@@ -55,10 +55,14 @@ class Masks:
     step, and recomputations, draw the same again. Storing masks instead was rejected: it takes
     memory that grows with depth, where a state takes 5 kB on the CPU, 16 bytes on CUDA, and nothing
     where nothing is drawn.
+
+    Args:
+        drawing: where to note the steps that draw.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drawing: set[int] | None = None) -> None:
         self._before: dict[tuple[int, int], States | None] = {}
+        self._drawing = set() if drawing is None else drawing
 
     def begin(self, n: int, device: torch.device) -> None:
         """What is drawn from here to :meth:`end` is what the first evaluation of step n draws, or draws again."""
@@ -79,7 +83,10 @@ class Masks:
         if key not in self._before:
             before = capture(x.device)
             value = function(what, x)
-            self._before[key] = before if contents(before) != contents(capture(x.device)) else None
+            drawn = contents(before) != contents(capture(x.device))
+            self._before[key] = before if drawn else None
+            if drawn:
+                self._drawing.add(n)
             return value
         states = self._before[key]
         if states is None:
@@ -89,16 +96,18 @@ class Masks:
 
 
 def refuse_random(field: Field, n: int, program: Program) -> None:
-    """Where masks cannot be drawn again: FieldError for a layer that is known to draw any."""
-    for what in program.evaluated:
-        for path, module in field.uses(n, what):
-            for name, inner in module.named_modules(prefix=path):
-                if draws(inner):
-                    raise FieldError(
-                        f"{name}: got a {type(inner).__name__} that draws random numbers under torch.compile, which "
-                        "cannot draw the same ones again for another stage or in recomputation; expected none there: "
-                        "run it eagerly, or use a scheme of one evaluation a step with gradient='direct'"
-                    )
+    """Where masks cannot be drawn again: FieldError for a layer that is known to draw any, or was seen to."""
+    modules = (found for what in program.evaluated for found in field.uses(n, what))
+    named = (found for path, module in modules for found in module.named_modules(prefix=path))
+    drawing = next((f"{name}: got a {type(inner).__name__}" for name, inner in named if draws(inner)), None)
+    if drawing is None and n in field.drawing and field.training:
+        drawing = f"layer {n}: got a module"
+    if drawing is not None:
+        raise FieldError(
+            f"{drawing} that draws random numbers under torch.compile or in a CUDA graph, which cannot draw the same "
+            "ones again for another stage or in recomputation; expected none there: run it eagerly, or use a scheme of "
+            "one evaluation a step with gradient='direct'"
+        )
 
 
 def draws(module: nn.Module) -> bool:

@@ -73,7 +73,7 @@ class Recompute:
     def _taped(self, pullback: Pullback, steps: tuple[int, int], ends: tuple[State, State], end: End | None) -> State:
         after, cotangents = pullback.taped(*steps, *ends)
         if end is not None:
-            check(self.monitor, changed(fingerprint(after), end.fingerprint))
+            pullback.doubt = check(self.monitor, changed(fingerprint(after), end.fingerprint))
         return cotangents
 
 
@@ -98,7 +98,8 @@ class Undo:
         for n in reversed(range(self.segment.start, self.segment.stop)):
             found, back = pullback.undone(n, self.reverse, found, back)
         try:
-            check(self.monitor, relative_defect(found, state, end.values, self.scales, self.learned))
+            defect = relative_defect(found, state, end.values, self.scales, self.learned)
+            pullback.doubt = check(self.monitor, defect)
         except ReversalError:
             if self.instead is None:
                 raise

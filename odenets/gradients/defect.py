@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..program.step import State
+from ..program.transforms import capturing
 from .errors import ReversalError
 
 
@@ -109,12 +110,21 @@ def changed(found: Tensor, expected: Tensor) -> Tensor:
     return torch.where(size.isfinite(), defect, math.nan).amax()
 
 
-def check(monitor: Monitor, defect: Tensor) -> None:
-    """Judge a segment's defect, under every transform that torch has."""
+def check(monitor: Monitor, defect: Tensor) -> Tensor | None:
+    """Judge a segment's defect, under every transform that torch has.
+
+    Returns:
+        In a CUDA graph, where nothing can be read, what is to be added to the segment's gradients: nan where they
+        would be wrong, else 0. An assertion on the device, as under torch.compile, would end all that this process
+        does there, other networks' work too. None elsewhere.
+    """
     if torch.compiler.is_compiling():
         torch._assert_async((defect <= monitor.limit) | defect.isnan(), monitor.message("more than is allowed"))
+    elif capturing():
+        return torch.where(defect > monitor.limit, math.nan, 0.0)
     else:
         _Check.apply(monitor, defect)
+    return None
 
 
 class _Check(torch.autograd.Function):

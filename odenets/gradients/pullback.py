@@ -61,12 +61,13 @@ class Pullback:
         tensors: as ``segment.tensors``.
         needed: places of the tensors that require a gradient.
 
-    ``gradients`` maps their places to what has been found so far.
+    ``gradients`` maps their places to what has been found so far; ``doubt``, if any, is what is to be added to all.
     """
 
     def __init__(self, segment: Segment, tensors: Sequence[Tensor], needed: Iterable[int]) -> None:
         self.segment, self.tensors, self.needed = segment, tensors, set(needed)
         self.gradients: dict[int, Tensor] = {}
+        self.doubt: Tensor | None = None
 
     def run(self, start: int, stop: int, state: State, tensors: Sequence[Tensor] | None = None) -> State:
         """Steps start ... stop - 1 once more."""
@@ -112,6 +113,14 @@ class Pullback:
                 bar = cotangents[i] if at_end else stage_bars[i]
                 self._add([place], [term.value(before, values, bar, learned)])
         return before, back
+
+    def doubted(self, cotangents: State) -> State:
+        """The cotangents that are found; with them ``gradients`` become nan where the steps back were too inexact."""
+        doubt = self.doubt
+        if doubt is None:
+            return cotangents
+        self.gradients = {place: gradient + doubt for place, gradient in self.gradients.items()}
+        return tuple(bar + doubt for bar in cotangents)
 
     def _evaluation(self, n: int, what: Evaluate, x: Tensor) -> tuple[Tensor, tuple[list[int], Pull]]:
         places = sorted(self.segment.places(n, what) & self.needed)

@@ -17,6 +17,7 @@ from ..passes import Network, Pass
 from ..passes.segment import Segment
 from ..program.reverse import Reverse, compile_reverse
 from ..program.step import State
+from ..program.transforms import capturing, recorded
 from ..scheme import SchemeError
 from .anchors import SegmentPlan, inverse_matrix, learn_growth, place_anchors
 from .backward import Recompute, Undo
@@ -45,7 +46,8 @@ class Reversible(Gradient):
         tolerance: relative error of the gradient that is tolerated. Default: 1e-10 in float64, 1e-4 in
             float32, 2e-2 in float16, 1e-1 in bfloat16.
         on_failure: what to do with steps that, undone, miss their stored state by too much: "raise", or
-            "rerun" them from it, which is right and takes longer. Under torch.compile they raise.
+            "rerun" them from it, which is right and takes longer. Under torch.compile they raise. In a CUDA
+            graph, which has the anchors of the last eager pass, their gradient is nan.
 
     The stored states are called anchors. They are as many as the tolerance needs: the amplification
     of rounding errors by the inverse step, with k_n as trained, says where (1/|k_n| a step for LM),
@@ -124,6 +126,8 @@ class _Run(Runner):
         mode = dtype, torch.is_autocast_enabled(state[0].device.type), run.net.training
         if torch.compiler.is_compiling():
             plans, record = self.plans_compiled.get(mode, self.plans_at_first[dtype]), None
+        elif capturing():
+            plans, record = self.measured[mode][-1][0] if mode in self.measured else self.plans_at_first[dtype], None
         else:
             plans = self._plan(mode, run, first, state)
             record = self.measured[mode][-1][1]
@@ -142,7 +146,7 @@ class _Run(Runner):
         return state
 
     def _instead(self, segment: Segment, limit: float) -> Recompute | None:
-        if self.options.on_failure == "raise" or torch.compiler.is_compiling():
+        if self.options.on_failure == "raise" or recorded():
             return None
         steps = segment.stop - segment.start
         splits = splits_of(steps, math.ceil(math.sqrt(steps)))

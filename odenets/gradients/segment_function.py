@@ -68,7 +68,7 @@ class SegmentFunction(torch.autograd.Function):
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
         pullback = Pullback(way.segment, tensors, needed)
         with way.segment.precision(), way.segment.modes():
-            cotangents = way.walk(pullback, state, End(mark, tuple(end)), grads[:carried])
+            cotangents = pullback.doubted(way.walk(pullback, state, End(mark, tuple(end)), grads[:carried]))
         cotangents = tuple(bar.to(w.dtype) for bar, w in zip(cotangents, state, strict=True))
         return (None, None, *cotangents, *(pullback.gradients.get(place) for place in range(len(tensors))))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..fields import Noise
 from ..fields.masks import Masks, refuse_random
 from ..program import Evaluate, Program
+from ..program.transforms import recorded
 from ..stages import Report
 from .network import Network
 
@@ -26,7 +27,7 @@ class Pass:
 
     def __init__(self, net: Network, noises: Sequence[Noise], device: torch.device) -> None:
         self.net, self.noises, self.device = net, noises, device
-        self.masks = None if torch.compiler.is_compiling() else Masks()
+        self.masks = None if recorded() else Masks(net.field.drawing)
         self.reports: list[tuple[int, Report]] = []
 
     def function(self, n: int, program: Program) -> Callable[[Evaluate, Tensor], Tensor]:

@@ -10,6 +10,16 @@ def active() -> list[str]:
     return [interpreter.key().name for interpreter in torch._C._functorch.get_interpreter_stack() or []]
 
 
+def capturing() -> bool:
+    """Whether the work on CUDA's current stream is captured into a graph (torch.cuda.graph), not done."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
+def recorded() -> bool:
+    """Whether what runs is recorded, to be run again without Python: nothing can be read from a device meanwhile."""
+    return torch.compiler.is_compiling() or capturing()
+
+
 def plain() -> bool:
     """Whether torch runs eagerly and without transformations, so that tensors can be told apart by identity."""
     return not (torch.compiler.is_compiling() or active())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..fields.masks import Masks, refuse_random
 from ..program import Evaluate, Program
 from ..program.step import State, begin, finish
+from ..program.transforms import recorded
 from .branch import BlockCall, fitted
 from .chain import Chain, distinct
 from .history import versions
@@ -38,8 +38,7 @@ class DirectStep:
         nested = chain.nested(index)
         # Calls before a sum are handed out again to evaluations of later ones, and to what follows it at a stage.
         self.taped = nested and (self.steps > 1 or chain.branches.stages)
-        compiling = torch.compiler.is_compiling()
-        self.masks = Masks() if nested and not compiling else None
+        self.masks = Masks() if nested and not recorded() else None
         self.state: State = ()
         self.versions: tuple[int, ...] = ()
 
