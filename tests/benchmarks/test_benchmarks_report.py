@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from odenets.benchmarks.common.errors import ResultError
 from odenets.benchmarks.study import result
 from odenets.benchmarks.study.config import RunConfig
+from odenets.benchmarks.study.costs import Cost
 from odenets.benchmarks.study.report import html, page, section, tables
 from odenets.benchmarks.study.report.cells import cells
 from odenets.benchmarks.study.report.looks import looks
@@ -154,6 +155,19 @@ def test_a_label_looks_the_same_in_all_figures(folder):
         handles = dict(zip(legend(drawn[kind]), drawn[kind].legends[0].legend_handles, strict=True))
         assert to_hex(np.atleast_1d(handles["lm"].get_color())[0]) == "#d55e00"
     assert looks(["rk4", "ab2"])["lm"] == looks(["lm"])["lm"]
+
+
+def test_measured_steps_add_time_and_memory(tmp_path):
+    for depth in (8, 14):
+        put(tmp_path, values(depth, "euler"))
+    found = cells(result.read_all(tmp_path))
+    measured = {one.config.hash: Cost(0.001 * one.depth, (0.001, 0.1), one.depth * 2**20, {}, {}) for one in found}
+    drawn = figures(tmp_path, measured)
+    work, time = drawn["work_error"].axes
+    assert (work.get_xlabel(), time.get_xlabel()) == ("function evaluations a forward pass", "a training step, ms")
+    np.testing.assert_allclose(time.containers[0].lines[0].get_xydata()[:, 0], [8, 14])
+    (line,) = drawn["memory_depth"].axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[8, 8], [14, 14]])
 
 
 def test_without_learned_coefficients_there_is_no_figure_of_them(tmp_path):
