@@ -45,7 +45,7 @@ class ODENet(nn.Module):
             :class:`odenets.Reversible`. All are the gradient of this discrete network. "adjoint",
             :class:`odenets.Adjoint`, is not: for a TimeField, that of the differential equation.
         solver: for an implicit scheme, what finds its stages: :class:`odenets.NewtonKrylov`, the default, or
-            :class:`odenets.Anderson`; both matrix-free, with the gradient by the implicit function theorem.
+            :class:`odenets.Anderson`; both with the gradient by the implicit function theorem.
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
             (C, 1, 1) one per channel and layer.
 

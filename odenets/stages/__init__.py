@@ -1,4 +1,4 @@
-"""Implicit stages: their equations, matrix-free solvers of z = G(z), the gradient by the implicit function theorem."""
+"""Implicit stages: their equations, solvers of z = G(z), the gradient by the implicit function theorem."""
 
 from .anderson import Anderson
 from .errors import ConvergenceError, ConvergenceWarning, SolverError

@@ -94,16 +94,16 @@ class _Problem:
 
     def solve(self, function: Function, guess: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """The iteration, without gradient; ``function`` is ``self.function`` or its vmap."""
-        tensors = [t.detach() for t in tensors]
         calls = 0
 
         def checked(z: Tensor) -> Tensor:
             nonlocal calls
             calls += 1
             if calls > 1 or not self.tracked:
+                # Not detached: parameters that are in their modules already need not be put there.
                 return function(z, *tensors)
             with torch.enable_grad():
-                value = function(z, *tensors)
+                value = function(z, *(t.detach() for t in tensors))
             if value.requires_grad:
                 raise captured()
             return value
@@ -133,7 +133,7 @@ class _FixedPoint(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         problem, ctx.function, _, *tensors = inputs
-        ctx.options = problem.solver.adjoint
+        ctx.options = problem.solver
         ctx.save_for_backward(output, *tensors)
         ctx.save_for_forward(output, *tensors)
 

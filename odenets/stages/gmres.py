@@ -70,10 +70,13 @@ class GMRES:
     def iterate(self, operator: Callable[[Tensor], Tensor], b: Tensor) -> tuple[Tensor, Report]:
         """As ``solve``, but never raises for want of convergence."""
         check_state("b", b)
-        goal = (torch.linalg.vector_norm(b, dim=1) * self._rtol(b.dtype)).clamp_min(self.atol)
         with torch.no_grad():
-            x, _, report = gmres(operator, b, goal, self.krylov, self.restarts)
+            x, _, report = gmres(operator, b, self.goal(b), self.krylov, self.restarts)
         return x, report
+
+    def goal(self, b: Tensor) -> Tensor:
+        """The norm (S,) that a residual may have."""
+        return (torch.linalg.vector_norm(b, dim=1) * self._rtol(b.dtype)).clamp_min(self.atol)
 
     def failure(self, report: Report, what: str) -> ConvergenceError:
         """The ConvergenceError of this report."""

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .dense import Matrix, fits
 from .errors import SolverError
 from .gmres import GMRES
+from .solver import Solver
 
 Function = Callable[..., Tensor]
 
@@ -77,13 +79,26 @@ def stack(x: Tensor, dim: int | None, size: int) -> Tensor:
     return x.reshape(size * x.shape[1], x.shape[2])
 
 
-def solve_linear(function: Function, transposed: bool, options: GMRES, rhs: Tensor, values: Sequence[Tensor]) -> Tensor:
+def solve_linear(
+    function: Function, transposed: bool, options: Solver, rhs: Tensor, values: Sequence[Tensor]
+) -> Tensor:
     """Solve (I - G_z) x = rhs, or (I - G_z^T) x = rhs, differentiably; values are z and G's tensors.
 
     Raises:
         ConvergenceError: for some sample GMRES did not converge.
     """
     return _Linear.apply(function, transposed, options, rhs, *values)
+
+
+def _by_matrix(
+    function: Function, transposed: bool, options: GMRES, rhs: Tensor, values: Sequence[Tensor]
+) -> Tensor | None:
+    """The solution by each sample's matrix; None where a product shows that this is not exact: samples are coupled."""
+    z, *tensors = values
+    matrix = Matrix(lambda y: function(y, *tensors), z)
+    x = matrix.solve(rhs, transposed)
+    apply = matrix.pull if transposed else jacobian(function, z, tensors, transposed)
+    return x if matrix.solves(x, rhs, rhs - x + apply(x), options.goal(rhs)) else None
 
 
 class _Linear(torch.autograd.Function):
@@ -95,11 +110,16 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        function: Function, transposed: bool, options: GMRES, rhs: Tensor, z: Tensor, *tensors: Tensor
+        function: Function, transposed: bool, options: Solver, rhs: Tensor, z: Tensor, *tensors: Tensor
     ) -> Tensor:
-        apply = jacobian(function, z, tensors, transposed)
+        gmres = options.adjoint
         try:
-            x, report = options.iterate(lambda v: v - apply(v), rhs)
+            small = fits(z, options.dense)
+            exact = _by_matrix(function, transposed, gmres, rhs, (z, *tensors)) if small else None
+            if exact is not None:
+                return exact
+            apply = jacobian(function, z, tensors, transposed)
+            x, report = gmres.iterate(lambda v: v - apply(v), rhs)
         except RuntimeError as error:
             if "Batching rule" not in str(error):
                 raise
@@ -108,7 +128,7 @@ class _Linear(torch.autograd.Function):
                 "vmap cannot iterate until data say stop: use torch.func.jacrev, or torch.func.vmap over torch.func.vjp"
             ) from error
         if not bool(report.converged.all()):
-            raise options.failure(report, f"GMRES for the {'adjoint' if transposed else 'tangent'} of the fixed point")
+            raise gmres.failure(report, f"GMRES for the {'adjoint' if transposed else 'tangent'} of the fixed point")
         return x
 
     @staticmethod

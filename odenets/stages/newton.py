@@ -1,4 +1,4 @@
-"""Inexact Newton with GMRES: no matrix, one Krylov space per sample."""
+"""Newton's method: matrices where samples are small, else inexact, by GMRES, with one Krylov space per sample."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .dense import fits
 from .gmres import gmres
 from .option_values import check_count, check_real
+from .simplified_newton import CONTRACTION, simplified_newton
 from .solver import Norm, Solver, finite_rows, rows
-from .solver_report import Report
+from .solver_report import Report, nothing
 
 Function = Callable[[Tensor], Tensor]
 #: sufficient decrease of the line search (Armijo 1966)
 ARMIJO = 1e-4
-#: Newton goes on without a line search while each correction is at most so much of the one before.
-CONTRACTION = 0.9
 #: the largest forcing term that is chosen
 COARSEST = 0.1
 
@@ -34,6 +34,10 @@ class NewtonKrylov(Solver):
     A sample whose d does not become shorter starts again, from z to z + t d with t = 1, 1/2, 1/4, ... until
     \|\|R(z + t d)\|\| <= (1 - 1e-4 t (1 - eta)) \|\|R(z)\|\|. Products with G_z are by torch.func.jvp: G must
     consist of operations with forward-mode derivatives.
+
+    Samples of at most ``dense`` numbers begin with Newton's method in its simplified form
+    (:func:`.simplified_newton.simplified_newton`): the matrix I - G_z, by reverse mode, factorised and kept over the
+    iterations. Those that it does not solve begin again as above; the report says what was used.
 
     Beside the residual, a sample has also converged when d, and the residual \|\|R + (I - G_z) d\|\|
     that GMRES left, are at most 1 in the same norm, and d is not the first correction and not longer than
@@ -78,15 +82,18 @@ class NewtonKrylov(Solver):
 
     def iterate(self, function: Function, guess: Tensor) -> tuple[Tensor, Report]:
         """See :meth:`Solver.iterate`."""
-        run = _Run(self, function, guess)
-        now = run.start(guess)
+        z, begun = simplified_newton(self, function, guess) if fits(guess, self.dense) else (guess, nothing(guess))
+        if bool(begun.converged.all()):
+            return z, begun
+        run = _Run(self, function, begun)
+        now = run.start(rows(begun.converged, z, guess))
         before = torch.full_like(now.size, torch.inf)
-        for _ in range(self.max_iterations):
+        for _ in range(self.max_iterations - int(begun.iterations.max())):
             active = ~(now.converged | now.failed)
             if not bool(active.any()):
                 break
             now, before = run.advance(now, active, before), now.size
-        return now.z, Report(now.converged, now.size, run.iterations, run.evaluations, run.products, now.finite)
+        return now.z, run.report(now)
 
 
 class _Samples(NamedTuple):
@@ -114,17 +121,21 @@ class _Step(NamedTuple):
 class _Run:
     """One solve: the function, the options, what it has cost."""
 
-    def __init__(self, options: NewtonKrylov, function: Function, guess: Tensor) -> None:
-        self.options, self.function = options, function
-        self.iterations = torch.zeros(len(guess), dtype=torch.long, device=guess.device)
-        self.evaluations = self.products = 0
+    def __init__(self, options: NewtonKrylov, function: Function, begun: Report) -> None:
+        self.options, self.function, self.begun = options, function, begun
+        self.iterations, self.evaluations, self.products = begun.iterations, begun.evaluations, 0
 
     def start(self, z: Tensor) -> _Samples:
         g = self._evaluate(z)
-        size, finite = Norm(self.options, z)(z - g), finite_rows(g)
+        done, size = self.begun.converged, Norm(self.options, z)(z - g)
+        size, finite = torch.where(done, self.begun.residual, size), done | finite_rows(g)
         plain, first = torch.zeros_like(finite), torch.full_like(size, torch.inf)
-        self.origin = _Samples(z, g, size, finite & (size <= 1), ~finite, finite, plain, first)
+        self.origin = _Samples(z, g, size, done | (finite & (size <= 1)), ~finite, finite, plain, first)
         return self.origin
+
+    def report(self, now: _Samples) -> Report:
+        counts = self.evaluations, self.products
+        return Report(now.converged, now.size, self.iterations, *counts, now.finite, self.begun.matrices)
 
     def advance(self, now: _Samples, active: Tensor, before: Tensor) -> _Samples:
         """One Newton iteration of the active samples; ``before`` is their error norm one iteration ago."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .errors import ConvergenceError
@@ -20,6 +21,7 @@ class Report:
         evaluations: calls of G, each for all samples.
         products: Jacobian-vector products, each for all samples.
         finite: (S,) bool: False where G or a product of its Jacobian was NaN or infinite.
+        matrices: Jacobians formed as matrices, each of all samples.
     """
 
     converged: Tensor
@@ -28,6 +30,7 @@ class Report:
     evaluations: int
     products: int
     finite: Tensor
+    matrices: int = 0
 
     @property
     def worst(self) -> float:
@@ -39,8 +42,15 @@ class Report:
         return (
             f"{int(self.converged.sum())} of {len(self.converged)} samples converged, worst residual "
             f"{self.worst:.2g} times the tolerance, at most {most} iterations, "
-            f"{self.evaluations} evaluations, {self.products} Jacobian-vector products"
+            f"{self.evaluations} evaluations, {self.products} Jacobian-vector products, "
+            f"{self.matrices} Jacobian matrices"
         )
+
+
+def nothing(z: Tensor) -> Report:
+    """The report before anything is done for z (S, D)."""
+    no = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+    return Report(no, torch.full_like(z[:, 0], torch.inf), no.long(), 0, 0, ~no)
 
 
 def failure(report: Report, what: str, tolerance: str, advice: str) -> ConvergenceError:

@@ -1,0 +1,65 @@
+"""Small systems: I - G_z of every sample as a matrix, in its LU factors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .gmres import ROUNDING
+from .solver import rows
+
+Function = Callable[[Tensor], Tensor]
+#: Rows of the Jacobian that are found at once: a backward pass with so many times the memory of a plain one.
+TOGETHER = 32
+
+
+def fits(z: Tensor, largest: int) -> bool:
+    """Whether matrices are formed for z (S, D). Not in inference mode, where autograd records nothing."""
+    return z.numel() > 0 and z.shape[1] <= largest and not torch.is_inference_mode_enabled()
+
+
+class Matrix:
+    """A = I - G_z (S, D, D) at z, where G is evaluated once, here.
+
+    By reverse mode: torch.func.jvp takes five times as long where the function is small.
+    """
+
+    def __init__(self, function: Function, z: Tensor) -> None:
+        with torch.enable_grad():
+            self.z = z.detach().requires_grad_()
+            self.value = function(self.z)
+        eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+        self.entries = eye - self._rows(eye[:, None].expand(-1, len(z), -1)).movedim(0, 1)
+        self.lu, self.pivots, _ = torch.linalg.lu_factor_ex(self.entries)
+
+    def pull(self, u: Tensor) -> Tensor:
+        """G_z^T u."""
+        if not self.value.requires_grad:
+            return torch.zeros_like(u)
+        (found,) = torch.autograd.grad(self.value, self.z, u, retain_graph=True, materialize_grads=True)
+        return found
+
+    def _rows(self, units: Tensor) -> Tensor:
+        try:
+            return torch.func.vmap(self.pull, chunk_size=TOGETHER)(units)
+        except RuntimeError:  # what cannot be batched, compiled functions among it, is taken row by row
+            return torch.stack([self.pull(unit) for unit in units])
+
+    def replace(self, mask: Tensor, other: Matrix) -> None:
+        """Take the factors of ``other`` for the samples in the mask (S,)."""
+        self.lu, self.pivots = (
+            torch.where(mask[:, None, None], other.lu, self.lu),
+            rows(mask, other.pivots, self.pivots),
+        )
+
+    def solve(self, b: Tensor, transposed: bool = False) -> Tensor:
+        """Solve A x = b, or A^T x = b, b (S, D); NaN or infinite where A is singular."""
+        return torch.linalg.lu_solve(self.lu, self.pivots, b[:, :, None], adjoint=transposed)[:, :, 0]
+
+    def solves(self, x: Tensor, b: Tensor, residual: Tensor, goal: Tensor) -> bool:
+        """Whether each residual is at most its ``goal`` (S,), or at rounding level, as :class:`GMRES` has it."""
+        norm = torch.linalg.vector_norm
+        scale = norm(self.entries, dim=(1, 2)) * norm(x, dim=1) + norm(b, dim=1)
+        return bool((norm(residual, dim=1) <= torch.maximum(goal, ROUNDING * torch.finfo(b.dtype).eps * scale)).all())

@@ -1,0 +1,71 @@
+"""Newton's iteration for small systems: full steps, matrices that are kept from one iterate to the next."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .dense import Function, Matrix
+from .solver import Norm, Solver, finite_rows, rows
+from .solver_report import Report
+
+#: Newton goes on without a line search while each correction is at most so much of the one before.
+CONTRACTION = 0.9
+#: A matrix is kept where so many more corrections, each shorter by as much as the last, would reach the tolerance.
+AHEAD = 3
+#: What a last correction may leave of the error, in tolerances, as foretold: the next one would be of that size.
+LEFT = 0.1
+
+
+def simplified_newton(solver: Solver, function: Function, z: Tensor) -> tuple[Tensor, Report]:
+    """Corrections d = (I - G_z)^-1 (G(z) - z), G_z that of an earlier z while good enough (Hairer & Wanner 1996, IV.8).
+
+    A sample has converged as in :class:`NewtonKrylov`, and is corrected once more, as its last d costs no evaluation.
+    One whose corrections do not shorten, whatever the matrix, is left as not converged: it needs a line search.
+    """
+    g, corrections, evaluations = function(z), _Corrections(function), 1
+    size, last = Norm(solver, z)(g - z), torch.full_like(z[:, 0], torch.inf)
+    converged, active = size <= 1, (size > 1) & finite_rows(g)
+    iterations = torch.zeros_like(active, dtype=torch.long)
+    for _ in range(solver.max_iterations if bool(active.any()) else 0):
+        iterations, norm, r = iterations + active, Norm(solver, z), g - z
+        size = torch.where(active, norm(r), size)
+        near = active & (size <= 1)
+        d, length, able = corrections.next(z, r, norm, active & ~near, last)
+        # One short correction may be that of a function which is steep here and flat beside: it takes a second one.
+        exact = able & (length <= 1) & ((length * length <= LEFT * last) | (last <= 1)) & last.isfinite()
+        z = rows(able | (near & (length <= last)), z + d, z)
+        converged, active = converged | near | exact, able & ~exact
+        size, last = torch.where(exact, length, size), length
+        if not bool(active.any()):
+            break
+        g, evaluations = function(z), evaluations + 1
+    matrices = corrections.matrices
+    return z, Report(converged, size, iterations, evaluations + matrices, 0, converged, matrices)
+
+
+class _Corrections:
+    """The corrections of one solve, and the matrix they are made with."""
+
+    def __init__(self, function: Function) -> None:
+        self.function, self.matrices = function, 0
+        self.matrix: Matrix | None = None
+
+    def next(self, z: Tensor, r: Tensor, norm: Norm, active: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """d, its norm, and which of the active samples can go on; ``last`` is the norm of the correction before."""
+        fresh = self.matrix is None
+        matrix = self.matrix = self.matrix or self._new(z)
+        d = matrix.solve(r)
+        length = norm(d)
+        slow = active & ~(length * (length / last) ** AHEAD <= 1)
+        if not bool(slow.any()):
+            return d, length, active
+        if not fresh:
+            matrix.replace(slow, self._new(z))
+            d = rows(slow, matrix.solve(r), d)
+            length = norm(d)
+        return d, length, active & (~slow | (length.isfinite() & (length <= CONTRACTION * last)))
+
+    def _new(self, z: Tensor) -> Matrix:
+        self.matrices += 1
+        return Matrix(self.function, z)
