@@ -242,7 +242,7 @@ def _steps(axes: Axes, found: Diagnosis) -> None:
 
 def _modified(axes: Axes, found: Diagnosis) -> None:
     known = [(b, b.modified) for b in found.analysed if b.modified is not None]
-    axes.set(title="Leading modified term", ylabel=r"$\|h^m f_m\| \,/\, \|f\|$")
+    axes.set(title="Leading modified term", ylabel=r"$\|h^m f_m\| \,/\, \|f_0\|$")
     if not known:
         axes.text(0.5, 0.5, "not computed", transform=axes.transAxes, ha="center", va="center", color="0.4")
         axes.set_yticks([])
