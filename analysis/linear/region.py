@@ -28,11 +28,13 @@ class Region:
     Attributes:
         re: the real parts, shape (columns,); im: the imaginary parts, shape (rows,).
         radius: max |zeta|, shape (rows, columns); inf where a stage equation has no solution.
+        scheme: its name.
     """
 
     re: Float
     im: Float
     radius: Float
+    scheme: str = ""
 
     @property
     def stable(self) -> npt.NDArray[np.bool_]:
@@ -62,7 +64,7 @@ def stability_region(
     found = numeric(scheme, values, "the stability region", "")
     x, y = grid("stability region", re, im, resolution)
     roots = amplification_factors(found, x[None, :] + 1j * y[:, None])
-    return Region(x, y, np.abs(roots).max(axis=-1))
+    return Region(x, y, np.abs(roots).max(axis=-1), found.name)
 
 
 def grid(what: str, re: Sequence[float], im: Sequence[float], resolution: int) -> tuple[Float, Float]:
