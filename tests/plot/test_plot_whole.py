@@ -1,9 +1,13 @@
 """Figures show the whole: regions with their ends, legends and labels within the figure; of any of the inputs."""
 
+import json
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from odenets import OdenetsError, SchemeError, schemes
 from odenets.analysis import (
@@ -11,10 +15,13 @@ from odenets.analysis import (
     LearnedCoefficient,
     boundary_locus,
     dispersion_dissipation,
+    gallery,
     order_star,
     plot,
     stability_region,
 )
+from odenets.benchmarks.memory import report
+from odenets.benchmarks.memory.__main__ import DPI
 
 
 def inside(figure):
@@ -88,3 +95,21 @@ def test_what_the_analysis_returns_is_drawn():
     assert plot.order_star(star).axes[0].get_xlim() == (-2, 2)
     with pytest.raises(SchemeError, match="whose stages are unknown"):
         plot.stability_region(region, scale=True)
+
+
+def test_figures_that_differ_from_those_drawn_are_named(tmp_path):
+    (path,) = gallery.write(tmp_path, ["lm-regions"])
+    assert gallery.changed(tmp_path, ["lm-regions"]) == []
+    plot.save(plot.stability_region("euler", resolution=20), path)
+    assert gallery.changed(tmp_path, ["lm-regions"]) == ["gallery-lm-regions.png"]
+    path.unlink()
+    assert gallery.changed(tmp_path, ["lm-regions"]) == ["gallery-lm-regions.png"]
+
+
+def test_the_figure_of_the_memory_of_gradients_is_what_its_data_draw(tmp_path):
+    folder = Path(__file__).parents[2] / "benchmarks" / "results" / "memory"
+    found = json.loads((folder / "memory.json").read_text())["memory"]
+    one = found[0]
+    title = f"{one['scheme']}, {one['channels']} channels, {one['batch']} images {one['size']} x {one['size']}"
+    report.draw(found, title).savefig(tmp_path / "memory.png", dpi=DPI)
+    assert np.array_equal(imread(tmp_path / "memory.png"), imread(folder / "memory.png"))
