@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from odenets import ODENet, ShakeShake, StochasticDepth
 from odenets.analysis import plot
+from odenets.analysis.plot.style import MARKERS, colours, new_panels, shared_legend
 from odenets.fields.layers import Field
 
 SAMPLES = 1_000_000
@@ -102,26 +103,33 @@ def moment_errors(problem: Problem, method: str, steps: int) -> list[tuple[float
 
 def draw(found: dict[tuple[str, str], list[list[tuple[float, float]]]]) -> Figure:
     """Errors of the moments over h, a panel a problem and moment, with the slope of order 1."""
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    panels = figure.subplots(2, len(PROBLEMS), sharex=True)
+    figure, flat = new_panels(2, len(PROBLEMS), 9, 7, sharex=True)
+    panels = [flat[: len(PROBLEMS)], flat[len(PROBLEMS) :]]
     hs = [1 / n for n in STEPS]
     for column, problem in enumerate(PROBLEMS):
         for row, moment in enumerate(("E X", "E X²")):
             axes = panels[row][column]
-            for method, marker in zip(METHODS, "os", strict=True):
+            for method, colour, marker in zip(METHODS, colours(len(METHODS)), MARKERS, strict=False):
                 errors = [per_step[row] for per_step in found[problem.name, method]]
                 axes.errorbar(
-                    hs, [e for e, _ in errors], yerr=[s for _, s in errors], marker=marker, capsize=3, label=method
+                    hs,
+                    [e for e, _ in errors],
+                    yerr=[s for _, s in errors],
+                    color=colour,
+                    marker=marker,
+                    capsize=3,
+                    label=method,
                 )
             anchor = found[problem.name, "network"][0][row][0]
-            axes.plot(hs, [anchor * h / hs[0] for h in hs], "k--", linewidth=0.8, label="order 1")
+            axes.plot(
+                hs, [anchor * h / hs[0] for h in hs], color="0.45", linestyle="--", linewidth=0.9, label="order 1"
+            )
             axes.set(xscale="log", yscale="log", title=f"{problem.name}: {moment}", ylabel="error at t = 1")
             axes.set_xticks(hs, [f"1/{n}" for n in STEPS])
             axes.minorticks_off()
-            axes.grid(alpha=0.3)
     for axes in panels[-1]:
-        axes.set_xlabel("step size h")
-    panels[0][0].legend()
+        axes.set_xlabel("step size $h$")
+    shared_legend(figure, flat)
     figure.suptitle(f"Weak convergence of random layers, {SAMPLES:,} samples, bars of two standard errors")
     return figure
 

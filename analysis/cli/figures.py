@@ -6,6 +6,8 @@ import argparse
 import math
 from pathlib import Path
 
+from odenets import OdenetsError
+
 from ..equations.error_curve import Convergence, convergence_of
 from ..equations.problems import rotation, rotation_solution
 from ..text.tables import render
@@ -36,11 +38,18 @@ def _row(result: Convergence) -> list[str]:
 def _add_gallery(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="figure", help="names of figures; all by default")
     parser.add_argument("--out", type=Path, required=True, help="folder to write gallery-NAME.png into")
+    parser.add_argument("--check", action="store_true", help="compare the files in the folder with the figures instead")
 
 
 def _gallery(options: argparse.Namespace) -> str:
     from .. import gallery  # noqa: PLC0415 - loads matplotlib
 
+    if options.check:
+        if names := gallery.changed(options.out, options.names):
+            raise OdenetsError(
+                f"got {', '.join(names)} in {options.out}, expected what is drawn today; write them anew"
+            )
+        return f"The figures in {options.out} are those drawn today."
     return "\n".join(f"Wrote {path}" for path in gallery.write(options.out, options.names))
 
 

@@ -15,10 +15,12 @@ from odenets import FieldError, NewtonKrylov, ODENet, Scheme, SchemeError, TimeF
 
 from ..linear.resolve import numeric
 
-#: Errors below this many units of rounding of the solution say nothing of the order.
-NOISE = 1e3
-#: Tolerance of the stages of implicit schemes.
-STAGES = 1e-14
+#: Errors below this many units of rounding of the solution say nothing of the order; so many a step below.
+NOISE, NOISE_OF_A_STEP = 1e3, 8.0
+#: Tolerance of the stages of implicit schemes: each step may add as much to the error, so nearly as small as rounding.
+STAGES = 1e-15
+#: Numbers of steps, and those tried besides where an error among them is at the rounding level.
+STEPS, COARSER = (8, 16, 32, 64, 128), (4, 2, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,7 @@ class Convergence:
         h: step sizes, shape (n,).
         error: max |u_N - u(t1)|, likewise.
         scale: max |u(t1)|, which rounding is measured by.
+        fewest: steps that the largest of ``h`` is taken.
     """
 
     scheme: str
@@ -37,11 +40,14 @@ class Convergence:
     h: npt.NDArray[np.float64]
     error: npt.NDArray[np.float64]
     scale: float
+    fewest: int = 1
 
     @property
     def clear(self) -> npt.NDArray[np.bool_]:
-        """Where the error is finite and above rounding."""
-        return np.isfinite(self.error) & (self.error > NOISE * np.finfo(np.float64).eps * self.scale)
+        """Where the error is finite and above rounding, which grows with the steps."""
+        steps = self.h.max() / self.h * self.fewest
+        rounding = np.maximum(NOISE, NOISE_OF_A_STEP * steps) * np.finfo(np.float64).eps * self.scale
+        return np.isfinite(self.error) & (self.error > rounding)
 
     @property
     def observed_order(self) -> float:
@@ -49,7 +55,7 @@ class Convergence:
         h, error = self.h[self.clear], self.error[self.clear]
         if len(h) < 2:
             return float("nan")
-        finest = np.argsort(h)[:2]
+        finest = np.argsort(error)[:2]
         return float(np.diff(np.log(error[finest]))[0] / np.diff(np.log(h[finest]))[0])
 
 
@@ -60,7 +66,7 @@ def convergence(
     *,
     t0: float = 0.0,
     t1: float = 1.0,
-    steps: Sequence[int] = (8, 16, 32, 64, 128),
+    steps: Sequence[int] | None = None,
     **values: Any,
 ) -> Convergence:
     """The errors a scheme makes on u' = f(t, u) over [t0, t1], by an ODENet of ``steps`` layers each.
@@ -71,7 +77,8 @@ def convergence(
         exact: t -> the solution, d numbers; exact(t0) is where the scheme starts.
         t0: start of the interval.
         t1: its end.
-        steps: numbers of steps, different.
+        steps: numbers of steps, different. By default 8, 16, ..., 128, and as many of 4, 2, 1 as it takes to
+            have two errors above rounding (a scheme of order 6 may have none of 16 steps and more).
         values: exact numbers for its symbols.
 
     Raises:
@@ -81,7 +88,7 @@ def convergence(
     Source: Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), II.3.
     """
     found = numeric(scheme, values, "convergence", "")
-    counts = list(steps)
+    counts = list(STEPS if steps is None else steps)
     if not counts or len(set(counts)) != len(counts):
         raise FieldError(f"convergence: got steps = {counts}, expected different positive integers")
     start, end = (torch.as_tensor(exact(t), dtype=torch.float64).reshape(-1) for t in (t0, t1))
@@ -89,12 +96,22 @@ def convergence(
         raise FieldError(f"convergence: got the solution {start.tolist()} and {end.tolist()}, expected finite numbers")
     # The stages of an implicit scheme to nearly all digits: the solver's tolerance is not the scheme's error.
     solver = None if found.explicit else NewtonKrylov(rtol=STAGES, atol=STAGES)
-    errors = []
-    for count in counts:
+
+    def error(count: int) -> float:
         net = ODENet(TimeField(f, t0, t1, count), found, solver=solver)
-        errors.append(float((net(start).detach() - end).abs().max()))
-    h = np.array([(t1 - t0) / count for count in counts])
-    return Convergence(found.name, found.order, h, np.array(errors), float(end.abs().max()))
+        return float((net(start).detach() - end).abs().max())
+
+    def curve(errors: dict[int, float]) -> Convergence:
+        h = np.array([(t1 - t0) / count for count in errors])
+        return Convergence(found.name, found.order, h, np.array([*errors.values()]), scale, min(errors))
+
+    scale = float(end.abs().max())
+    errors = {count: error(count) for count in counts}
+    for count in COARSER if steps is None else ():
+        if curve(errors).clear.sum() >= 2 or count <= found.starting_values:
+            break
+        errors = {count: error(count), **errors}
+    return curve(errors)
 
 
 def convergence_of(

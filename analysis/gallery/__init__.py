@@ -1,14 +1,18 @@
 """The gallery: textbook figures, computed by this project and drawn into files.
 
-``odenets gallery --out docs/figures`` writes them all; docs/gallery.md shows them.
+``odenets gallery --out docs/figures`` writes them all; docs/gallery.md shows them. ``odenets gallery --check --out
+docs/figures`` says which of them are not what is drawn today.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from odenets import OdenetsError
 
@@ -35,6 +39,19 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "dispersion": dispersion,
     "convergence": orders,
 }
+
+
+def changed(folder: str | os.PathLike[str], names: Sequence[str] = ()) -> list[str]:
+    """The figures, of all by default, whose files in a folder are missing or have other pixels than drawn anew.
+
+    Raises:
+        OdenetsError: a name that no figure has.
+    """
+    from matplotlib.image import imread  # noqa: PLC0415 - loaded where something is compared
+
+    with tempfile.TemporaryDirectory() as drawn:
+        pairs = [(path, Path(folder) / path.name) for path in write(drawn, names)]
+        return [old.name for new, old in pairs if not old.is_file() or not np.array_equal(imread(new), imread(old))]
 
 
 def write(out: str | os.PathLike[str], names: Sequence[str] = ()) -> list[Path]:

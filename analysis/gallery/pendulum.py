@@ -55,7 +55,7 @@ def pendulum_energy() -> Figure:
     """The energy over 20000 steps: H drifts or oscillates, its modifications are kept to higher powers of h."""
     error = partial(energy_errors, hamiltonian=PENDULUM, symbols=SYMBOLS, start=(0.0, 1.3), h=0.1)
     results = [
-        error("euler", steps=300, orders=(1,)),
+        error("euler", steps=20000, orders=(1,)),
         error("symplectic_euler", steps=20000, orders=(1, 2, 3, 4)),
         error("verlet", steps=20000, orders=(1, 3, 5)),
     ]

@@ -25,8 +25,10 @@ def order(scheme: Scheme | str, **values: Any) -> int:
 
 
 def error_constant(scheme: Scheme | str, **values: Any) -> sympy.Expr | None:
-    """C of the local error C z^(p+1) on u' = lambda u; C_{p+1} of a linear multistep scheme.
+    """C of the local error C z^(p+1) on u' = lambda u; C_{p+1} of a linear multistep scheme with alpha_k = 1.
 
+    Divide by sigma(1) of :func:`multistep_polynomials` for the normalisation of Hairer, Norsett & Wanner
+    (1993), III.2; the two differ where sigma(1) is not 1 (BDF2: -2/9 and -1/3; leapfrog: 1/3 and 1/6).
     None where the step evaluates several functions, or does not keep u' = 0 (In-ResNet).
 
     Raises:

@@ -27,10 +27,12 @@ class BoundaryLocus:
         theta: angles in radians from 0 to 2 pi, both included, shape (points,).
         z: shape (branches, points), each row continuous in theta; nan where it passes infinity, so
             that a line drawn along it breaks there.
+        scheme: its name.
     """
 
     theta: npt.NDArray[np.float64]
     z: Complex
+    scheme: str = ""
 
 
 def boundary_locus(scheme: Scheme | str, points: int = 721, **values: Any) -> BoundaryLocus:
@@ -64,7 +66,7 @@ def boundary_locus(scheme: Scheme | str, points: int = 721, **values: Any) -> Bo
         for c in sympy.Poly(phi.as_expr(), z).all_coeffs()
     ]
     rows = [_roots(row) for row in np.stack(coefficients, axis=-1)]
-    return BoundaryLocus(theta, _joined(np.array(rows)).T)
+    return BoundaryLocus(theta, _joined(np.array(rows)).T, found.name)
 
 
 def _roots(coefficients: Complex) -> Complex:

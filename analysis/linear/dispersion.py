@@ -32,6 +32,7 @@ class PhaseError:
         y: points in radians a step, shape (points,).
         dispersion: y - arg zeta(i y) in radians a step, arg continuous from 0; shape (points,).
         dissipation: 1 - |zeta(i y)|, shape (points,).
+        scheme: its name.
     """
 
     dispersion_order: int
@@ -41,6 +42,7 @@ class PhaseError:
     y: Float
     dispersion: Float
     dissipation: Float
+    scheme: str = ""
 
 
 def dispersion_dissipation(scheme: Scheme | str, y: npt.ArrayLike | None = None, **values: Any) -> PhaseError:
@@ -74,7 +76,7 @@ def dispersion_dissipation(scheme: Scheme | str, y: npt.ArrayLike | None = None,
     if found.digits is not None:
         phase, amplitude = ((n, sympy.N(c, found.digits) if c else c) for n, c in (phase, amplitude))
     angle, modulus = _curves(found, points)
-    return PhaseError(int(phase[0]), phase[1], *amplitude, points, points - angle, 1 - modulus)
+    return PhaseError(int(phase[0]), phase[1], *amplitude, points, points - angle, 1 - modulus, found.name)
 
 
 def _checked(y: npt.ArrayLike) -> Float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import sympy
-from sympy.polys.matrices import DomainMatrix
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.multistep_form import generating_polynomials, response, stage_shift
 
 from .resolve import resolve, zeta
 from .stability import shares, to_digits
@@ -33,16 +33,14 @@ def multistep_polynomials(scheme: Scheme | str, **values: Any) -> tuple[sympy.Po
     Source: Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), III.2.
     """
     found = resolve(scheme, values)
-    shift = stage_shift(found)
-    if shift is None:
+    polynomials = generating_polynomials(found)
+    if polynomials is None:
         where = f"{found.stages} stages" if found.stages > 1 else "a stage that is neither u_n nor u_{n+1}"
         raise SchemeError(
             f"{found.name} got {where}, expected one stage at u_n or u_{{n+1}}: only a linear multistep scheme "
             "has polynomials rho and sigma; use stability_polynomial for its stability"
         )
-    top, bottom = _response(found, found.B * zeta**shift)
-    lead = sympy.Poly(bottom, zeta).LC()
-    return tuple(sympy.Poly(sympy.cancel(part / lead, extension=True), zeta, extension=True) for part in (bottom, top))
+    return polynomials
 
 
 def steps(scheme: Scheme | str) -> int:
@@ -54,17 +52,6 @@ def steps(scheme: Scheme | str) -> int:
     if stage_shift(found) is None:
         return found.starting_values + 1
     return max(int(poly.degree()) for poly in multistep_polynomials(found))
-
-
-def stage_shift(scheme: Scheme) -> int | None:
-    """0 if the one stage is u_n, 1 if it is u_{n+1}, None for any other scheme."""
-    if scheme.stages != 1:
-        return None
-    if scheme.A.is_zero_matrix and list(scheme.U) == [1] + [0] * (scheme.carried - 1):
-        return 0
-    if scheme.A.row(0) == scheme.B.row(0) and scheme.U.row(0) == scheme.V.row(0):
-        return 1
-    return None
 
 
 def effective_step(scheme: Scheme | str, **values: Any) -> sympy.Expr:
@@ -102,14 +89,6 @@ def _advance(scheme: Scheme, component: int) -> sympy.Expr:
     series = scheme.series
     factors = [series.to_sympy(c) for c in series.stage_constants]
     slopes = sympy.Matrix([c * share for c, share in zip(factors, shares(scheme), strict=True)])
-    top, bottom = _response(scheme, scheme.B * slopes, component)
+    top, bottom = response(scheme, scheme.B * slopes, component)
     slope = bottom.diff(zeta).subs(zeta, 1)
     return sympy.oo if sympy.cancel(slope) == 0 else sympy.cancel(top.subs(zeta, 1) / slope, extension=True)
-
-
-def _response(scheme: Scheme, forcing: sympy.MatrixBase, component: int = 0) -> tuple[sympy.Expr, sympy.Expr]:
-    """Numerator and denominator of e^T (zeta I - V)^-1 forcing, in lowest terms."""
-    pencil = DomainMatrix.from_Matrix(zeta * sympy.eye(scheme.carried) - scheme.V, extension=True)
-    row = pencil.to_field().inv().to_Matrix().row(component)
-    top, bottom = sympy.fraction(sympy.cancel((row * forcing)[0], extension=True))
-    return top, bottom

@@ -74,14 +74,33 @@ def sequence_growth(scheme: Scheme | str, ks: Any, **values: Any) -> SequenceGro
     size = found.components
     split = back @ matrices @ to
     parasitic, full = split[:, size:, size:], matrices
-    growth, worst, growth_from = _products(full)
-    beside, _, beside_from = _products(parasitic) if parasitic.shape[-1] else (0.0, None, np.zeros(len(full)))
+    growth_from, at, _ = _products(full)
+    m = int(np.argmax(growth_from))
+    growth, worst = float(growth_from[m]), (m, int(at[m]))
+    beside_from = _products(parasitic)[0] if parasitic.shape[-1] else np.zeros(len(full))
+    beside = float(beside_from.max())
     radius = np.abs(np.linalg.eigvals(full)).max(axis=-1)
     return SequenceGrowth(growth, growth_from, worst, beside, beside_from, radius, _bound(full, split, size, to, back))
 
 
-def _columns(scheme: Scheme, ks: Any) -> list[Float]:
-    """The values of the free symbols, in their order, each of shape (N,)."""
+def parasitic_products(scheme: Scheme, columns: Float) -> tuple[float, float]:
+    """(||P_N ... P_1||, the largest ||P_n ... P_m||) of :class:`SequenceGrowth`, the largest over the channels.
+
+    Args:
+        scheme: one that keeps u' = 0.
+        columns: values of its free symbols, in their order, shape (symbols, layers, channels).
+
+    Raises:
+        SchemeError: as :func:`sequence_growth`.
+    """
+    to, back = _basis(scheme)
+    parasitic = (back @ _matrices(scheme, columns) @ to)[..., scheme.components :, scheme.components :]
+    largest, _, whole = _products(parasitic)
+    return float(whole.max()), float(largest.max())
+
+
+def _columns(scheme: Scheme, ks: Any) -> Float:
+    """The values of the free symbols, in their order, shape (symbols, N)."""
     names = [str(symbol) for symbol in scheme.symbols]
     given = ks if isinstance(ks, Mapping) else dict.fromkeys(names[:1], ks)
     if not names or set(given) != set(names):
@@ -93,7 +112,7 @@ def _columns(scheme: Scheme, ks: Any) -> list[Float]:
     if len({len(column) for column in columns}) > 1:
         lengths = {name: len(column) for name, column in zip(names, columns, strict=True)}
         raise SchemeError(f"{scheme.name}: got sequences of lengths {lengths}, expected one value a layer for each")
-    return columns
+    return np.array(columns)
 
 
 def _column(where: str, given: Any) -> Float:
@@ -112,15 +131,15 @@ def _column(where: str, given: Any) -> Float:
     return column
 
 
-def _matrices(scheme: Scheme, columns: list[Float]) -> Float:
-    """V of every layer, shape (N, r, r)."""
+def _matrices(scheme: Scheme, columns: Float) -> Float:
+    """V of every layer, shape (N, ..., r, r)."""
     r = scheme.carried
-    matrices = np.empty((len(columns[0]), r, r))
+    matrices = np.empty((*columns.shape[1:], r, r))
     with np.errstate(all="ignore"):
         for i in range(r):
             for j in range(r):
-                matrices[:, i, j] = sympy.lambdify(scheme.symbols, scheme.V[i, j], "numpy")(*columns)
-    finite = np.isfinite(matrices).all(axis=(1, 2))
+                matrices[..., i, j] = sympy.lambdify(scheme.symbols, scheme.V[i, j], "numpy")(*columns)
+    finite = np.isfinite(matrices).reshape(len(matrices), -1).all(axis=1)
     if not finite.all():
         layer = int(np.argmin(finite))
         raise SchemeError(f"{scheme.name}: got a layer {layer} whose V is not finite, expected other coefficients")
@@ -147,11 +166,11 @@ def _norm(matrices: Float) -> Float:
     return np.abs(matrices).sum(axis=-1).max(axis=-1)
 
 
-def _products(matrices: Float) -> tuple[float, tuple[int, int], Float]:
-    """Largest ||V_n ... V_m||, its (m, n), and the maximum over n for each m."""
-    count = len(matrices)
+def _products(matrices: Float) -> tuple[Float, npt.NDArray[np.int_], Float]:
+    """For each m the largest ||V_n ... V_m||, the n of it, and at last ||V_N ... V_1||; channels by themselves."""
     products = np.empty_like(matrices)
-    largest, at = np.zeros(count), np.zeros(count, dtype=int)
+    largest = np.zeros(matrices.shape[:-2])
+    at, norms = np.zeros(largest.shape, dtype=int), largest
     with np.errstate(over="ignore", invalid="ignore"):
         for n, matrix in enumerate(matrices):
             products[:n] = matrix @ products[:n]
@@ -159,8 +178,7 @@ def _products(matrices: Float) -> tuple[float, tuple[int, int], Float]:
             norms = np.nan_to_num(_norm(products[: n + 1]), nan=np.inf, posinf=np.inf)
             larger = norms > largest[: n + 1]
             largest[: n + 1][larger], at[: n + 1][larger] = norms[larger], n
-    m = int(np.argmax(largest))
-    return float(largest[m]), (m, int(at[m])), largest
+    return largest, at, norms[0]
 
 
 def _bound(full: Float, split: Float, size: int, to: Float, back: Float) -> float:

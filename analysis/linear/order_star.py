@@ -32,6 +32,7 @@ class OrderStar:
         order: p in zeta(z) = e^z - C z^(p+1) + ...: the order on u' = lambda u.
         constant: that C, exact; a Float where the scheme is known in decimals.
         sectors: p + 1, how many sectors of width pi/(p+1) the star has at the origin.
+        scheme: its name.
     """
 
     re: Float
@@ -40,6 +41,7 @@ class OrderStar:
     order: int
     constant: sympy.Expr
     sectors: int
+    scheme: str = ""
 
     @property
     def star(self) -> npt.NDArray[np.bool_]:
@@ -82,7 +84,7 @@ def order_star(
     root = roots[..., 0] if found.carried == 1 else _sheet(Branch(found), found, points, roots)
     with np.errstate(over="ignore"):
         ratio = np.abs(root) * np.exp(-points.real)
-    return OrderStar(x, y, ratio, order, constant, order + 1)
+    return OrderStar(x, y, ratio, order, constant, order + 1, found.name)
 
 
 def _contact(scheme: Scheme) -> tuple[int, sympy.Expr]:

@@ -12,6 +12,7 @@ import sympy
 
 from odenets import Scheme, SchemeError
 
+from .double_points import at_double_point
 from .resolve import numeric, z
 from .stability import stability_matrix
 
@@ -27,11 +28,13 @@ class Region:
     Attributes:
         re: the real parts, shape (columns,); im: the imaginary parts, shape (rows,).
         radius: max |zeta|, shape (rows, columns); inf where a stage equation has no solution.
+        scheme: its name.
     """
 
     re: Float
     im: Float
     radius: Float
+    scheme: str = ""
 
     @property
     def stable(self) -> npt.NDArray[np.bool_]:
@@ -61,7 +64,7 @@ def stability_region(
     found = numeric(scheme, values, "the stability region", "")
     x, y = grid("stability region", re, im, resolution)
     roots = amplification_factors(found, x[None, :] + 1j * y[:, None])
-    return Region(x, y, np.abs(roots).max(axis=-1))
+    return Region(x, y, np.abs(roots).max(axis=-1), found.name)
 
 
 def grid(what: str, re: Sequence[float], im: Sequence[float], resolution: int) -> tuple[Float, Float]:
@@ -78,16 +81,16 @@ def grid(what: str, re: Sequence[float], im: Sequence[float], resolution: int) -
 def is_stable(
     scheme: Scheme | str, points: npt.ArrayLike, *, tolerance: float = TOLERANCE, **values: Any
 ) -> npt.NDArray[np.bool_]:
-    """Whether each point z lies in the stability region, by the root condition in floating point.
+    """Whether each point z lies in the stability region, by the root condition.
 
-    All |zeta| <= 1 + tolerance, and those above 1 - tolerance at least sqrt(tolerance) apart: a
-    rounding error e moves a double root by about sqrt(e). Eigenvalues that are multiple but
-    harmless (V = I) count as multiple here; :func:`odenets.analysis.zero_stable` tells them apart.
+    All |zeta| <= 1 + tolerance, and no multiple one on the circle but where M(z) is diagonalisable there
+    (V = I): the points z at which that fails are known exactly (:func:`.double_points.double_points`).
+    Distances of roots that were computed say nothing, since an error e in z moves a double root by sqrt(e).
 
     Args:
         scheme: a Scheme or a name of the zoo.
         points: complex z = h lambda, of any shape.
-        tolerance: rounding allowed for in |zeta|.
+        tolerance: rounding allowed for, in |zeta| and in the distance of z from such a point.
         values: numbers for all its symbols.
 
     Returns:
@@ -97,29 +100,30 @@ def is_stable(
         SchemeError: a symbol without a value.
     """
     found = numeric(scheme, values, "stability", "")
-    roots = amplification_factors(found, np.asarray(points, dtype=complex))
-    modulus = np.abs(roots)
-    inside = modulus.max(axis=-1) <= 1 + tolerance
-    on_rim = modulus >= 1 - tolerance
-    with np.errstate(invalid="ignore"):  # inf - inf at a pole, which is outside anyway
-        near = np.abs(roots[..., :, None] - roots[..., None, :]) < np.sqrt(tolerance)
-    pairs = near & on_rim[..., :, None] & on_rim[..., None, :] & ~np.eye(found.carried, dtype=bool)
-    return np.asarray(inside & ~pairs.any(axis=(-2, -1)))
+    at = np.asarray(points, dtype=complex)
+    inside = np.abs(amplification_factors(found, at)).max(axis=-1) <= 1 + tolerance
+    return np.asarray(inside & ~at_double_point(found, at, tolerance))
+
+
+def step_matrices(scheme: Scheme, points: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """M(z), shape (*points.shape, carried, carried); not finite where it has a pole.
+
+    Entries in lowest terms are evaluated, not I - zA inverted: LAPACK refuses a whole batch for one point
+    that happens to be a pole.
+    """
+    matrix = stability_matrix(scheme)
+    values = np.empty((*points.shape, *matrix.shape), dtype=complex)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i, j in np.ndindex(*matrix.shape):
+            values[..., i, j] = sympy.lambdify(z, matrix[i, j], "numpy")(points)
+    return values
 
 
 def amplification_factors(scheme: Scheme, points: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
     """Eigenvalues of M(z), shape (*points.shape, carried); inf where M has a pole."""
-    matrix = stability_matrix(scheme)
-    r = scheme.carried
-    values = np.empty((*points.shape, r, r), dtype=complex)
-    # Entries in lowest terms are evaluated, not I - zA inverted: LAPACK refuses a whole batch for
-    # one grid point that happens to be a pole.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for i in range(r):
-            for j in range(r):
-                values[..., i, j] = sympy.lambdify(z, matrix[i, j], "numpy")(points)
+    values = step_matrices(scheme, points)
     poles = ~np.isfinite(values).all(axis=(-2, -1))
     values[poles] = 0
-    roots = values[..., 0] if r == 1 else np.linalg.eigvals(values)
+    roots = values[..., 0] if scheme.carried == 1 else np.linalg.eigvals(values).astype(np.complex128)
     roots[poles] = np.inf
     return roots

@@ -7,14 +7,14 @@ from typing import Any
 import sympy
 
 from odenets import Scheme, SchemeError, as_scheme
+from odenets.scheme.multistep_form import zeta
 
+__all__ = ["HIGHEST_ORDER", "TREES_OF_12", "check_order", "numeric", "resolve", "z", "zeta"]
 #: z = h lambda of the test equation u' = lambda u.
 z = sympy.Symbol("z")
 #: Rooted trees with 12 vertices; beyond, a modified equation takes minutes and says nothing a person can read.
 TREES_OF_12 = 4766
 HIGHEST_ORDER = 12
-#: The amplification factor of one step: the roots of the stability polynomial.
-zeta = sympy.Symbol("zeta")
 
 
 def resolve(scheme: Scheme | str, values: dict[str, Any]) -> Scheme:

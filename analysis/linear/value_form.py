@@ -5,8 +5,9 @@ from __future__ import annotations
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.multistep_form import stage_shift
 
-from .generating_polynomials import multistep_polynomials, stage_shift
+from .generating_polynomials import multistep_polynomials
 from .irreducible import Form, irreducible
 from .resolve import zeta
 

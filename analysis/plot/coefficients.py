@@ -18,29 +18,40 @@ from .style import colours, legend_beside, line_styles, new_axes
 Record = LearnedCoefficient | Mapping[str, Any]
 Run = Sequence[Record]
 Plain = Sequence[Mapping[str, Any]]
+#: Of k of lm: :func:`odenets.analysis.zero_stable_range`.
+ZERO_STABLE = (-1.0, 1.0)
+#: Part of the upper end from which on it is shown.
+NEAR = 0.8
 
 
 def learned_coefficients(
-    records_by_label: Mapping[str, Run | Sequence[Run]], *, symbol: str | None = None, limit: float | None = -1.0
+    records_by_label: Mapping[str, Run | Sequence[Run]] | Run,
+    *,
+    symbol: str | None = None,
+    limit: Sequence[float] | float | None = ZERO_STABLE,
+    ax: Axes | None = None,
 ) -> Figure:
     """k_n over the layer n: one colour a label, vertical dashed lines at the stage transitions.
 
     Args:
         records_by_label: for each label (say "LM-ResNet-56") the records of
             :func:`odenets.analysis.learned_coefficients`, or the dicts they become in JSON; a list of such
-            lists is several seeds: each drawn faintly, their mean strongly.
+            lists is several seeds: each drawn faintly, their mean strongly. Records alone need no label.
         symbol: which coefficient to draw; default: the only one there is.
-        limit: the value below which the scheme is not zero-stable, shaded; -1 is LM's, None
-            draws none.
+        limit: the ends of the range in which the scheme is zero-stable, shaded outside; default LM's,
+            -1 < k <= 1. One number is the lower end, None draws none.
+        ax: axes to draw into; default: those of a new figure.
 
     Values per channel are drawn as their mean, with a band from the smallest to the largest.
 
     Raises:
         FieldError: no records, several symbols and none chosen, seeds whose layers differ.
     """
+    if not isinstance(records_by_label, Mapping):
+        records_by_label = {"": records_by_label}
     runs = {label: [as_dicts(run) for run in _as_runs(given)] for label, given in records_by_label.items()}
     chosen = choose_symbol(runs, symbol)
-    figure, axes = new_axes(7.5, 4.2)
+    figure, axes = new_axes(7.5, 4.2, ax)
     labels = list(runs)
     tints = colours(len(labels))
     for label, colour, style in zip(labels, tints, line_styles(len(labels)), strict=True):
@@ -50,7 +61,8 @@ def learned_coefficients(
     axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
     axes.set(xlabel="layer $n$", ylabel=f"learned ${chosen}_n$", title=f"Learned coefficients ${chosen}_n$")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_beside(axes, *axes.get_legend_handles_labels())
+    if any(labels):
+        legend_beside(axes, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -125,13 +137,23 @@ def _transitions(run: Plain) -> list[float]:
     return [last[stage] + 0.5 for stage in sorted(last)[:-1]]
 
 
-def _mark_limit(axes: Axes, limit: float | None) -> None:
+def _mark_limit(axes: Axes, limit: Sequence[float] | float | None) -> None:
+    """What is not zero-stable: below always, with room for the word; above where some value comes near."""
     if limit is None:
         return
+    ends = (limit, np.inf) if isinstance(limit, (int, float)) else tuple(limit)
     low, high = axes.get_ylim()
-    floor = min(low, limit - 0.12 * (max(high, 0.1) - limit))
-    axes.set_ylim(floor, max(high, 0.1))
-    axes.axhspan(floor, limit, color="0.85", alpha=0.6, linewidth=0, zorder=0)
+    room = 0.12 * (max(high, 0.1) - ends[0])
+    low = min(low, ends[0] - room)
+    high = max(high, ends[1] + room if high > NEAR * ends[1] else 0.1)
+    axes.set_ylim(low, high)
+    for edge, limit_there in ((low, ends[0]), (high, ends[1])):
+        if low < limit_there < high:
+            _shade(axes, edge, limit_there)
+
+
+def _shade(axes: Axes, edge: float, limit: float) -> None:
+    axes.axhspan(min(edge, limit), max(edge, limit), color="0.85", alpha=0.6, linewidth=0, zorder=0)
     axes.axhline(limit, color="0.4", linewidth=0.9, zorder=1)
     note: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": "small", "color": "0.3"}
-    axes.text(0.985, (floor + limit) / 2, "not zero-stable", transform=axes.get_yaxis_transform(), **note)
+    axes.text(0.985, (edge + limit) / 2, "not zero-stable", transform=axes.get_yaxis_transform(), **note)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
@@ -14,12 +15,13 @@ from odenets import FieldError
 
 from ..equations.energy import EnergyErrors
 from ..equations.orbit import Points
-from .style import MARKERS, legend_below, legend_beside, new_axes, new_panels, shades, shared_legend
+from .style import MARKERS, heading, legend_below, legend_beside, new_axes, new_panels, shades, shared_legend
 
 Results = Sequence[EnergyErrors] | EnergyErrors
 Energy = Callable[[Any, Any], Any]
 ORBIT: dict[str, Any] = {"color": "black", "linestyle": "", "marker": ".", "markersize": 3.5}
 LEVELS: dict[str, Any] = {"colors": "0.72", "linewidths": 0.9, "linestyles": "solid"}
+START: dict[str, Any] = {"color": "black", "linestyle": "", "marker": "o", "markersize": 6, "markerfacecolor": "white"}
 RIM: dict[str, Any] = {"linewidths": 1.6, "linestyles": "solid"}
 MODIFIED = "#D55E00"
 
@@ -35,6 +37,7 @@ def level_curves(
     labels: tuple[str, str] = ("$q$", "$p$"),
     columns: int = 2,
     title: str = "Numerical orbits and level curves of the Hamiltonian",
+    ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """Orbits in the phase plane, one panel a label, among the level curves of H and through them those of another H.
 
@@ -49,6 +52,7 @@ def level_curves(
         labels: of the two axes.
         columns: panels in a row.
         title: heading of the figure.
+        ax: axes to draw into, one a panel; default: those of a new figure.
 
     Raises:
         FieldError: no orbit.
@@ -56,7 +60,7 @@ def level_curves(
     if not orbits:
         raise FieldError("level curves: got no orbit to draw, expected at least one label")
     rows = -(-len(orbits) // columns)
-    figure, panels = new_panels(rows, columns, 4.5 * columns, 3.3 * rows + 1.0, sharex=True, sharey=True)
+    figure, panels = new_panels(rows, columns, 4.5 * columns, 3.3 * rows + 1.0, ax=ax, sharex=True, sharey=True)
     grid = np.meshgrid(np.linspace(xlim[0], xlim[1], 401), np.linspace(ylim[0], ylim[1], 401))
     background = energy(*grid)
     for axes, (label, paths) in zip(panels, orbits.items(), strict=False):
@@ -67,6 +71,7 @@ def level_curves(
                 level = float(own(path[:1, 0], path[:1, 1])[0])
                 axes.contour(*grid, own(*grid), levels=[level], colors=[MODIFIED], **RIM)
             axes.plot(*path.T, **ORBIT)
+            axes.plot(*path[0], **START)
         axes.set(xlim=xlim, ylim=ylim, title=label)
         axes.grid(visible=False)
     for axes in panels[len(orbits) :]:
@@ -75,9 +80,9 @@ def level_curves(
         axes.set_xlabel(labels[0])
     for axes in panels[::columns]:
         axes.set_ylabel(labels[1])
-    figure.suptitle(title)
-    handles = [Line2D([], [], color="0.72", linewidth=0.9), Line2D([], [], **ORBIT)]
-    names = ["level curves of $H$", "numerical points"]
+    heading(figure, panels, title)
+    handles = [Line2D([], [], color="0.72", linewidth=0.9), Line2D([], [], **ORBIT), Line2D([], [], **START)]
+    names = ["level curves of $H$", "numerical points", "start"]
     if modified:
         handles.insert(1, Line2D([], [], color=MODIFIED, linewidth=1.6))
         names.insert(1, "level set of the modified Hamiltonian through the starting point")
@@ -85,12 +90,15 @@ def level_curves(
     return figure
 
 
-def energy_errors(results: Results, *, title: str = "Error of the energy over time") -> Figure:
+def energy_errors(
+    results: Results, *, title: str = "Error of the energy over time", ax: Axes | Sequence[Axes] | None = None
+) -> Figure:
     """The error of H and of the truncated modified Hamiltonians over time, logarithmic, one panel a result.
 
     Args:
         results: of :func:`odenets.analysis.energy_errors`.
         title: heading of the figure.
+        ax: axes to draw into, one a panel; default: those of a new figure.
 
     Of each stretch of time as wide as a pixel the largest error is drawn: the envelope.
 
@@ -98,7 +106,7 @@ def energy_errors(results: Results, *, title: str = "Error of the energy over ti
         FieldError: no result.
     """
     found = _listed(results)
-    figure, panels = new_panels(1, len(found), max(6.4, 4.6 * len(found)), 4.4, sharey=True)
+    figure, panels = new_panels(1, len(found), max(6.4, 4.6 * len(found)), 4.4, ax=ax, sharex=True, sharey=True)
     orders = sorted({order for one in found for order in one.errors})
     tints = dict(zip(orders, shades(len(orders)), strict=True))
     for axes, one in zip(panels, found, strict=True):
@@ -107,17 +115,20 @@ def energy_errors(results: Results, *, title: str = "Error of the energy over ti
             axes.plot(times, envelope, color=tints[order], linewidth=1.4, label=name_of(order))
         axes.set(yscale="log", xlabel="time $t$", title=f"{one.scheme}, $h$ = {one.h:g}")
     panels[0].set_ylabel(r"envelope of $|\widetilde H(q_n, p_n) - \widetilde H(q_0, p_0)|$")
-    figure.suptitle(title)
+    heading(figure, panels, title)
     shared_legend(figure, panels)
     return figure
 
 
-def energy_orders(results: Results, *, title: str = "Energy error over the step size") -> Figure:
+def energy_orders(
+    results: Results, *, title: str = "Energy error over the step size", ax: Axes | None = None
+) -> Figure:
     """The largest error of H and of the truncated modified Hamiltonians over h, both logarithmic, with slopes.
 
     Args:
         results: of :func:`odenets.analysis.energy_errors` for one scheme, one start, several h.
         title: heading of the figure.
+        ax: axes to draw into, one a panel; default: those of a new figure.
 
     Raises:
         FieldError: no result, or results of several schemes.
@@ -125,7 +136,7 @@ def energy_orders(results: Results, *, title: str = "Energy error over the step 
     found = sorted(_listed(results), key=lambda one: one.h)
     if len({one.scheme for one in found}) > 1:
         raise FieldError(f"energy orders: got {sorted({one.scheme for one in found})}, expected results of one scheme")
-    figure, axes = new_axes(7.4, 4.6)
+    figure, axes = new_axes(7.4, 4.6, ax)
     h = np.array([one.h for one in found])
     for order, colour, marker in zip(found[0].errors, shades(len(found[0].errors)), MARKERS * 3, strict=False):
         largest = np.array([np.abs(one.errors[order]).max() for one in found])

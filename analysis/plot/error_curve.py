@@ -19,12 +19,15 @@ from .style import MARKERS, colours, legend_beside, line_styles, new_axes
 LABELLED = 8
 
 
-def convergence(results: Sequence[Convergence] | Convergence, *, title: str = "Global error") -> Figure:
+def convergence(
+    results: Sequence[Convergence] | Convergence, *, title: str = "Global error", ax: Axes | None = None
+) -> Figure:
     """Error over step size, both logarithmic, one line a scheme; dashed slopes of the orders that occur.
 
     Args:
         results: of :func:`odenets.analysis.convergence`, one a scheme.
         title: heading of the figure.
+        ax: axes to draw into; default: those of a new figure.
 
     The legend tells the derived order p and the slope observed. Below p no line is drawn for order 0.
 
@@ -34,7 +37,7 @@ def convergence(results: Sequence[Convergence] | Convergence, *, title: str = "G
     found = [results] if isinstance(results, Convergence) else list(results)
     if not found:
         raise FieldError("convergence: got no result to draw, expected at least one of odenets.analysis.convergence")
-    figure, axes = new_axes(7.2, 4.6)
+    figure, axes = new_axes(7.2, 4.6, ax)
     axes.set(xscale="log", yscale="log")
     tints = zip(found, colours(len(found)), line_styles(len(found)), MARKERS * len(found), strict=False)
     for result, colour, style, marker in tints:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from odenets import FieldError
 
 from ..equations.orbit import Orbits, Points
-from .style import new_panels, shades, shared_legend
+from .style import heading, new_panels, shades, shared_legend
 
 PLANE = 2
 EXACT: dict[str, Any] = {"color": "0.6", "linewidth": 1.6, "label": "exact flow"}
@@ -27,6 +27,7 @@ def phase_portrait(
     xlim: Sequence[float] | None = None,
     ylim: Sequence[float] | None = None,
     title: str = "Numerical orbit, exact and modified flow",
+    ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """In the plane: the points of a scheme, the exact flow, the flows of the truncated modified equation.
 
@@ -37,6 +38,7 @@ def phase_portrait(
         xlim: ends of the panels.
         ylim: the same, vertically.
         title: heading of the figure.
+        ax: axes to draw into, one a panel; default: those of a new figure.
 
     Raises:
         FieldError: no orbit, or one that is not in the plane.
@@ -45,7 +47,7 @@ def phase_portrait(
     if wrong := [one.scheme for one in found if one.points.shape[1] != PLANE]:
         raise FieldError(f"phase portrait: got orbits of {wrong} that are not in the plane, expected d = 2")
     change = coordinates or (lambda points: points)
-    figure, panels = new_panels(1, len(found), max(5.8, 4.6 * len(found)), 4.9)
+    figure, panels = new_panels(1, len(found), max(5.8, 4.6 * len(found)), 4.9, ax=ax)
     for axes, one in zip(panels, found, strict=True):
         lines = {key: change(path) for key, path in _flows(one).items()}
         _draw(axes, one, lines, change(one.points), title=len(found) > 1)
@@ -61,6 +63,7 @@ def trajectories(
     xlim: Sequence[float] | None = None,
     ylim: Sequence[float] | None = None,
     title: str = "Numerical solution, exact and modified flow",
+    ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """One component over time t: the points of a scheme, the exact flow, the flows of the modified equation.
 
@@ -71,6 +74,7 @@ def trajectories(
         xlim: ends of the panels.
         ylim: the same, vertically.
         title: heading of the figure.
+        ax: axes to draw into, one a panel; default: those of a new figure.
 
     Raises:
         FieldError: no orbit, or a component that is not there.
@@ -78,7 +82,7 @@ def trajectories(
     found = _listed(results)
     if wrong := [one.scheme for one in found if not 0 <= component < one.points.shape[1]]:
         raise FieldError(f"trajectories: got component {component}, expected one that the orbits of {wrong} have")
-    figure, panels = new_panels(1, len(found), max(6.4, 4.6 * len(found)), 4.6)
+    figure, panels = new_panels(1, len(found), max(6.4, 4.6 * len(found)), 4.6, ax=ax)
     for axes, one in zip(panels, found, strict=True):
         lines = {key: np.stack([one.dense, path[:, component]], -1) for key, path in _flows(one).items()}
         _draw(axes, one, lines, np.stack([one.times, one.points[:, component]], -1), title=len(found) > 1)
@@ -104,7 +108,16 @@ def _draw(axes: Axes, one: Orbits, lines: dict[int, Points], points: Points, *, 
         power = "h" if order == 2 else f"h^{order - 1}"
         axes.plot(*lines[order].T, color=colour, linewidth=1.8, label=f"modified equation up to ${power}$")
     axes.plot(*points.T, **DOTS, label="numerical points")
-    axes.plot(*points[0], color="black", marker="o", markersize=6, markerfacecolor="white", zorder=5)
+    axes.plot(
+        *points[0],
+        color="black",
+        marker="o",
+        markersize=6,
+        markerfacecolor="white",
+        zorder=5,
+        linestyle="",
+        label="start",
+    )
     if title:
         axes.set_title(f"{one.scheme}, $h$ = {one.h:g}")
 
@@ -112,6 +125,6 @@ def _draw(axes: Axes, one: Orbits, lines: dict[int, Points], points: Points, *, 
 def _finish(figure: Figure, panels: Sequence[Axes], found: Sequence[Orbits], title: str) -> Figure:
     """The heading, and one legend for all panels."""
     head = title if len(found) > 1 else f"{title}\n{found[0].scheme}, $h$ = {found[0].h:g}"
-    figure.suptitle(head)
+    heading(figure, panels, head)
     shared_legend(figure, panels)
     return figure

@@ -19,6 +19,7 @@ from ..linear.region import stability_region
 from ..networks.diagnosis.amplification import GROWS, INSIDE, UNKNOWN, UNSTABLE, kinds, points_of
 from ..networks.diagnosis.diagnosis import Diagnosis
 from ..networks.diagnosis.records import BlockDiagnosis
+from .coefficients import ZERO_STABLE
 from .style import COLOURS, colours
 
 #: (label, colour, marker) of the kinds of eigenvalues
@@ -32,6 +33,7 @@ WIDTH = 13.0
 DEPTH = 3.4  # height of the panels over depth
 COLUMNS = 9  # panels in a row
 APART = 6.0  # spectra whose sizes differ by more get limits of their own
+PANELS = 4  # over depth
 HIGHEST = 4.0  # regions beyond are cut: implicit schemes have no end
 Ends = tuple[float, float]
 
@@ -83,7 +85,7 @@ def diagnosis(found: Diagnosis, *, title: str = "Numerical diagnosis", resolutio
         frameon=False,
         fontsize="small",
     )
-    _depth(found, below.subplots(1, 4))
+    _depth(found, below.subplots(1, 5 if any(block.coefficients for block in blocks) else 4))
     return figure
 
 
@@ -170,11 +172,13 @@ def _handles(blocks: Sequence[BlockDiagnosis]) -> list[Any]:
 
 
 def _depth(found: Diagnosis, panels: Any) -> None:
-    """The four panels over the layers."""
+    """The panels over the layers: four, and one for the coefficients of a scheme that has any."""
     _shares(panels[0], found)
     _amplification(panels[1], found)
     _steps(panels[2], found)
-    _modified(panels[3], found)
+    _modified(panels[-1], found)
+    if len(panels) > PANELS:
+        _coefficients(panels[3], found)
     last = {block.stage: block.layer for block in found.blocks}
     for axes in panels:
         for stage in sorted(last)[:-1]:
@@ -221,8 +225,14 @@ def _amplification(axes: Axes, found: Diagnosis) -> None:
 
 def _steps(axes: Axes, found: Diagnosis) -> None:
     blocks = found.analysed
-    step = r"effective step $h_\mathrm{eff}$"
-    _line(axes, [(b, math.nan if b.effective_step is None else b.effective_step) for b in blocks], "0.2", "s", step)
+    steps = [(b, math.nan if b.effective_step is None else b.effective_step) for b in blocks]
+    _line(axes, steps, "0.2", "s", r"effective step $h_\mathrm{eff}$")
+    axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
+    axes.set(title="Effective step", ylabel=r"$h_\mathrm{eff}$")
+
+
+def _coefficients(axes: Axes, found: Diagnosis) -> None:
+    blocks = found.analysed
     symbols = sorted({c.symbol for block in blocks for c in block.coefficients})
     for symbol, colour in zip(symbols, colours(len(symbols)), strict=True):
         own = [(b, c) for b in blocks for c in b.coefficients if c.symbol == symbol]
@@ -233,16 +243,15 @@ def _steps(axes: Axes, found: Diagnosis) -> None:
         )
         if symbol == "k":
             limit: dict[str, Any] = {"color": KINDS[UNSTABLE][1], "linewidth": 0.9, "linestyle": "--"}
-            axes.axhline(-1, **limit, label="zero-stable: $k_n$ in between")
-            axes.axhline(1, **limit)
+            axes.axhline(ZERO_STABLE[0], **limit, label="zero-stable in between")
+            axes.axhline(ZERO_STABLE[1], **limit)
     axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
-    axes.set(title="Coefficients and effective step" if symbols else "Effective step")
-    axes.set_ylabel(r"$h_\mathrm{eff}$" + "".join(f", ${symbol}_n$" for symbol in symbols))
+    axes.set(title="Coefficients", ylabel=", ".join(f"${symbol}_n$" for symbol in symbols))
 
 
 def _modified(axes: Axes, found: Diagnosis) -> None:
     known = [(b, b.modified) for b in found.analysed if b.modified is not None]
-    axes.set(title="Leading modified term", ylabel=r"$\|h^m f_m\| \,/\, \|f\|$")
+    axes.set(title="Leading modified term", ylabel=r"$\|h^m f_m\| \,/\, \|f_0\|$")
     if not known:
         axes.text(0.5, 0.5, "not computed", transform=axes.transAxes, ha="center", va="center", color="0.4")
         axes.set_yticks([])

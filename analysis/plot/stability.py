@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from odenets import Scheme, SchemeError, as_scheme
+from odenets import Scheme
 
+from ..linear.boundary_locus import BoundaryLocus
 from ..linear.boundary_locus import boundary_locus as locus_of
+from ..linear.dispersion import PhaseError
 from ..linear.dispersion import dispersion_dissipation as phase_of
+from ..linear.order_star import OrderStar
 from ..linear.order_star import order_star as star_of
-from .style import LINES, colours, legend_below, legend_beside, line_styles, new_axes, new_panels, plane_size
+from .members import as_list, members
+from .style import LINES, colours, legend_below, legend_beside, line_styles, new_axes, new_panels, plane_size, roomy
 
 Members = Sequence[Scheme | str] | Scheme | str
 FILLED = "#56B4E9"
@@ -25,20 +30,23 @@ FARTHEST = 12.0
 
 
 def order_star(
-    scheme: Scheme | str,
+    scheme: Scheme | str | OrderStar,
     re: Sequence[float] = (-5.0, 7.0),
     im: Sequence[float] = (-6.0, 6.0),
     *,
     resolution: int = 500,
+    ax: Axes | None = None,
     **values: Any,
 ) -> Figure:
     """The order star A = {z : |R(z)| > |e^z|}, filled, and the level curves of log|R(z) e^-z|.
 
     Args:
-        scheme: a Scheme or a name of the zoo.
+        scheme: a Scheme, a name of the zoo, or what :func:`odenets.analysis.order_star` found, drawn as far
+            as its grid goes.
         re: ends of the figure along the real axis, in units of h lambda.
         im: the same along the imaginary axis.
         resolution: grid points along each side.
+        ax: axes to draw into; default: those of a new figure.
         values: exact numbers for its symbols.
 
     The origin is met by p + 1 sectors of A for order p. A scheme is A-stable where A does not meet
@@ -49,10 +57,11 @@ def order_star(
 
     Source: Wanner, Hairer & Norsett (1978), Order Stars and Stability Theorems.
     """
-    star = star_of(scheme, re, im, resolution, **values)
+    star = scheme if isinstance(scheme, OrderStar) else star_of(scheme, re, im, resolution, **values)
+    re, im = ((float(part[0]), float(part[-1])) for part in (star.re, star.im))
     with np.errstate(divide="ignore"):
         growth = np.clip(np.log(star.ratio), -4, 4)  # contours are interpolated: poles and zeros would shift them
-    figure, axes = new_axes(*plane_size(re, im))
+    figure, axes = new_axes(*plane_size(re, im), ax, plane=True)
     axes.grid(visible=False)
     axes.contourf(star.re, star.im, growth, levels=[0, 4], colors=[FILLED], alpha=0.55, extend="max")
     levels = [-2, -1, -0.5, 0.5, 1, 2]
@@ -62,9 +71,8 @@ def order_star(
     axes.axvline(0, color="0.4", linewidth=0.8)
     poles = _peaks(star.ratio)
     axes.plot(star.re[poles[1]], star.im[poles[0]], color="#D55E00", marker="x", linestyle="", markersize=7, mew=2)
-    name = as_scheme(scheme).substitute(values).name
     axes.set(xlim=tuple(re), ylim=tuple(im), aspect="equal", xlabel=r"Re$(h\lambda)$", ylabel=r"Im$(h\lambda)$")
-    axes.set_title(f"Order star of {name}, order {star.order}")
+    axes.set_title(f"Order star of {star.scheme}, order {star.order}")
     handles = [
         Patch(facecolor=FILLED, edgecolor="black", alpha=0.55),
         Line2D([], [], color="0.55", linewidth=0.6),
@@ -85,46 +93,63 @@ def _peaks(ratio: Any, least: float = 20.0) -> Any:
 
 
 def boundary_locus(
-    schemes: Members, *, re: Sequence[float] | None = None, im: Sequence[float] | None = None, points: int = 1441
+    schemes: Members | Sequence[BoundaryLocus] | BoundaryLocus,
+    *,
+    re: Sequence[float] | None = None,
+    im: Sequence[float] | None = None,
+    points: int = 1441,
+    ax: Axes | None = None,
+    **values: Any,
 ) -> Figure:
     """The root locus curves of several schemes: the z at which some root zeta lies on the unit circle.
 
     Args:
-        schemes: names or schemes with numbers for all their symbols.
+        schemes: names, schemes, or loci of :func:`odenets.analysis.boundary_locus`.
         re: ends of the figure along the real axis, in units of h lambda; default: what the curves need.
         im: the same along the imaginary axis.
         points: angles.
+        ax: axes to draw into; default: those of a new figure.
+        values: exact numbers for the symbols of the schemes.
 
     The boundary of the stability region is part of each curve, not always the whole.
 
     Raises:
         SchemeError: no scheme, or what :func:`odenets.analysis.boundary_locus` raises.
     """
-    members = _members(schemes, "boundary locus")
-    curves = [locus_of(scheme, points).z for scheme in members]
+    loci = _found(schemes, values, "boundary locus", lambda scheme: locus_of(scheme, points), BoundaryLocus)
+    names, curves = [one.scheme for one in loci], [one.z for one in loci]
     known = np.concatenate([curve.ravel() for curve in curves])
     near = known[np.isfinite(known) & (np.abs(known) < FARTHEST)]
-    x, y = (tuple(ends) if ends is not None else _around(part) for ends, part in ((re, near.real), (im, near.imag)))
-    figure, axes = new_axes(*plane_size(x, y))
+    own = roomy(_around(near.real), _around(near.imag))
+    x, y = (tuple(ends) if ends is not None else part for ends, part in zip((re, im), own, strict=True))
+    figure, axes = new_axes(*plane_size(x, y, names), ax, plane=True)
     axes.axhline(0, color="0.4", linewidth=0.8)
     axes.axvline(0, color="0.4", linewidth=0.8)
-    tints, styles = colours(len(members)), line_styles(len(members))
+    tints, styles = colours(len(loci)), line_styles(len(loci))
     for curve, colour, style in zip(curves, tints, styles, strict=True):
         for branch in curve:
             axes.plot(branch.real, branch.imag, color=colour, linestyle=style, linewidth=1.6)
     axes.set(xlim=x, ylim=y, aspect="equal", title=r"Boundary loci: $z$ with a root $|\zeta| = 1$")
     axes.set(xlabel=r"Re$(h\lambda)$", ylabel=r"Im$(h\lambda)$")
     handles = [Line2D([], [], color=c, linestyle=s) for c, s in zip(tints, styles, strict=True)]
-    legend_beside(axes, handles, [scheme.name for scheme in members])
+    legend_beside(axes, handles, names)
     return figure
 
 
-def dispersion_dissipation(schemes: Members, y: npt.ArrayLike | None = None) -> Figure:
+def dispersion_dissipation(
+    schemes: Members | Sequence[PhaseError] | PhaseError,
+    y: npt.ArrayLike | None = None,
+    *,
+    ax: Sequence[Axes] | None = None,
+    **values: Any,
+) -> Figure:
     """What schemes do to an oscillation u' = i omega u, over y = omega h: phase error and loss of amplitude a step.
 
     Args:
-        schemes: names or schemes with numbers for all their symbols.
+        schemes: names, schemes, or what :func:`odenets.analysis.dispersion_dissipation` found.
         y: points omega h in radians a step; default: 400 up to pi.
+        ax: two axes to draw into; default: those of a new figure.
+        values: exact numbers for the symbols of the schemes.
 
     Left y - arg zeta(i y), positive where the scheme lags behind; right 1 - |zeta(i y)|, negative
     where the oscillation grows, which no stable scheme does.
@@ -132,17 +157,15 @@ def dispersion_dissipation(schemes: Members, y: npt.ArrayLike | None = None) -> 
     Raises:
         SchemeError: no scheme, or what :func:`odenets.analysis.dispersion_dissipation` raises.
     """
-    members = _members(schemes, "dispersion")
-    found = [phase_of(scheme, y) for scheme in members]
-    figure, (left, right) = new_panels(1, 2, 9.6, 4.6)
+    found = _found(schemes, values, "dispersion", lambda scheme: phase_of(scheme, y), PhaseError)
+    figure, (left, right) = new_panels(1, 2, 9.6, 4.6, ax=ax)
     # Curves that lie on the axis, as all dissipations of symmetric schemes do, show beside thinner ones and
     # through their dashes.
-    tints = colours(len(members))
-    for i, (scheme, one, colour) in enumerate(zip(members, found, tints, strict=True)):
+    for i, (one, colour) in enumerate(zip(found, colours(len(found)), strict=True)):
         style: dict[str, Any] = {"color": colour, "linestyle": LINES[i % len(LINES)]}
         style["linewidth"] = max(3.4 - 0.5 * i, 1.2)
         order = r"\infty" if not one.dissipation_order.is_finite else one.dissipation_order
-        label = f"{scheme.name}: {one.dispersion_order}, ${order}$"
+        label = f"{one.scheme}: {one.dispersion_order}, ${order}$"
         left.plot(one.y, one.dispersion, label=label, **style)
         right.plot(one.y, one.dissipation, **style)
     for axes, limits in ((left, (-1.0, 2.0)), (right, (-0.5, 1.05))):
@@ -156,11 +179,12 @@ def dispersion_dissipation(schemes: Members, y: npt.ArrayLike | None = None) -> 
     return figure
 
 
-def _members(schemes: Members, what: str) -> list[Scheme]:
-    given = [schemes] if isinstance(schemes, (Scheme, str)) else list(schemes)
-    if not given:
-        raise SchemeError(f"{what}: got no scheme to draw, expected at least one")
-    return [as_scheme(scheme) for scheme in given]
+def _found(given: Any, values: Mapping[str, Any], what: str, find: Callable[[Scheme], Any], kind: type) -> list[Any]:
+    """The results to draw: as they were given, or found for each scheme."""
+    results = as_list(given)
+    if results and all(isinstance(one, kind) for one in results):
+        return results
+    return [find(scheme) for scheme in members(results, values, what)]
 
 
 def _around(part: Any) -> tuple[float, float]:

@@ -39,16 +39,41 @@ def line_styles(count: int) -> list[Any]:
     return [LINES[i // len(COLOURS) % len(LINES)] for i in range(count)]
 
 
-def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes; no pyplot, so nothing global is left behind."""
-    figure, (axes,) = new_panels(1, 1, width, height)
+def new_axes(width: float, height: float, ax: Axes | None = None, *, plane: bool = False) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, or those given; no pyplot, so nothing global is left behind.
+
+    ``plane``: the two axes will be of one scale. matplotlib's plain layout then cuts what stands beside.
+    """
+    figure, (axes,) = new_panels(1, 1, width, height, ax=None if ax is None else [ax])
+    if plane and ax is None:
+        figure.set_layout_engine("compressed")
     return figure, axes
 
 
-def new_panels(rows: int, columns: int, width: float, height: float, **shared: Any) -> tuple[Figure, list[Axes]]:
-    """A figure with ``rows`` x ``columns`` pairs of axes, row by row; ``sharex`` and ``sharey`` as in matplotlib."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+def new_panels(
+    rows: int, columns: int, width: float, height: float, *, ax: Axes | Sequence[Axes] | None = None, **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with ``rows`` x ``columns`` pairs of axes, row by row; ``sharex`` and ``sharey`` as in matplotlib.
+
+    Args:
+        rows: of panels.
+        columns: of panels.
+        width: of a new figure, in inches.
+        height: likewise.
+        ax: draw into these axes instead, as many.
+        shared: of a new figure.
+
+    Raises:
+        OdenetsError: another number of axes.
+    """
+    if ax is None:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    else:
+        panels = [ax] if isinstance(ax, Axes) else list(ax)
+        if len(panels) != rows * columns or not all(isinstance(axes, Axes) for axes in panels):
+            raise OdenetsError(f"ax: got {ax!r}, expected {rows * columns} matplotlib axes for as many panels")
+        figure = panels[0].get_figure(root=True)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_axisbelow(True)
@@ -56,11 +81,28 @@ def new_panels(rows: int, columns: int, width: float, height: float, **shared: A
     return figure, panels
 
 
-def plane_size(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Inches that a picture with equal axes needs, the legend beside it."""
+def plane_size(x: Sequence[float], y: Sequence[float], labels: Sequence[str] = ()) -> tuple[float, float]:
+    """Inches that a picture with equal axes needs, the legend with these labels beside it."""
     ratio = (x[1] - x[0]) / (y[1] - y[0])
     width = min(5.2, max(2.5, 5.0 * ratio))
-    return width + 2.3, min(width / ratio, 6.0) + 0.9
+    longest = max((len(MARKUP.sub("", label)) for label in labels), default=0)
+    return width + max(2.3, 1.2 + 0.085 * longest), min(width / ratio, 6.0) + 0.9
+
+
+def roomy(x: Sequence[float], y: Sequence[float]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The ends of a plane, the shorter side drawn out to half of the other one: a line is no sliver."""
+    least = 0.5 * max(x[1] - x[0], y[1] - y[0])
+    ends = [(low, high, max(least - (high - low), 0.0) / 2) for low, high in (x, y)]
+    first, second = ((low - more, high + more) for low, high, more in ends)
+    return first, second
+
+
+def heading(figure: Figure, panels: Sequence[Axes], title: str) -> None:
+    """A title above all panels; of axes that were given, above the first."""
+    if figure.get_layout_engine() is None:
+        panels[0].set_title("\n".join(filter(None, [title, panels[0].get_title()])))
+    else:
+        figure.suptitle(title)
 
 
 def diverging() -> Any:
@@ -79,6 +121,9 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], 
     columns = max(1, min(int(figure.get_figwidth() / (0.7 + 0.08 * longest)), len(labels)))
     columns = -(-len(labels) // -(-len(labels) // columns))  # rows of about equal length
     options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    if figure.get_layout_engine() is None:  # somebody's axes: nothing makes room outside of them
+        figure.axes[0].legend(handles, labels, title=title or None, frameon=False, fontsize="small")
+        return
     figure.legend(handles, labels, title=title or None, **options)
     return -(-len(labels) // columns)
 

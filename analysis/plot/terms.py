@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from odenets import FieldError
 
-from .style import MARKERS, new_panels, shades, shared_legend
+from .style import MARKERS, heading, new_panels, shades, shared_legend
 
 
 def modified_terms(
@@ -20,6 +21,7 @@ def modified_terms(
     *,
     first: int = 0,
     title: str = "Terms of the modified equation over depth",
+    ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     r"""The relative size \|h^m f_m\| / \|f_0\| of each term of the modified equation, layer by layer.
 
@@ -28,6 +30,7 @@ def modified_terms(
             h^j f_j at each layer. Columns are divided by column 0; where that is 0 nothing is drawn.
         first: number of the first layer.
         title: heading of the figure.
+        ax: axes to draw into, one a panel; default: those of a new figure.
 
     A term that grows to the size of f itself says that the network is no longer a discretisation of
     u' = f; where the terms do not fall with m, the series has no meaning at that step size.
@@ -39,7 +42,7 @@ def modified_terms(
     matrices = {label: _matrix(label, matrix) for label, matrix in given.items()}
     if not matrices:
         raise FieldError("modified terms: got nothing to draw, expected a matrix layers x terms")
-    figure, panels = new_panels(1, len(matrices), max(6.4, 4.4 * len(matrices)), 4.4, sharey=True)
+    figure, panels = new_panels(1, len(matrices), max(6.4, 4.4 * len(matrices)), 4.4, ax=ax, sharey=True)
     most = max(matrix.shape[1] for matrix in matrices.values())
     for axes, (label, matrix) in zip(panels, matrices.items(), strict=True):
         layers = first + np.arange(len(matrix))
@@ -53,7 +56,7 @@ def modified_terms(
         axes.set(yscale="log", xlabel="layer $n$", title=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("size relative to $f$")
-    figure.suptitle(title)
+    heading(figure, panels, title)
     shared_legend(figure, panels)
     return figure
 

@@ -28,6 +28,7 @@ def coefficients_over_training(
     symbol: str | None = None,
     kind: str = "lines",
     title: str | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """k_n over the epochs: a line a layer, dark to light with depth, or a map layer x epoch.
 
@@ -39,6 +40,7 @@ def coefficients_over_training(
         symbol: which coefficient to draw; default: the only one there is.
         kind: "lines" or "map".
         title: heading of the figure.
+        ax: axes to draw into; default: those of a new figure.
 
     Values per channel are drawn as their mean. A line is dashed, dash-dotted ... by its stage.
 
@@ -51,7 +53,7 @@ def coefficients_over_training(
         raise FieldError(f"coefficients over training: got kind={kind!r}, expected 'lines' or 'map'")
     values = _values(plain, epochs)[:, [record["symbol"] == chosen for record in plain]]
     own = [record for record in plain if record["symbol"] == chosen]
-    figure, axes = new_axes(7.5, 4.4)
+    figure, axes = new_axes(7.5, 4.4, ax)
     (_lines if kind == "lines" else _map)(figure, axes, values, own, chosen)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", title=title or f"Learned coefficients ${chosen}_n$ over training")

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odenets.analysis.plot.style import MARKERS, colours
+from odenets.analysis.plot.style import MARKERS, colours, new_panels, shared_legend
 
 from ..common.markdown import markdown
 from .networks import OURS, REVERSIBLE
@@ -117,18 +117,16 @@ def verdict(memory: Sequence[Record], time: Sequence[Record], scheme: str) -> li
 
 def draw(records: Sequence[Record], title: str) -> Figure:
     """Saved bytes and peak over depth, a line a way."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = new_panels(1, 2, 9, 4.8, sharey=True)
     _lines(left, records, lambda record: record["saved_bytes"])
     _lines(right, records, lambda record: record["peak_bytes"])
     own = {record["depth"]: record["parameter_bytes"] / MIB for record in records}
-    dotted = right.plot(list(own), list(own.values()), "k:", linewidth=1, label="gradients of the parameters")
+    right.plot(list(own), list(own.values()), color="0.35", linestyle=":", label="gradients of the parameters")
     left.set_title("Saved for the backward pass")
     right.set_title("Peak of a forward and backward pass")
     left.set_ylabel("memory, MiB")
-    left.legend(title="gradient", loc="lower right")
-    right.legend(handles=dotted, loc="upper left")
     figure.suptitle(title)
+    shared_legend(figure, (left, right))
     return figure
 
 
@@ -143,7 +141,6 @@ def _lines(axes: Axes, records: Sequence[Record], size: Callable[[Record], int])
     axes.set(xscale="log", yscale="log", xlabel="depth, layers")
     axes.set_xticks(depths, list(map(str, depths)))
     axes.minorticks_off()
-    axes.grid(alpha=0.3)
 
 
 def _mib(size: int) -> str:

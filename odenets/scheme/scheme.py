@@ -14,6 +14,7 @@ from .b_series import BSeries, derive_order
 from .errors import SchemeError
 from .exact import is_zero, rational, spectral_radius
 from .general_linear_method import GeneralLinearMethod
+from .multistep_form import generating_polynomials, multistep_error_constant
 from .stage_graph import stage_order, strongly_connected
 from .trees import tall
 
@@ -145,15 +146,21 @@ class Scheme(GeneralLinearMethod):
 
     @cached_property
     def error_constant(self) -> sympy.Expr | None:
-        """C of the local error C z^(p+1) on u' = lambda u, z = h lambda, carried values exact.
+        """C of the local error C z^(p+1) on u' = lambda u, z = h lambda, in the normalisation alpha_k = 1.
 
-        For a linear multistep scheme that carries past solutions and slopes this is C_{p+1} with
-        alpha_k = 1 (Lambert 1973; Adams-Bashforth 2: 5/12); for a Runge-Kutta scheme the first
-        term of exp(z) - R(z). None where the step evaluates several functions (no single number)
-        or does not even keep u' = 0 (In-ResNet).
+        For a linear multistep scheme, whatever it carries, this is C_{p+1} of Lambert (1973), 2.6, its
+        coefficients scaled so that u_{n+k} has the factor 1: 5/12 for Adams-Bashforth 2, 1/3 for the midpoint
+        rule, 19/20 for momentum with gamma = 9/10. Hairer, Norsett & Wanner (1993), III.2, divide by sigma(1),
+        which is another number where sigma(1) is not 1: for Nystrom, Milne-Simpson, BDF, ZeroSNet and
+        momentum. That one is the error of the principal root, e^z - zeta(z), of
+        :func:`odenets.analysis.order_star`. For a Runge-Kutta scheme C is the first term of exp(z) - R(z),
+        for others what one step with exact carried values leaves in the solution. None where the step
+        evaluates several functions (no single number) or does not even keep u' = 0 (In-ResNet).
         """
         if len(self.functions) > 1 or not self.series.preconsistent:
             return None
+        if (polynomials := generating_polynomials(self)) is not None:
+            return multistep_error_constant(*polynomials, self.order)
         scale = self.series.error_scale
         if scale == self.series.field.zero:
             return None

@@ -78,3 +78,14 @@ def test_number_of_steps():
     expected |= {"bdf4": 4, "nystrom2": 2, "nystrom3": 3, "milne_simpson": 2, "leapfrog": 2, "lm": 2, "lm3": 3}
     expected |= {"zerosnet": 3, "momentum": 2, "pece3": 3}
     assert {name: steps(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("gamma", ["1/2", "9/10", "-1/3"])
+def test_the_error_constant_does_not_depend_on_what_a_multistep_scheme_carries(gamma):
+    # u_{n+2} - (1 + g) u_{n+1} + g u_n = h (1 - g) f_{n+1}, with a velocity and with u_n; alpha_2 = 1
+    g = sympy.Rational(gamma)
+    velocity = Scheme("velocity", [[0]], [[1, 0]], [[1 - g], [1 - g]], [[1, g], [0, g]])
+    past = multistep("past", a=[1 + g, -g], b=[1 - g])
+    difference = Scheme("difference", [[0]], [[1, 0]], [[1 - g], [2 * (1 - g)]], [[1, g / 2], [0, g]])
+    known = (4 - (1 + g)) / 2 - (1 - g)
+    assert error_constant(velocity) == error_constant(past) == error_constant(difference) == known

@@ -202,7 +202,8 @@ def test_only_a_starting_step_is_unstable():
     a = np.array([[0.0, 0.5], [-0.5, 0.0]])
     d = diagnose(network([a] * 4, "leapfrog"), states(1, 2))
     assert [b.amplification.unstable for b in d.blocks] == [1, 0, 0, 0]
-    assert 'in layer 0, of starting steps alone: start="ssprk33"' in d.suggestion
+    assert "but for starting steps (in layer 0), each of which is taken once" in d.suggestion
+    assert 'start="ssprk33" would be stable there' in d.suggestion
     mended = diagnose(network([a] * 4, "leapfrog", start="ssprk33"), states(1, 2))
     assert [b.amplification.unstable for b in mended.blocks] == [0, 0, 0, 0]
 

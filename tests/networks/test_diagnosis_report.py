@@ -80,7 +80,7 @@ def test_the_figure_shows_every_layer_and_four_panels_over_depth(found):
     figure = plot.diagnosis(found, title="heading", resolution=40)
     shown = titles(figure)
     assert shown[:3] == ["layer 0 (start)", "layer 1 (k = 0.25)", "layer 2 (k = -1.50)"]
-    assert len(shown) == 7
+    assert len(shown) == 8
     panels = figure.axes
     drawn = np.concatenate(scatters(panels[1]))
     assert sorted(drawn[:, 0]) == [-2.5, -0.5]

@@ -40,7 +40,8 @@ def test_the_layer_itself_where_channels_differ():
 def test_without_a_matrix_the_range_is_said_to_be_no_bound():
     net = channel_network([[[-0.9]], [[0.9]]])
     d = diagnose(net, torch.ones(1, 2, 4, 4, dtype=torch.float64), dense_limit=0)
-    assert (d.blocks[1].channel_maximum, d.blocks[1].step_norm) == (None, None)
+    assert d.blocks[1].step_norm is None
+    assert d.blocks[1].channel_maximum is not None  # by ARPACK on the step
     assert d.blocks[1].amplification_range is not None
     assert any("does not bound the layer" in warning for warning in d.warnings)
 

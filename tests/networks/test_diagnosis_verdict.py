@@ -95,10 +95,11 @@ def test_leading_modified_term():
     net = network([a, a], "lm", h=h)
     nn.init.constant_(net.coefficients_at(1)["k"], k)
     euler, lm = diagnose(net, x).blocks
-    # Euler: -(h/2) f'f. LM: -(1 - k) h/(2 (1 + k)^3) f'f (Lu et al. 2018, solved for u').
+    # Euler: -(h/2) f'f. LM: f/(1 + k) - (1 - k) h/(2 (1 + k)^3) f'f (Lu et al. 2018, solved for u'), the second
+    # term relative to the first one.
     assert (euler.modified.relative, euler.modified.largest) == pytest.approx(size_of(a, x, 2, h / 2))
     after = torch.from_numpy(x.numpy() @ (np.eye(4) + h * a).T)
-    expected = size_of(a, after, 2, (1 - k) * h / (2 * (1 + k) ** 3))
+    expected = size_of(a, after, 2, (1 - k) * h / (2 * (1 + k) ** 2))
     assert (lm.modified.relative, lm.modified.largest) == pytest.approx(expected)
     assert (euler.modified.order, lm.modified.order) == (1, 1)
     # log R(z) = z - z^5/120 + ... for order 4 and R of degree 4.

@@ -69,6 +69,8 @@ ERROR_CONSTANTS = {
     **{"bdf1": "-1/2", "bdf2": "-2/9", "bdf3": "-3/22", "bdf4": "-12/125", "bdf5": "-10/137", "bdf6": "-20/343"},
     # Lambert (1973), chapter 2: the mid-point rule 1/3, Simpson's rule -1/90
     **{"nystrom2": "1/3", "leapfrog": "1/3", "milne_simpson": "-1/90"},
+    # u_{n+2} - 19/10 u_{n+1} + 9/10 u_n = h/10 f_{n+1}: (4 - 19/10)/2 - 1/10
+    **{"momentum": "19/20"},
     # 1 + sum j^3 a_j - 3 sum j^2 b_j = 22/9, over 3!
     **{"zerosnet": "11/27"},
     # exp(z) - R(z): explicit with s = p leaves 1/(p + 1)!, the Pade approximation (j, k)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from odenets import Scheme
 
+from ...linear.double_points import at_double_point
 from ...linear.region import TOLERANCE, amplification_factors
 from .flow import Flow, flow_of
 from .jacobian import Array
 from .records import Amplification
-from .spectrum import Spectrum
+from .spectrum_record import Spectrum
 
 #: Growth that rounding alone may show, relative.
 EXCESS = 1e-6
@@ -27,17 +31,19 @@ def amplification(scheme: Scheme, points: Array, margin: float, stride: int = 1)
         margin: below this |Re z| is zero, to the accuracy of the eigenvalues.
         stride: the scheme's step in units of h; factors are given per h.
     """
-    factors = moduli(scheme, points, margin, stride)
-    outside = factors > 1 + TOLERANCE
-    whole = float(factors.max()), float(outside.mean())
+    factors, double = roots_at(scheme, points, margin, stride)
+    outside = (factors > 1 + TOLERANCE) | double
+    rim = (np.abs(factors - 1) <= TOLERANCE) & (np.abs(points) > margin)
+    whole = {"maximum": factors.max(), "outside": outside.mean(), "boundary": rim.mean(), "double": double.mean()}
+    whole = {name: float(value) for name, value in whole.items()}
     flow = flow_of(scheme)
     if flow is None:
-        return Amplification(*whole, growing=np.nan, unstable=np.nan, excess=np.nan, worst_unstable=np.nan)
+        return Amplification(**whole, growing=np.nan, unstable=np.nan, excess=np.nan, worst_unstable=np.nan)
     grows = _grows(flow, points, margin)
     with np.errstate(over="ignore"):
         exact = np.exp(np.maximum(flow.exponent(points).real, 0.0))
     return Amplification(
-        *whole,
+        **whole,
         growing=float((outside & grows).mean()),
         unstable=float((outside & ~grows).mean()),
         excess=float((outside & grows & (factors > exact * (1 + EXCESS))).mean()),
@@ -46,8 +52,23 @@ def amplification(scheme: Scheme, points: Array, margin: float, stride: int = 1)
     )
 
 
-def moduli(scheme: Scheme, points: Array, margin: float, stride: int = 1) -> Array:
-    """|zeta| at each z = h lambda: the largest root, per h.
+def of_decided(scheme: Scheme, points: Array, margin: float, undecided: Array) -> Amplification:
+    """:func:`amplification` by the eigenvalues that are known well enough; shares are of all all the same."""
+    share = float(undecided.mean())
+    if share == 0:
+        return amplification(scheme, points, margin)
+    if share == 1:
+        return Amplification(np.nan, 0.0, 0.0, 0.0, 0.0, 0.0, undecided=1.0)
+    found = amplification(scheme, points[~undecided], margin)
+    parts = ("outside", "growing", "unstable", "excess", "damped", "boundary", "double")
+    scaled: dict[str, Any] = {name: (1 - share) * getattr(found, name) for name in parts}
+    return replace(found, undecided=share, **scaled)
+
+
+def roots_at(scheme: Scheme, points: Array, margin: float, stride: int = 1) -> tuple[Array, Array]:
+    """At each z = h lambda |zeta|, the largest root, per h; and whether it is a multiple root of modulus 1.
+
+    Where it is one, to the accuracy of z, |zeta| is 1, not what rounding makes of it.
 
     A partitioned scheme of two components has the eigenvalues +-lambda of x' = f(y), y' = g(x) in
     pairs, and M(z) = M(-z), up to a similarity, has the roots of both. Of these the larger one belongs
@@ -59,17 +80,25 @@ def moduli(scheme: Scheme, points: Array, margin: float, stride: int = 1) -> Arr
     if scheme.components > 1:
         partner = np.sort(roots, axis=-1)[..., -scheme.components]
         largest = np.where(points.real < -margin, partner, largest)
-    found: Array = largest ** (1 / stride)
-    return found
+    double = at_double_point(scheme, points * stride, margin * stride)
+    return np.where(double, 1.0, largest ** (1 / stride)), double
 
 
 def kinds(scheme: Scheme, points: Array, margin: float) -> Array:
     """For each z INSIDE the region, or outside: GROWS as the flow does, UNSTABLE, or UNKNOWN without a flow."""
-    outside = moduli(scheme, points, margin) > 1 + TOLERANCE
+    factors, double = roots_at(scheme, points, margin)
+    outside = (factors > 1 + TOLERANCE) | double
     flow = flow_of(scheme)
     if flow is None:
         return np.where(outside, UNKNOWN, INSIDE)
     return np.where(outside, np.where(_grows(flow, points, margin), GROWS, UNSTABLE), INSIDE)
+
+
+def does_not_grow(scheme: Scheme, points: Array, margin: float) -> Array:
+    """For each z whether the flow does not grow; everywhere where there is none to compare with."""
+    flow = flow_of(scheme)
+    found: Array = np.ones(points.shape, dtype=bool) if flow is None else ~_grows(flow, points, margin)
+    return found
 
 
 def _grows(flow: Flow, points: Array, margin: float) -> Array:

@@ -7,36 +7,39 @@ from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, as_scheme
 
 from .alternatives import alternatives
-from .amplification import amplification, points_of
+from .amplification import does_not_grow, of_decided, points_of
+from .conditioning import discs_of, reach, undecided
 from .diagnosis import Diagnosis
 from .findings import conclude
 from .flow import relative_step
-from .jacobian import Array, Jacobian
+from .jacobian import Jacobian
+from .layer_products import largest_of_sequence, parasitic_growth, sequence_of
 from .layer_scheme import (
     Channels,
     channels,
     coefficients,
     corner_range,
+    corners,
     is_zero_stable,
-    other_roots,
     parasitic_roots,
     reduced,
     substituted,
 )
 from .limits import activations, limits
 from .modified_terms import leading_term
-from .records import BlockDiagnosis, StageDiagnosis
+from .records import BlockDiagnosis, LayerSequence, StageDiagnosis
 from .residual_function import ResidualFunction, check_separate, piecewise_linear, residual_functions
-from .spectrum import Options, Spectrum, spectrum
+from .spectrum import largest_factor, spectrum
+from .spectrum_record import FAR, Options, Spectrum
 from .states import Visited, check_device, undisturbed, visit
-from .step_matrix import step_norms
+from .step_matrix import StepMatrices, normal_norm
+from .step_operator import step_operator
 
 SCHEMES: tuple[str, ...] = ("euler", "heun", "rk4", "ssprk33", "ab2", "lm", "leapfrog", "backward_euler")
 
@@ -67,7 +70,7 @@ def diagnose(
       the same for ``schemes``, at steps of that length;
     - where J is dense ||M(hJ)||_2, by how much one step may multiply a disturbance;
     - the effective step, h/(1 + k) for lm; the parasitic root, -k for lm, and its growth over the stage;
-    - ||h^m f_m|| / ||f||, the leading term of the modified equation.
+    - ||h^m f_m|| / ||f_0||, the leading term of the modified equation beside that of h^0, f/(1 + k) for lm.
 
     A partitioned scheme (RevNet, Verlet) is linearised as the block system x' = f(y), y' = g(x); a
     TimeField at t_n. Layers that change the shape have no square Jacobian and no spectrum.
@@ -109,7 +112,7 @@ def diagnose(
         for stage, one in enumerate(visited):
             found = _stage(setup, stage, sum(earlier.net.steps for earlier in visited[:stage]), one)
             blocks += found
-            stages.append(_summary(stage, one, found))
+            stages.append(_summary(stage, one))
     settings: dict[str, Any] = {"samples": len(x[:samples]), "values": values, "dense_limit": dense_limit}
     settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance}
     findings, suggestion = conclude(blocks, stages, tolerance, activations(visited))
@@ -173,7 +176,7 @@ def _block(
     scheme = substituted(free, learned)
     values = channels(net, n, u[:1])
     jacobians = [Jacobian(residual.function, u[i : i + 1], place.label) for i in range(len(u))]
-    found = spectrum(jacobians, setup.options)
+    found = spectrum(jacobians, setup.options, lambda jacobian: step_operator(jacobian, scheme, net.h, {}))
     step = relative_step(scheme)
     record = replace(
         place,
@@ -185,13 +188,24 @@ def _block(
         zero_stable=is_zero_stable(free, values),
         quotient_error=max(jacobian.quotient_error(setup.options.seed) for jacobian in jacobians),
         scheme=scheme,
+        sequence=_sequence(net, n, place.kind),
     )
     if not found.eigenvalues:
         return record
     term, note = leading_term(free, learned, residual, u, net.h) if setup.modified else (None, "not asked for")
     bent = piecewise_linear(residual.function, u[:1])
     record = replace(record, modified=term, modified_note=note, piecewise_linear=bent)
-    return _amplified(setup, record, found, jacobians, free=free, values=values)
+    return _amplified(setup, record, found, jacobians, free=free, values=values, layers=net.steps)
+
+
+def _sequence(net: ODENet, n: int, kind: str) -> LayerSequence | None:
+    """What follows a starting step n, at the coefficients of the first regular layer; the scheme's own without any."""
+    if kind != "starting":
+        return None
+    steps = [net.program_of(m).scheme for m in range(n, net.steps)]
+    starts = [scheme for scheme in steps if scheme != net.scheme]
+    after = coefficients(net, n + len(starts)) if len(starts) < len(steps) else ()
+    return sequence_of(net, n, starts, substituted(net.scheme, after))
 
 
 def _amplified(
@@ -202,35 +216,42 @@ def _amplified(
     *,
     free: Scheme,
     values: Channels,
+    layers: int,
 ) -> BlockDiagnosis:
     """The record with what follows from the spectrum."""
     scheme = substituted(free, record.coefficients)
     points, margin = points_of(found, record.h, setup.options.tolerance)
-    norms = step_norms(jacobians, points, record.h, free=free, mean=scheme, values=values)
+    discs = discs_of(found, points, record.h)
+    rough = undecided(scheme, discs, margin)
+    decided, once = points[~rough], record.sequence
+    schemes = setup.schemes if len(decided) else ()
+    steps = StepMatrices(jacobians, record.h, free=free, values=values)
+    channel_maximum, step_norm = steps.radius, steps.norm
+    if step_norm is None and steps.ranged:
+        free_steps = [(j, step_operator(j, free, record.h, values)) for j in jacobians]
+        radii = [largest_factor(j, step, setup.options) for j, step in free_steps]
+        channel_maximum = None if None in radii else max(filter(None, radii))
+    far = rough.any() or found.norm > FAR * found.radius
     return replace(
         record,
         spectrum=found,
-        amplification=amplification(scheme, points, margin),
+        amplification=of_decided(scheme, points, margin, rough),
         amplification_range=corner_range(free, record.coefficients, points, margin),
-        alternatives=alternatives(setup.schemes, scheme, record.coefficients, points, margin),
-        channel_maximum=None if norms is None else norms.radius,
-        step_norm=None if norms is None else norms.norm,
-        normal_norm=None if norms is None else norms.normal,
+        alternatives=alternatives(schemes, scheme, record.coefficients, decided, margin),
+        sequence_maximum=None
+        if once is None
+        else largest_of_sequence(once, decided[does_not_grow(scheme, decided, margin)]),
+        channel_maximum=channel_maximum,
+        step_norm=step_norm,
+        normal_norm=None if step_norm is None else normal_norm(corners(free, record.coefficients), points),
+        power_norms=steps.powers(layers) if far else None,
+        pseudospectrum=reach(scheme, discs, rough) if rough.any() else None,
     )
 
 
-def _summary(stage: int, one: Visited, blocks: Sequence[BlockDiagnosis]) -> StageDiagnosis:
-    """The stage with the growth of its parasitic component: the products of its layers' V."""
+def _summary(stage: int, one: Visited) -> StageDiagnosis:
+    """The stage with the growth of its parasitic component."""
     net = one.net
-    regular = {b.layer: b.scheme for b in blocks if b.kind == "regular" and b.scheme is not None}
-    matrices = [np.array(scheme.V.tolist(), dtype=float) for scheme in regular.values()]
-    if not matrices or net.scheme.carried == net.scheme.components:
-        return StageDiagnosis(stage, net.steps, None, None, one.calls, one.given)
-    peak = max(_growth(matrices[i:j], net.scheme.components) for j in range(len(matrices) + 1) for i in range(j))
-    return StageDiagnosis(stage, net.steps, _growth(matrices, net.scheme.components), peak, one.calls, one.given)
-
-
-def _growth(matrices: Sequence[Array], components: int) -> float:
-    """The largest |eigenvalue|, principal ones aside, of the steps after each other for f = 0."""
-    whole = np.linalg.multi_dot([*matrices[::-1], np.eye(len(matrices[0]))])
-    return abs(other_roots(whole, components)[0])
+    regular = next((n for n in range(one.first, net.steps) if net.program_of(n).scheme == net.scheme), net.steps)
+    whole, peak = parasitic_growth(net, regular) or (None, None)
+    return StageDiagnosis(stage, net.steps, whole, peak, one.calls, one.given)

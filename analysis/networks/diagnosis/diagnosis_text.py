@@ -19,7 +19,7 @@ LEGEND = (
     "h_eff: effective step. N: dimension. log norm: largest eigenvalue of (J + J^T)/2. outside: share of the "
     "eigenvalues with |zeta| > 1; grows: of these the flow over h_eff grows as well, Re(h_eff lambda) > 0, unstable: "
     "it does not. ||step||: 2-norm of one step as a matrix, on all that it carries. modified: size of the leading "
-    "modified term relative to f. Several samples: the largest value."
+    "modified term relative to f_0, f/(1 + k) for lm. Several samples: the largest value."
 )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from ...linear.region import TOLERANCE
 from .layer_lists import layers_of, percent
 from .records import Amplification, BlockDiagnosis, StageDiagnosis
-from .suggestion import FAR, not_zero_stable, suggest, transient
+from .spectrum_record import FAR
+from .suggestion import not_zero_stable, suggest, taken_once, transient
 
 #: A leading modified term beyond this part of f: the layers are no small steps.
 LARGE = 0.5
@@ -23,7 +24,14 @@ def conclude(
     pairs = [(b, b.amplification) for b in blocks if b.amplification is not None]
     if not pairs:
         return ["No layer has a spectrum: there is nothing to analyse."], "None: nothing was analysed."
-    findings = [*_coefficients(blocks), *_stability(pairs), *_at_once(blocks), *_parasites(stages), *_modified(blocks)]
+    findings = [
+        *_coefficients(blocks),
+        *_stability(pairs),
+        *_undecided(pairs),
+        *_at_once(blocks),
+        *_parasites(stages),
+        *_modified(blocks),
+    ]
     if not after:
         return findings, suggest(pairs, tolerance)
     before = f"Before {', '.join(after)}, applied to what each step combines"
@@ -68,7 +76,7 @@ def _why(block: BlockDiagnosis) -> str:
 def _stability(pairs: Pairs) -> Iterator[str]:
     whole = all(b.spectrum.complete for b, _ in pairs if b.spectrum)
     what = "eigenvalues" if whole else "computed eigenvalues"
-    if inside := [b for b, a in pairs if a.outside == 0]:
+    if inside := [b for b, a in pairs if a.outside == a.undecided == 0 and not _amplifies(b, a)]:
         yield f"All {what} of {layers_of(inside)} lie in the stability region."
     if growing := [(b, a) for b, a in pairs if a.growing > 0]:
         worst = max(growing, key=lambda pair: pair[1].maximum)
@@ -82,19 +90,74 @@ def _stability(pairs: Pairs) -> Iterator[str]:
             f"In {_named(excess)} {_range([a.excess for _, a in excess])} of the {what} have Re(h_eff lambda) > 0 and "
             "grow faster than the flow over the effective step: that part of the growth is the scheme's."
         )
-    if unstable := [(b, a) for b, a in pairs if a.unstable > 0]:
+    if unstable := [(b, a) for b, a in pairs if a.unstable > 0 and not taken_once(b)]:
         worst = max(unstable, key=lambda pair: pair[1].worst_unstable)
+        size = worst[1].worst_unstable
+        why = f"|zeta| > 1, up to {size:.4g}" if size > 1 + TOLERANCE else "a multiple root zeta of modulus 1"
         yield (
             f"Numerical instability: in {_named(unstable)} {_range([a.unstable for _, a in unstable])} of the {what} "
-            f"have Re(h_eff lambda) <= 0 and |zeta| > 1, up to {worst[1].worst_unstable:.4g} ({worst[0].label}). The "
-            "flow does not grow there, the network does."
+            f"have Re(h_eff lambda) <= 0 and {why} ({worst[0].label}). The flow does not grow there, the network does."
         )
+    yield from _once([(b, a) for b, a in pairs if a.unstable > 0 and taken_once(b)])
+    yield from _boundary([(b, a) for b, a in pairs if a.boundary > 0], what)
     if damped := [(b, a) for b, a in pairs if a.damped > 0]:
         yield (
             f"Damped growth: in {_named(damped)} {_range([a.damped for _, a in damped])} of the {what} have "
             "Re(h_eff lambda) > 0 and |zeta| < 1. The flow grows there and the network does not, as implicit schemes "
             "do at large steps (backward Euler: |zeta| = 1/|1 - z|): what is stable need not be right."
         )
+
+
+def _amplifies(block: BlockDiagnosis, found: Amplification) -> bool:
+    """Whether coefficients per channel make more of a step than their means do."""
+    return (block.channel_maximum or 0.0) > max(found.maximum, 1.0) + TOLERANCE
+
+
+def _once(starts: Pairs) -> Iterator[str]:
+    """Starting steps outside their region, and what becomes of that."""
+    if starts:
+        worst = max(starts, key=lambda pair: pair[1].worst_unstable)
+        most = max(b.sequence_maximum or 0.0 for b, _ in starts)
+        yield (
+            f"Starting steps: in {_named(starts)} |zeta| reaches {worst[1].worst_unstable:.4g} where the flow does not "
+            "grow. Such a step is taken once, so that no power of it counts: with the regular steps that follow, of "
+            f"the same f, |u_n| reaches {most:.4g} |u_0|."
+        )
+
+
+def _boundary(pairs: Pairs, what: str) -> Iterator[str]:
+    if pairs:
+        yield (
+            f"On the boundary: in {_named(pairs)} {_range([a.boundary for _, a in pairs])} of the {what} have |zeta| = "
+            "1, to the accuracy of lambda: a single root there neither grows nor decays."
+        )
+    if double := [(b, a) for b, a in pairs if a.double > 0]:
+        yield (
+            f"Of these {_range([a.double for _, a in double])} in {_named(double)} have a multiple root of modulus 1: "
+            "the powers of the step grow in proportion to their number."
+        )
+
+
+def _undecided(pairs: Pairs) -> Iterator[str]:
+    """Where eigenvalues say nothing, and what does."""
+    rough = [(b, a) for b, a in pairs if a.undecided > 0 and b.pseudospectrum]
+    if not rough:
+        return
+    block, _ = max(rough, key=lambda pair: pair[0].spectrum.condition if pair[0].spectrum else 0.0)
+    s, reached = block.spectrum, block.pseudospectrum
+    assert s is not None
+    assert reached is not None
+    powers = "; their norms were not computed, since J was not made"
+    if block.power_norms:
+        most, last = block.power_norms
+        powers = f": over the layers of the stage ||M^n|| reaches {most:.4g}, at last it is {last:.4g}"
+    yield (
+        f"Not decided by eigenvalues: in {_named(rough)} {_range([a.undecided for _, a in rough])} of them may have "
+        f"been moved across the boundary by rounding. In {block.label} their condition numbers reach "
+        f"{s.condition:.2g}; over the pseudospectrum, to first order, Re(h lambda) is at most {reached[0]:.3g} and "
+        f"|zeta| at most {reached[1]:.3g}; the numerical range has Re(lambda) from {s.bounds[0]:.3g} to "
+        f"{s.bounds[1]:.3g} and |Im(lambda)| up to {max(s.turning):.3g}. What holds are powers of the step{powers}."
+    )
 
 
 def _at_once(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
@@ -104,12 +167,18 @@ def _at_once(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
         yield (
             f"Transient growth: in {layers_of(far)} one step multiplies some disturbance by more than {FAR:g} times "
             f"what the eigenvalues say, up to {worst.step_norm:.4g} ({worst.label}; {worst.normal_norm:.4g} if J were "
-            "normal)."
+            f"normal){_powers(worst)}."
         )
     if own := [b for b in blocks if b.channel_maximum is not None]:
         rows = [(b, b.channel_maximum, b.amplification.maximum) for b in own if b.channel_maximum and b.amplification]
         text = ", ".join(f"{true:.4g} in {b.label} ({mean:.4g})" for b, true, mean in rows)
         yield f"With the coefficients of every channel (at their means) the largest |zeta| of a step is {text}."
+
+
+def _powers(block: BlockDiagnosis) -> str:
+    if not block.power_norms:
+        return ""
+    return f". Its powers up to the layers of the stage reach {block.power_norms[0]:.4g}"
 
 
 def _parasites(stages: Sequence[StageDiagnosis]) -> Iterator[str]:
@@ -128,13 +197,13 @@ def _modified(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
         return
     worst, term = max(known, key=lambda pair: pair[1].relative)
     yield (
-        f"The leading modified term is {_span([t.relative for _, t in known])} times ||f|| (largest in {worst.label}, "
-        f"of h^{term.order})."
+        f"The leading modified term is {_span([t.relative for _, t in known])} times ||f_0|| (largest in "
+        f"{worst.label}, of h^{term.order})."
     )
     if large := [b for b, t in known if t.relative > LARGE]:
         yield (
-            f"In {layers_of(large)} it is more than {LARGE:g} ||f||: the layers are no small steps of a flow, and the "
-            "expansion in h says how large the difference is, not more."
+            f"In {layers_of(large)} it is more than {LARGE:g} ||f_0||: the layers are no small steps of a flow, and "
+            "the expansion in h says how large the difference is, not more."
         )
 
 

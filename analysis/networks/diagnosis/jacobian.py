@@ -73,6 +73,15 @@ class Jacobian:
         half = 0.5
         return LinearOperator(shape, matvec=lambda v: half * (self.apply(v) + self.transpose(v)), dtype=self.dtype)
 
+    def skew_part(self) -> LinearOperator:
+        """(J - J^T)/2 for scipy."""
+
+        def product(v: Array) -> Array:
+            return (self.apply(v) - self.transpose(v)) / 2
+
+        shape = (self.size, self.size)
+        return LinearOperator(shape, matvec=product, rmatvec=lambda v: -product(v), dtype=self.dtype)
+
     def dense(self) -> Array:
         """The N x N matrix, some columns at a time; samples of one batch are the directions."""
         matrix: Array = np.empty((self.size, self.size), dtype=self.dtype)

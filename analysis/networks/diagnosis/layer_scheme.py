@@ -22,13 +22,9 @@ Channels = Mapping[str, Array]
 @lru_cache(maxsize=256)
 def parasitic_roots(scheme: Scheme) -> tuple[complex, ...]:
     """Eigenvalues of V but for those next to 1 that are the solution's own, one for each component."""
-    return tuple(other_roots(np.array(scheme.V.tolist(), dtype=float), scheme.components))
-
-
-def other_roots(matrix: Array, principal: int) -> list[complex]:
-    """Eigenvalues of a matrix less the ``principal`` ones nearest 1, the largest first."""
-    roots = sorted(np.linalg.eigvals(matrix).astype(complex), key=lambda root: abs(root - 1))
-    return sorted(map(complex, roots[principal:]), key=abs, reverse=True)
+    roots = np.linalg.eigvals(np.array(scheme.V.tolist(), dtype=float)).astype(complex)
+    others = sorted(map(complex, roots), key=lambda root: abs(root - 1))[scheme.components :]
+    return tuple(sorted(others, key=abs, reverse=True))
 
 
 def reduced(scheme: Scheme) -> Scheme:
@@ -87,16 +83,19 @@ def is_zero_stable(scheme: Scheme, values: Channels) -> bool | None:
     return all(zero_stable(scheme.substitute(dict(zip(names, map(float, row), strict=True)))) for row in rows)
 
 
+def corners(scheme: Scheme, found: Sequence[Coefficient]) -> list[Scheme]:
+    """The scheme at the corners of its coefficients' ranges; at the one place where they have none."""
+    names = [str(symbol) for symbol in scheme.symbols]
+    own = [c for c in found if c.symbol in names]
+    choices = product(*[sorted({c.low, c.high}) for c in own])
+    return [scheme.substitute(dict(zip([c.symbol for c in own], choice, strict=True))) for choice in choices]
+
+
 def corner_range(
     scheme: Scheme, found: Sequence[Coefficient], points: Array, margin: float
 ) -> tuple[float, float] | None:
     """Smallest and largest max |zeta| over the corners of the coefficients' ranges; None where they have none."""
     if all(c.low == c.high for c in found):
         return None
-    corners = product(*[{c.low, c.high} for c in found])
-    names = [c.symbol for c in found]
-    maxima = [
-        amplification(scheme.substitute(dict(zip(names, corner, strict=True))), points, margin).maximum
-        for corner in corners
-    ]
+    maxima = [amplification(corner, points, margin).maximum for corner in corners(scheme, found)]
     return min(maxima), max(maxima)

@@ -82,9 +82,9 @@ def _of_spectra(blocks: Sequence[BlockDiagnosis], trusted: float) -> Iterator[st
     found = [(b, b.spectrum) for b in blocks if b.spectrum is not None]
     if partial := [b for b, s in found if not s.complete]:
         yield (
-            f"{layers_of(partial, start=True)}: only eigenvalues at the ends of the spectrum were computed. Shares "
-            "are of these, not of all. Others lie between them and may be unstable where none of these is: the largest "
-            "|zeta| is a lower bound. No eigenvalue is beyond the log norm and ||J||."
+            f"{layers_of(partial, start=True)}: only eigenvalues at the ends of the spectrum, and those a step "
+            "multiplies most, were computed. Shares are of these, not of all. Others lie between them: the largest "
+            f"|zeta| {_found(partial)}. No eigenvalue is beyond the log norm and ||J||."
         )
     if far := far_from_normal(blocks):
         pairs = [(b.spectrum.norm, b.spectrum.radius) for b in far if b.spectrum]
@@ -109,6 +109,13 @@ def _of_spectra(blocks: Sequence[BlockDiagnosis], trusted: float) -> Iterator[st
     if rough := [b for b, s in found if s.residual > RESIDUAL]:
         worst = max(b.spectrum.residual for b in rough if b.spectrum)
         yield f"{layers_of(rough, start=True)}: residuals of eigenvalues reach {worst:.0e} of ||J||."
+
+
+def _found(blocks: Sequence[BlockDiagnosis]) -> str:
+    """What the search for the largest |zeta| came to."""
+    if missed := [b for b in blocks if b.spectrum is not None and b.spectrum.factor is None]:
+        return f"is a lower bound in {layers_of(missed)}, where the search for it did not converge"
+    return "was searched for, and found; below growth of the equation smaller ones may be unstable all the same"
 
 
 def _of_schemes(

@@ -30,8 +30,9 @@ def _equation(scheme: Scheme, order: int) -> Any:
 def leading_term(
     scheme: Scheme, coefficients: Sequence[Coefficient], residual: ResidualFunction, u: Tensor, h: float
 ) -> tuple[ModifiedTerm | None, str]:
-    """(||h^m f_m||/||f|| over the samples, "") or (None, why there is none).
+    """(||h^m f_m||/||f_0|| over the samples, "") or (None, why there is none).
 
+    Beside f_0, the equation's own leading term, not f: for lm f_0 = f/(1 + k).
     f_m is the factor of h^m in the modified field, evaluated by nested Jacobian-vector products.
     ``scheme`` has its symbols free; per-channel coefficients stand at their means.
     """
@@ -74,10 +75,10 @@ def _none(scheme: Scheme, coefficients: Sequence[Coefficient], residual: Residua
 
 
 def _norms(equation: Any, residual: ResidualFunction, u: Tensor, h: float, values: dict[str, float]) -> list[float]:
-    """||f||, ||h f_1||, ||h^2 f_2||, ... at one sample; time, if it is part of the state, does not count."""
+    """||f_0||, ||h f_1||, ||h^2 f_2||, ... at one sample; time, if it is part of the state, does not count."""
     g, w = residual.autonomous(u)
     terms = equation.terms(g, w, **values)
-    vectors = [g(w), *(h**m * term for m, term in enumerate(terms) if m)]
+    vectors = [h**m * term for m, term in enumerate(terms)]
     return [float(torch.linalg.vector_norm(v.reshape(-1)[: u.numel()])) for v in vectors]
 
 

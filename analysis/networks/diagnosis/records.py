@@ -8,7 +8,7 @@ from typing import Any
 
 from odenets import Scheme
 
-from .spectrum import Spectrum
+from .spectrum_record import Spectrum
 
 
 @dataclass(frozen=True)
@@ -17,17 +17,23 @@ class Amplification:
 
     Attributes:
         maximum: the largest |zeta|; inf where a stage equation has no solution.
-        outside: share with |zeta| > 1, the sum of the next two.
+        outside: share for which the root condition fails, |zeta| > 1 or a multiple root of modulus 1: the sum
+            of the next two.
         growing: outside with Re(h_eff lambda) > 0: the exact flow exp(h_eff lambda) grows as well.
         unstable: outside with Re(h_eff lambda) <= 0: the scheme grows, the flow does not.
         excess: part of ``growing`` that grows faster than the flow over the effective step,
             |zeta| > exp(Re(h_eff lambda)): the scheme adds to the growth.
         worst_unstable: the largest |zeta| among Re(h_eff lambda) <= 0; 0.0 if there is none.
         damped: share with Re(h_eff lambda) > 0 and |zeta| < 1: the flow grows, the scheme hides it.
+        boundary: share on the boundary of the region, |zeta| = 1 to the accuracy of lambda; lambda = 0, where
+            every scheme has the root 1, aside.
+        double: part of ``outside`` with |zeta| = 1, a multiple root: growth like n (leapfrog at h lambda = ± i).
+        undecided: share that rounding may have moved here from where the verdict is another. Such eigenvalues
+            are in no other share, and not in ``maximum``, which is NaN where there are no others.
 
     |zeta| is the largest root; of a partitioned scheme, whose eigenvalues +-lambda share their roots,
     the larger one is that of the eigenvalue with the larger real part. Where the scheme follows no flow
-    of first order (lm at k = -1) all but ``maximum`` and ``outside`` are NaN.
+    of first order (lm at k = -1) the shares that compare with it, ``growing`` to ``damped``, are NaN.
     """
 
     maximum: float
@@ -37,6 +43,9 @@ class Amplification:
     excess: float
     worst_unstable: float
     damped: float = math.nan
+    boundary: float = 0.0
+    double: float = 0.0
+    undecided: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class ModifiedTerm:
 
     Attributes:
         order: m.
-        relative: ||h^m f_m|| / ||f||, mean over the samples; largest: the largest of them.
+        relative: ||h^m f_m|| / ||f_0||, f_0 = f/(1 + k) for lm, mean over the samples; largest: the largest of them.
     """
 
     order: int
@@ -85,6 +94,15 @@ class Coefficient:
     mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class LayerSequence:
+    """The steps of a network from a starting one on: each of ``starts`` once, then ``regular``, ``steps`` in all."""
+
+    starts: tuple[Scheme, ...]
+    regular: Scheme
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -108,15 +126,23 @@ class BlockDiagnosis:
             all that follows from it is None. amplification: under the layer's scheme.
         amplification_range: for coefficients per channel the smallest and largest of ``maximum`` over
             the corners of their ranges, all channels alike. No bound of the layer.
-        channel_maximum: for coefficients per channel the largest |zeta| of the layer itself, where J was
-            made as a matrix.
+        channel_maximum: for coefficients per channel the largest |zeta| of the layer itself.
         step_norm: ||M(hJ)||_2, by how much one step may multiply a disturbance of all that it carries;
             None where J was not made as a matrix.
+        power_norms: where J is far from normal, or eigenvalues are undecided, and J was made as a matrix:
+            (max over n of ||M^n||_2, ||M^N||_2), n = 1 ... N, N the layers of the stage.
+        pseudospectrum: where eigenvalues are undecided (largest Re(h lambda), largest |zeta|) over the discs of
+            what rounding may have made of them.
         quotient_error: how much J v differs, relatively, from a difference quotient of f in a random direction.
-        normal_norm: what ``step_norm`` would be if J were normal, max ||M(h lambda)||_2.
+        normal_norm: what ``step_norm`` would be if J were normal, max ||M(h lambda)||_2, for coefficients per
+            channel over the corners of their ranges.
         modified: None where there is none; ``modified_note`` then says why.
         alternatives: other schemes on the same spectrum.
         piecewise_linear: whether f has kinks and no curvature between them (ReLU).
+        sequence_maximum: of a starting step the largest |u_n|/|u_0| over it and the regular steps that follow, if
+            they had its f too, over the eigenvalues whose flow does not grow: what it does when it is taken
+            once. None for regular steps, and where a coefficient has no value.
+        sequence: the schemes of these steps.
     """
 
     stage: int
@@ -141,6 +167,10 @@ class BlockDiagnosis:
     step_norm: float | None = None
     normal_norm: float | None = None
     quotient_error: float | None = None
+    power_norms: tuple[float, float] | None = None
+    pseudospectrum: tuple[float, float] | None = None
+    sequence_maximum: float | None = None
+    sequence: LayerSequence | None = field(default=None, repr=False, metadata={"json": False})
     scheme: Scheme | None = field(default=None, repr=False, metadata={"json": False})
 
     @property
@@ -156,7 +186,7 @@ class StageDiagnosis:
     Attributes:
         stage, steps: its number, and its layers.
         parasitic_growth: factor by which its layers multiply the parasitic component together where
-            f = 0: |k_1 k_2 ...| for lm. None without one.
+            f = 0, in the maximum norm: |k_1 k_2 ...| for lm, in the channel where it is largest. None without one.
         parasitic_peak: the largest factor over any run of consecutive layers.
         calls: how often the model runs it; only the first time is analysed.
         given: states that the model's run has in it, more than the samples where the model flattens its

@@ -120,7 +120,10 @@ def _elsewhere(u: Tensor) -> Tensor:
 def piecewise_linear(f: Function, u: Tensor) -> bool:
     """Whether f''(v, v) vanishes though f is not linear: kinks (ReLU), at which there is no second derivative.
 
-    Looked at in one direction v = f(u): enough to see that there is no curvature where ReLU alone bends.
+    Looked at in one direction v = f(u): enough to see that there is no curvature where ReLU alone bends. That f
+    bends is seen by second differences D(s) = f(u + s v) - 2 f(u) + f(u - s v): what J leaves out of a linear
+    function, as a detach() does, is not in them. Nor is curvature that is hidden from derivatives a kink:
+    D(s) goes with s^2 then, and is 0 near u, or goes with s if u is on a kink, otherwise.
     """
     slope = f(u)
     if not bool(slope.any()):
@@ -134,5 +137,12 @@ def piecewise_linear(f: Function, u: Tensor) -> bool:
     first, second, *_ = torch.func.jvp(push, (u,), (direction,))
     if bool(second.any()):
         return False
-    missed = torch.linalg.vector_norm(f(u + direction) - slope - first)
-    return float(missed) > torch.finfo(u.dtype).eps ** 0.5 * float(torch.linalg.vector_norm(first))
+    eps = torch.finfo(u.dtype).eps
+    size = max(float(torch.linalg.vector_norm(part)) for part in (first, slope))
+
+    def bend(s: float) -> float:
+        return float(torch.linalg.vector_norm(f(u + s * direction) - 2 * slope + f(u - s * direction)))
+
+    short = eps**0.25
+    curved = bend(short) > eps**0.75 * size and bend(short) > 3 * bend(short / 2)
+    return bend(1.0) > eps**0.5 * size and not curved

@@ -3,104 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvals, eigvalsh, svdvals
-from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigs, eigsh
+from scipy.linalg import eigvalsh, svdvals
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs, eigsh
 
+from .conditioning import backward_error, eigenvalues, error_bound
 from .jacobian import Array, Jacobian
+from .spectrum_record import FAR, Options, Spectrum
+from .step_operator import StagesUnsolved
 
 #: ARPACK's names of the ends: largest modulus, largest and smallest real part, largest imaginary part
 ENDS = ("LM", "LR", "SR", "LI")
 SMALLEST = 8  # a Krylov space is no smaller than the whole one below this dimension
 RESTARTS = 100
+#: Of a search for the largest |zeta|: where all roots are on the circle (leapfrog) it ends without any.
+STEP_RESTARTS = 30
 SPACE = 48  # dimension of the Krylov space, at least: with scipy's 2 k + 1 the left end did not converge
 
 
-@dataclass(frozen=True)
-class Options:
-    """How spectra are computed: dense up to ``dense_limit`` dimensions, else ``values`` at each end."""
-
-    dense_limit: int
-    values: int
-    tolerance: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """What is known of the eigenvalues of J = df/du over the samples.
-
-    Attributes:
-        eigenvalues: of all samples together; conjugate pairs in full. Empty if none converged.
-        samples: how many samples.
-        complete: whether they are all eigenvalues, from the dense matrix; else those at the ends of
-            the spectrum (largest modulus, largest and smallest real part, largest imaginary part).
-        residual: the largest ||J v - lambda v|| / ||J||_2 with ||v|| = 1 that was measured; 0.0 for
-            the dense matrix, whose eigenvalues come from a backward stable method.
-        missing: values asked for that ARPACK did not find to its tolerance.
-        log_norm: of each sample the logarithmic 2-norm, the largest eigenvalue of (J + J^T)/2.
-        lowest: of each sample the smallest eigenvalue of (J + J^T)/2; every Re lambda lies between.
-        singular: of each sample ||J||_2, the largest singular value; no |lambda| is larger.
-        products: products with J or J^T.
-
-    Source: Söderlind (2006), The logarithmic norm, for the bounds; Lehoucq, Sorensen & Yang (1998)
-    for the implicitly restarted Arnoldi process of ARPACK.
-    """
-
-    eigenvalues: tuple[complex, ...] = field(repr=False)
-    samples: int
-    complete: bool
-    residual: float
-    missing: int
-    log_norm: tuple[float, ...]
-    lowest: tuple[float, ...]
-    singular: tuple[float, ...]
-    products: int
-
-    @property
-    def abscissa(self) -> float:
-        """The largest real part."""
-        return max(value.real for value in self.eigenvalues)
-
-    @property
-    def radius(self) -> float:
-        """The largest modulus."""
-        return max(map(abs, self.eigenvalues))
-
-    @property
-    def norm(self) -> float:
-        """The largest ||J||_2 over the samples; NaN if none was found."""
-        return _largest(self.singular)
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """What all real parts lie between, over the samples; NaN where it was not found."""
-        return -_largest([-value for value in self.lowest]), _largest(self.log_norm)
-
-
-def _largest(values: Sequence[float]) -> float:
-    return max((value for value in values if np.isfinite(value)), default=np.nan)
+Step = Callable[[Jacobian], LinearOperator]
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """The same of one sample."""
+    """The same of one sample; ``ends``: lowest, log norm, ||J||, turning."""
 
     eigenvalues: Array
     complete: bool
     residual: float
     missing: int
-    ends: tuple[float, float, float]
+    ends: tuple[float, float, float, float]
+    conditions: Array
+    error: float
+    factor: float | None = None
 
 
-def spectrum(jacobians: Sequence[Jacobian], options: Options) -> Spectrum:
-    """The spectra of the samples' Jacobians together."""
-    found = [_dense(j) if j.size <= max(options.dense_limit, SMALLEST) else _extremal(j, options) for j in jacobians]
-    lowest, log_norm, singular = zip(*(sample.ends for sample in found), strict=True)
+def spectrum(jacobians: Sequence[Jacobian], options: Options, step: Step | None = None) -> Spectrum:
+    """The spectra of the samples' Jacobians together; ``step`` makes the step of the layer of one."""
+    small = max(options.dense_limit, SMALLEST)
+    found = [_dense(j) if j.size <= small else _extremal(j, options, step) for j in jacobians]
+    lowest, log_norm, singular, turning = zip(*(sample.ends for sample in found), strict=True)
+    factors = [sample.factor for sample in found if sample.factor is not None]
+    conditions = [float(value) for sample in found for value in sample.conditions]
+    limits = [
+        (sample.error, error_bound(jacobian.size, sample.ends[2], sample.error))
+        for jacobian, sample in zip(jacobians, found, strict=True)
+        for _ in sample.conditions
+    ]
     return Spectrum(
         eigenvalues=tuple(complex(value) for sample in found for value in sample.eigenvalues),
         samples=len(found),
@@ -111,54 +64,131 @@ def spectrum(jacobians: Sequence[Jacobian], options: Options) -> Spectrum:
         lowest=lowest,
         singular=singular,
         products=sum(j.products for j in jacobians),
+        turning=turning,
+        conditions=tuple(conditions),
+        errors=tuple(min(c * error, most) for c, (error, most) in zip(conditions, limits, strict=True)),
+        factor=max(factors) if len(factors) == len(found) else None,
     )
 
 
 def _dense(jacobian: Jacobian) -> _Sample:
     matrix = jacobian.dense()
-    symmetric = eigvalsh((matrix + matrix.T) / 2)
-    ends = (float(symmetric[0]), float(symmetric[-1]), float(svdvals(matrix)[0]))
-    return _Sample(np.sort_complex(eigvals(matrix)), True, 0.0, 0, ends)
+    symmetric, skew = eigvalsh((matrix + matrix.T) / 2), (matrix - matrix.T) / 2
+    norm, turning = float(svdvals(matrix)[0]), float(svdvals(skew)[0])
+    values, conditions = eigenvalues(matrix)
+    error = backward_error(len(matrix), norm, matrix.dtype)
+    ends = (float(symmetric[0]), float(symmetric[-1]), norm, turning)
+    return _Sample(values, True, 0.0, 0, ends, conditions, error)
 
 
-def _extremal(jacobian: Jacobian, options: Options) -> _Sample:
+def _extremal(jacobian: Jacobian, options: Options, step: Step | None) -> _Sample:
     """The ends of the spectrum; the start vector is the same whatever else draws random numbers."""
-    start = np.random.default_rng(options.seed).standard_normal(jacobian.size).astype(jacobian.dtype)
+    start = _start(jacobian.size, jacobian, options)
     if not (jacobian.apply(start).any() or jacobian.transpose(start).any()):
-        return _Sample(np.zeros(1, complex), True, 0.0, 0, (0.0, 0.0, 0.0))  # J = 0, on which ARPACK fails
+        zero = np.zeros(1, complex)
+        return _Sample(zero, True, 0.0, 0, (0.0, 0.0, 0.0, 0.0), np.ones(1), 0.0)  # J = 0, on which ARPACK fails
     ends, missing = _bounds(jacobian, start, options.tolerance)
-    values: Array = np.empty(0, complex)
-    vectors: Array = np.empty((jacobian.size, 0), complex)
     # scipy asks for k < N - 1; pairs need a vector more.
     k = min(options.values, jacobian.size - 3)
-    for which in ENDS:
-        found, lost = _arpack(eigs, jacobian.operator(), k, which, start=start, tolerance=options.tolerance)
-        missing += lost
-        values, vectors = np.append(values, found[0]), np.concatenate([vectors, found[1]], axis=1)
-    vectors = np.where(values.imag < 0, vectors.conj(), vectors)
-    values = np.where(values.imag < 0, values.conj(), values)
+    values, vectors, lost = _ends(jacobian.operator(), k, start, options.tolerance)
     scale = ends[2] if np.isfinite(ends[2]) else float(np.abs(values).max(initial=0.0))
     # Ends that overlap agree to about the tolerance; in float32 a thousand times that would merge neighbours.
-    keep = _distinct(values, min(1e3 * options.tolerance, 1e-4) * scale)
-    residual = _residual(jacobian, values[keep], vectors[:, keep], scale)
-    return _Sample(_with_conjugates(values[keep]), False, residual, missing, ends)
+    near = min(1e3 * options.tolerance, 1e-4) * scale
+    factor = None
+    if step is not None:
+        factor, (more, own) = _multiplied_most(jacobian, step(jacobian), options, k=k, near=near)
+        values, vectors = np.concatenate([values, more]), np.concatenate([vectors, own], axis=1)
+    values, vectors = _upper_distinct(values, vectors, near)
+    residual = max(_residuals(jacobian, values, vectors), default=0.0) / (scale or 1.0)
+    conditions: Array = np.full(len(values), np.nan)
+    if scale > FAR * np.abs(values).max(initial=0.0):
+        transposed = LinearOperator(jacobian.operator().shape, matvec=jacobian.transpose, dtype=jacobian.dtype)
+        conditions = _conditions(values, vectors, *_ends(transposed, k, start, options.tolerance)[:2], near=near)
+    pairs, conditions = _with_conjugates(values, conditions)
+    error = max(options.tolerance, residual) * scale
+    return _Sample(pairs, False, residual, missing + lost, ends, conditions, error, factor)
 
 
-def _bounds(jacobian: Jacobian, start: Array, tolerance: float) -> tuple[tuple[float, float, float], int]:
-    """Both ends of the spectrum of (J + J^T)/2 and, from J^T J, ||J||_2; NaN for what was not found."""
+def _start(size: int, jacobian: Jacobian, options: Options) -> Array:
+    drawn: Array = np.random.default_rng(options.seed).standard_normal(size).astype(jacobian.dtype)
+    return drawn
+
+
+def _ends(operator: LinearOperator, k: int, start: Array, tolerance: float) -> tuple[Array, Array, int]:
+    """Values and vectors of all ends, and how many did not converge."""
+    found = [_arpack(eigs, operator, k, which, start=start, tolerance=tolerance) for which in ENDS]
+    values = np.concatenate([pair[0] for pair, _ in found]).astype(complex)
+    return values, np.concatenate([pair[1] for pair, _ in found], axis=1), sum(lost for _, lost in found)
+
+
+def _multiplied_most(
+    jacobian: Jacobian, step: LinearOperator, options: Options, *, k: int, near: float
+) -> tuple[float | None, tuple[Array, Array]]:
+    """The largest |zeta|, and the eigenvalues of J that a step multiplies most, with their vectors.
+
+    An eigenvalue in the middle of the spectrum is at no end of it and may all the same be the most unstable
+    one. A vector of the step begins with one of J, unless several eigenvalues share a root.
+    """
+    start = _start(step.shape[0], jacobian, options)
+    none = np.empty(0, complex), np.empty((jacobian.size, 0), complex)
+    try:
+        (roots, found), lost = _arpack(
+            eigs, step, k, "LM", start=start, tolerance=options.tolerance, restarts=min(STEP_RESTARTS, RESTARTS)
+        )
+    except StagesUnsolved:
+        return None, none
+    vectors = found[: jacobian.size]
+    sizes = np.linalg.norm(vectors, axis=0)
+    vectors = vectors[:, sizes > np.sqrt(options.tolerance)]
+    images = [jacobian.apply(v.real) + 1j * jacobian.apply(v.imag) for v in vectors.T]
+    pairs = zip(vectors.T, images, strict=True)
+    values = np.array([np.vdot(v, image) / np.vdot(v, v) for v, image in pairs], dtype=complex)
+    own = [bool(r <= near) for r in _residuals(jacobian, values, vectors)]
+    return None if lost else float(np.abs(roots).max()), (values[own], vectors[:, own])
+
+
+def largest_factor(jacobian: Jacobian, step: LinearOperator, options: Options) -> float | None:
+    """The largest |zeta| of a step as an operator; None where ARPACK did not converge."""
+    return _multiplied_most(jacobian, step, options, k=min(options.values, jacobian.size - 3), near=0.0)[0]
+
+
+def _conditions(values: Array, vectors: Array, others: Array, left: Array, *, near: float) -> Array:
+    """|x| |y| / |y^T x| with J^T y = lambda y; inf where no eigenvalue of J^T is the same."""
+    found = np.full(len(values), np.inf)
+    for place, value in enumerate(values):
+        distance = np.abs(others - value)
+        if len(others) and distance.min() <= near:
+            x, y = vectors[:, place], left[:, int(distance.argmin())]
+            with np.errstate(divide="ignore"):
+                found[place] = max(np.linalg.norm(x) * np.linalg.norm(y) / np.abs(y @ x), 1.0)
+    return found
+
+
+def _bounds(jacobian: Jacobian, start: Array, tolerance: float) -> tuple[tuple[float, float, float, float], int]:
+    """Both ends of the spectrum of (J + J^T)/2, ||J||_2 by J^T J, that of (J - J^T)/2; NaN for what was not found."""
     (ends, _), lost = _arpack(eigsh, jacobian.symmetric_part(), 2, "BE", start=start, tolerance=tolerance)
     operator = jacobian.operator()
     (squares, _), more = _arpack(eigsh, operator.H @ operator, 1, "LM", start=start, tolerance=tolerance)
+    skew = jacobian.skew_part()
+    (turns, _), rest = _arpack(eigsh, skew.H @ skew, 1, "LM", start=start, tolerance=tolerance)
     low, high = (np.nan, np.nan) if lost else (float(min(ends)), float(max(ends)))
-    return (low, high, np.nan if more else float(np.sqrt(max(squares[0], 0.0)))), lost + more
+    norm, turning = (np.nan if gone else float(np.sqrt(max(s[0], 0.0))) for gone, s in ((more, squares), (rest, turns)))
+    return (low, high, norm, turning), lost + more
 
 
 def _arpack(
-    solve: Callable[..., Any], operator: Any, k: int, which: str, *, start: Array, tolerance: float
+    solve: Callable[..., Any],
+    operator: Any,
+    k: int,
+    which: str,
+    *,
+    start: Array,
+    tolerance: float,
+    restarts: int | None = None,
 ) -> tuple[tuple[Array, Array], int]:
     """(values, vectors) that converged, and how many of the k asked for did not."""
     space = min(len(start), max(8 * k, SPACE))
-    options: dict[str, Any] = {"ncv": space, "v0": start, "tol": tolerance, "maxiter": RESTARTS}
+    options: dict[str, Any] = {"ncv": space, "v0": start, "tol": tolerance, "maxiter": restarts or RESTARTS}
     if "rng" in signature(solve).parameters:
         # Newer versions of scipy draw from it where a Krylov space closes early.
         options["rng"] = np.random.default_rng(0)
@@ -171,24 +201,28 @@ def _arpack(
     return (values, vectors), max(k - len(values), 0)
 
 
-def _distinct(values: Array, near: float) -> list[int]:
-    """Places of the values that are no earlier one's: the ends overlap, and share their values."""
+def _upper_distinct(values: Array, vectors: Array, near: float) -> tuple[Array, Array]:
+    """Those of Im >= 0 for all, that are no earlier one's: the ends overlap, and share their values."""
+    vectors = np.where(values.imag < 0, vectors.conj(), vectors)
+    values = np.where(values.imag < 0, values.conj(), values)
     kept: list[int] = []
     for place, value in enumerate(values):
         if all(abs(value - values[other]) > near for other in kept):
             kept.append(place)
-    return kept
+    return values[kept], vectors[:, kept]
 
 
-def _with_conjugates(values: Array) -> Array:
-    pairs = values[values.imag > 0]
-    return np.sort_complex(np.concatenate([values, pairs.conj()]))
+def _with_conjugates(values: Array, conditions: Array) -> tuple[Array, Array]:
+    upper = values.imag > 0
+    found, twice = np.append(values, values[upper].conj()), np.append(conditions, conditions[upper])
+    order = np.lexsort((found.imag, found.real))
+    return found[order], twice[order]
 
 
-def _residual(jacobian: Jacobian, values: Array, vectors: Array, scale: float) -> float:
-    """The largest ||J v - lambda v|| over the unit vectors, in units of ||J||_2, by products of its own."""
-    worst = 0.0
+def _residuals(jacobian: Jacobian, values: Array, vectors: Array) -> list[float]:
+    """||J v - lambda v|| / ||v|| of each, by products of its own."""
+    found = []
     for value, vector in zip(values, vectors.T, strict=True):
         image = jacobian.apply(vector.real) + 1j * jacobian.apply(vector.imag)
-        worst = max(worst, float(np.linalg.norm(image - value * vector) / np.linalg.norm(vector)))
-    return worst / scale if scale > 0 else worst
+        found.append(float(np.linalg.norm(image - value * vector) / np.linalg.norm(vector)))
+    return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import sympy
@@ -12,8 +11,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, svds
 
 from odenets import Scheme
 
-from ...linear.resolve import z
-from ...linear.stability import shares, stability_matrix
+from ...linear.region import step_matrices
+from ...linear.stability import shares
 from .jacobian import Array, Jacobian
 from .layer_scheme import Channels
 
@@ -21,48 +20,57 @@ from .layer_scheme import Channels
 LARGE = 1200
 
 
-@dataclass(frozen=True)
-class StepNorms:
-    """Of the steps of the samples the largest.
+class StepMatrices:
+    """The steps of the samples as matrices, one at a time, since with a history they are larger than J.
 
-    Attributes:
-        norm: ||M(hJ)||_2; inf where a stage equation has no solution.
-        normal: what it would be for a normal J of the same eigenvalues, max ||M(h lambda)||_2.
-        radius: the spectral radius of M, where the channels have coefficients of their own; else None.
-    """
-
-    norm: float
-    normal: float
-    radius: float | None
-
-
-def step_norms(
-    jacobians: Sequence[Jacobian], points: Array, h: float, *, free: Scheme, mean: Scheme, values: Channels
-) -> StepNorms | None:
-    """What needs the matrices J; None where they were not made, or functions that are added do not give them.
+    Nothing is known where the J were not made, or where functions that are added do not give them.
 
     Args:
         jacobians: of the samples.
-        points: h lambda of all samples together.
         h: step size.
         free: the layer's scheme with its symbols.
-        mean: the same, its symbols at their means.
         values: of the symbols, for each number of a component of the state.
+
+    Attributes:
+        ranged: whether the channels have coefficients of their own.
+        norm: the largest ||M(hJ)||_2; inf where a stage equation has no solution, None where it is not known.
+        radius: the largest spectral radius of M where they have; else None.
     """
-    matrices = [jacobian.matrix for jacobian in jacobians if jacobian.matrix is not None]
-    added = free.components == 1 and len(free.functions) > 1 and not free.A.is_zero_matrix
-    if len(matrices) < len(jacobians) or added:
-        return None
-    normal = float(_norms(mean, points).max())
-    ranged = any(value.min() < value.max() for value in values.values())
-    found = []
-    for matrix in matrices:  # one at a time: with a history they are larger than J
-        step = step_matrix(free, matrix if h == 1 else h * matrix, values)
-        if not np.isfinite(step).all():
-            return StepNorms(np.inf, normal, np.inf if ranged else None)
-        found.append((spectral_norm(step), float(np.abs(eigvals(step)).max()) if ranged else 0.0))
-    norm, radius = (max(column) for column in zip(*found, strict=True))
-    return StepNorms(norm, normal, radius if ranged else None)
+
+    def __init__(self, jacobians: Sequence[Jacobian], h: float, *, free: Scheme, values: Channels) -> None:
+        added = free.components == 1 and len(free.functions) > 1 and not free.A.is_zero_matrix
+        known = [] if added else [jacobian.matrix for jacobian in jacobians if jacobian.matrix is not None]
+        self._matrices = known if len(known) == len(jacobians) else []
+        self._h, self._scheme, self._values = h, free, values
+        self.ranged = any(value.min() < value.max() for value in values.values())
+        self.norm: float | None = None
+        self.radius: float | None = None
+        for step in self._steps():
+            finite = bool(np.isfinite(step).all())
+            self.norm = max(self.norm or 0.0, spectral_norm(step) if finite else np.inf)
+            if self.ranged:
+                self.radius = max(self.radius or 0.0, float(np.abs(eigvals(step)).max()) if finite else np.inf)
+
+    def _steps(self) -> Iterator[Array]:
+        for matrix in self._matrices:
+            yield step_matrix(self._scheme, matrix if self._h == 1 else self._h * matrix, self._values)
+
+    def powers(self, count: int) -> tuple[float, float] | None:
+        """(the largest ||M^n||_2, ||M^count||_2), 1 <= n <= count; None where nothing is known."""
+        largest, last = 0.0, 0.0
+        for step in self._steps():
+            power, sizes = step, []
+            with np.errstate(over="ignore", invalid="ignore"):
+                for n in range(count):
+                    power = power if n == 0 else step @ power
+                    sizes.append(spectral_norm(power) if np.isfinite(power).all() else np.inf)
+            largest, last = max(largest, *sizes), max(last, sizes[-1])
+        return (largest, last) if self._matrices else None
+
+
+def normal_norm(schemes: Sequence[Scheme], points: Array) -> float:
+    """What the norm of a step would be for a normal J of these h lambda, max ||M(z)||_2 over the schemes."""
+    return max(float(_norms(scheme, points).max()) for scheme in schemes)
 
 
 def step_matrix(scheme: Scheme, J: Array, values: Channels) -> Array:
@@ -79,15 +87,15 @@ def step_matrix(scheme: Scheme, J: Array, values: Channels) -> Array:
     Source: Butcher, Numerical Methods for Ordinary Differential Equations (2008), section 52.
     """
     m, r, s = len(J) // scheme.components, scheme.carried, scheme.stages
-    A, U, B, V = (_entries(block, values) for block in (scheme.A, scheme.U, scheme.B, scheme.V))
-    blocks = [(part, J[y * m : (y + 1) * m, x * m : (x + 1) * m]) for part, (x, y) in _maps(scheme)]
+    A, U, B, V = (entries_of(block, values) for block in (scheme.A, scheme.U, scheme.B, scheme.V))
+    blocks = [(part, J[y * m : (y + 1) * m, x * m : (x + 1) * m]) for part, (x, y) in maps_of(scheme)]
     parts = [block if part == 1 else part * block for part, block in blocks]
     carried = np.eye(r * m).reshape(r, m, r * m)
-    start = [_sum(U[i], carried) for i in range(s)]
+    start = [combined(U[i], carried) for i in range(s)]
     slopes = np.zeros((s, m, r * m))
     if scheme.explicit:
         for i in scheme.evaluation_order:
-            slopes[i] = parts[i] @ (start[i] + _sum(A[i], slopes))
+            slopes[i] = parts[i] @ (start[i] + combined(A[i], slopes))
     else:
         # G_i diag(A_ij), which multiplies columns
         coupling = [[parts[i] * np.broadcast_to(A[i][j], (m, 1)).T for j in range(s)] for i in range(s)]
@@ -96,7 +104,7 @@ def step_matrix(scheme: Scheme, J: Array, values: Channels) -> Array:
             slopes = np.linalg.solve(np.eye(s * m) - np.block(coupling), right).reshape(s, m, r * m)
         except np.linalg.LinAlgError:
             return np.full((r * m, r * m), np.inf)
-    return np.concatenate([_sum(B[i], slopes) + _sum(V[i], carried) for i in range(r)])
+    return np.concatenate([combined(B[i], slopes) + combined(V[i], carried) for i in range(r)])
 
 
 def spectral_norm(matrix: Array) -> float:
@@ -110,13 +118,13 @@ def spectral_norm(matrix: Array) -> float:
     return float(np.linalg.norm(matrix, 2))
 
 
-def _maps(scheme: Scheme) -> list[tuple[float, tuple[int, int]]]:
+def maps_of(scheme: Scheme) -> list[tuple[float, tuple[int, int]]]:
     """For each stage its part of u' = f, and the components (takes, yields) of its function."""
     found = zip(shares(scheme), scheme.colours, strict=True)
     return [(float(share), scheme.functions[colour]) for share, colour in found]
 
 
-def _entries(block: sympy.MatrixBase, values: Channels) -> list[list[Array]]:
+def entries_of(block: sympy.MatrixBase, values: Channels) -> list[list[Array]]:
     """Entries as columns of shape (m, 1), or (1, 1) where no symbol is in them."""
     symbols = sorted(block.free_symbols, key=str)
     columns = [values[str(symbol)][:, None] for symbol in symbols]
@@ -129,7 +137,8 @@ def _entries(block: sympy.MatrixBase, values: Channels) -> list[list[Array]]:
     return [[entry(block[i, j]) for j in range(block.cols)] for i in range(block.rows)]
 
 
-def _sum(row: Sequence[Array], terms: Array) -> Array:
+def combined(row: Sequence[Array], terms: Array) -> Array:
+    """A row of entries times what they belong to."""
     total: Array = np.zeros(terms.shape[1:])
     for factor, term in zip(row, terms, strict=True):
         if factor.any():
@@ -139,11 +148,7 @@ def _sum(row: Sequence[Array], terms: Array) -> Array:
 
 def _norms(scheme: Scheme, points: Array) -> Array:
     """||M(z)||_2 at the points; inf at a pole."""
-    matrix = stability_matrix(scheme)
-    found = np.empty((len(points), *matrix.shape), dtype=complex)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for i, j in np.ndindex(*matrix.shape):
-            found[:, i, j] = sympy.lambdify(z, matrix[i, j], "numpy")(points)
+    found = step_matrices(scheme, points)
     finite = np.isfinite(found).all(axis=(1, 2))
     norms: Array = np.full(len(points), np.inf)
     norms[finite] = np.linalg.norm(found[finite], 2, axis=(1, 2))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...linear.region import TOLERANCE
-from .amplification import amplification, points_of
+from .amplification import amplification, does_not_grow, points_of
 from .layer_lists import layers_of
+from .layer_products import largest_of_sequence
 from .records import Amplification, BlockDiagnosis
+from .spectrum_record import FAR
 
 #: Parts of the step that are tried.
 PARTS = (2, 4, 8, 16, 32)
-#: ||J|| beyond so many times the largest |lambda| is called far from normal; ||step|| the same.
-FAR = 1.5
 
 Pairs = Sequence[tuple[BlockDiagnosis, Amplification]]
 
@@ -20,6 +20,11 @@ Pairs = Sequence[tuple[BlockDiagnosis, Amplification]]
 def not_zero_stable(blocks: Sequence[BlockDiagnosis]) -> list[BlockDiagnosis]:
     """Blocks whose V has a root outside the unit circle, or a multiple one on it."""
     return [b for b in blocks if b.zero_stable is False]
+
+
+def taken_once(block: BlockDiagnosis) -> bool:
+    """Whether it is a starting step, which the regular ones follow: its region says nothing."""
+    return block.sequence_maximum is not None
 
 
 def far_from_normal(blocks: Sequence[BlockDiagnosis]) -> list[BlockDiagnosis]:
@@ -41,7 +46,7 @@ def suggest(pairs: Pairs, tolerance: float) -> str:
 def _suggestions(pairs: Pairs, tolerance: float) -> Iterator[str]:
     wrong = not_zero_stable([b for b, _ in pairs])
     sound = [(b, a) for b, a in pairs if b not in wrong]
-    unstable = [(b, a) for b, a in sound if a.unstable > 0]
+    unstable = [(b, a) for b, a in sound if a.unstable > 0 and not taken_once(b)]
     growing = [(b, a) for b, a in sound if a.growing > 0]
     ranged = [b for b, a in sound if (b.channel_maximum or 0.0) > max(a.maximum, 1.0) + TOLERANCE]
     if wrong:
@@ -50,7 +55,7 @@ def _suggestions(pairs: Pairs, tolerance: float) -> Iterator[str]:
             "the step carries grows there whatever the weights are."
         )
     if unstable:
-        yield _restart(unstable) or _mend(sound, unstable, tolerance)
+        yield _mend(sound, unstable, tolerance)
     if ranged:
         yield (
             f"In {layers_of(ranged)} the coefficients of the channels amplify more than their means do; let the "
@@ -62,15 +67,36 @@ def _suggestions(pairs: Pairs, tolerance: float) -> Iterator[str]:
             "right: growth is in the equation itself, a scheme that follows the flow does not change that. If it is "
             "not wanted, change f: weight decay, spectral normalisation, a field with Re(lambda) <= 0 by construction."
         )
-    if not (wrong or unstable or ranged or growing):
+    if unsure := [b for b, a in sound if a.undecided > 0]:
+        yield _unsure(unsure)
+    if not (wrong or unstable or ranged or growing or unsure):
         yield _quiet(pairs)
+
+
+def _unsure(blocks: Sequence[BlockDiagnosis]) -> str:
+    """What to go by where eigenvalues decide nothing."""
+    powers = [b.power_norms[0] for b in blocks if b.power_norms]
+    said = (
+        f"and the powers of the step reach {max(powers):.3g}"
+        if powers
+        else ("and how the powers of the step grow was not computed (raise dense_limit, if memory allows)")
+    )
+    return (
+        f"No verdict by eigenvalues in {layers_of(blocks)}: J is so far from normal that rounding moves them across "
+        f"the boundary, {said}. If such growth is not wanted, change f: spectral normalisation bounds ||J||."
+    )
 
 
 def _quiet(pairs: Pairs) -> str:
     """Nothing outside: whether that is all there is to say."""
     blocks = [b for b, _ in pairs]
-    what = "eigenvalue" if all(b.spectrum.complete for b in blocks if b.spectrum) else "computed eigenvalue"
+    partial = [b.spectrum for b in blocks if b.spectrum and not b.spectrum.complete]
+    what = "computed eigenvalue" if partial else "eigenvalue"
+    if partial and all(spectrum.factor is not None for spectrum in partial):
+        what += ", those a step multiplies most among them,"
     inside = f"every {what} is in the stability region of its layer"
+    if any(a.boundary > 0 for _, a in pairs):
+        inside += " or on its boundary, where nothing decays"
     if far := transient(blocks):
         most = max(b.step_norm or 0.0 for b in far)
         return (
@@ -83,22 +109,20 @@ def _quiet(pairs: Pairs) -> str:
             f"No other scheme: {inside}. But J is far from normal in {layers_of(unknown)}; by how much one step may "
             "multiply a disturbance (transient growth) was not computed: raise dense_limit, if memory allows."
         )
-    return f"None is needed: {inside}."
+    once = [(b, a) for b, a in pairs if a.unstable > 0]
+    return f"None is needed: {inside}." if not once else f"None is needed: {inside}, {_restart(once)}."
 
 
-def _restart(unstable: Pairs) -> str | None:
-    """Another starter, where only starting steps are unstable and one of the schemes compared mends them."""
-    if any(b.kind != "starting" for b, _ in unstable):
-        return None
-    cost = {_base(a.scheme): (not a.explicit, a.evaluations) for b, _ in unstable for a in b.alternatives if a.starts}
-    stable = [name for name in cost if _worst(unstable, name, "same_step") <= 1 + TOLERANCE]
-    if not stable:
-        return None
-    name = min(stable, key=lambda one: cost[one])
-    return (
-        f"Against the numerical instability in {layers_of([b for b, _ in unstable])}, of starting steps alone: "
-        f'start="{name}", which is stable there. The scheme itself needs no change.'
+def _restart(starts: Pairs) -> str:
+    """Only starting steps are outside: what of it, and another starter, if one of the schemes compared is stable."""
+    most = max(b.sequence_maximum or 0.0 for b, _ in starts)
+    said = (
+        f"but for starting steps (in {layers_of([b for b, _ in starts])}), each of which is taken once: with those "
+        f"that follow |u_n| reaches {most:.3g} |u_0| where the flow does not grow"
     )
+    cost = {_base(a.scheme): (not a.explicit, a.evaluations) for b, _ in starts for a in b.alternatives if a.starts}
+    stable = [name for name in cost if _is_stable(starts, name, "same_step")]
+    return f'{said}; start="{min(stable, key=lambda one: cost[one])}" would be stable there' if stable else said
 
 
 def _mend(pairs: Pairs, unstable: Pairs, tolerance: float) -> str:
@@ -113,12 +137,12 @@ def _mend(pairs: Pairs, unstable: Pairs, tolerance: float) -> str:
     part = next((p for p in PARTS if kept and _stable_at(pairs, p, tolerance)), None)
     if other := _stable_alternatives(pairs, "same_step"):
         cost = "at the same cost no explicit scheme compared is stable there"
-        smaller = f"or {part} times as many layers of step h/{part}" if part else f"no step down to h/{PARTS[-1]} helps"
+        smaller = f"or {_split(pairs, part, tolerance)}" if part else f"no step down to h/{PARTS[-1]} helps"
         if not kept:
             smaller = "a smaller step was not tried, since its coefficients would have to change with it"
         return f"{where} {other[0]} at the same {_step(pairs)} ({cost}); {smaller}. {note}"
     if part is not None:
-        return f"{where} {part} times as many layers of step h/{part}. {note}"
+        return f"{where} {_split(pairs, part, tolerance)}. {note}"
     least = min(_shared_names(pairs), key=lambda name: _worst(pairs, name, "same_step"), default=None)
     tried = "none of the schemes compared removes it" + (", nor does a smaller step" if kept else "")
     if least is None:
@@ -137,7 +161,7 @@ def _shared_names(pairs: Pairs) -> list[str]:
 def _stable_alternatives(pairs: Pairs, cost: str) -> list[str]:
     """Names, explicit ones first; implicit ones only at the same step, since what a solve costs is not known."""
     explicit = {_base(a.scheme): a.explicit for b, _ in pairs for a in b.alternatives}
-    stable = [name for name in _shared_names(pairs) if _worst(pairs, name, cost) <= 1 + TOLERANCE]
+    stable = [name for name in _shared_names(pairs) if _is_stable(pairs, name, cost)]
     implicit = [f"{name} (implicit)" for name in stable if not explicit[name] and cost == "same_step"]
     return [*(name for name in stable if explicit[name]), *implicit]
 
@@ -145,6 +169,12 @@ def _stable_alternatives(pairs: Pairs, cost: str) -> list[str]:
 def _worst(pairs: Pairs, name: str, cost: str) -> float:
     """The largest |zeta| of a scheme where the flow does not grow, over all blocks."""
     return max(getattr(a, cost).worst_unstable for b, _ in pairs for a in b.alternatives if _base(a.scheme) == name)
+
+
+def _is_stable(pairs: Pairs, name: str, cost: str) -> bool:
+    """Whether a scheme meets the root condition where the flow does not grow, in all blocks."""
+    found = [a for b, _ in pairs for a in b.alternatives if _base(a.scheme) == name]
+    return all(getattr(a, cost).unstable == 0 for a in found)
 
 
 def _step(pairs: Pairs) -> str:
@@ -157,11 +187,28 @@ def _base(label: str) -> str:
 
 
 def _stable_at(pairs: Pairs, part: int, tolerance: float) -> bool:
-    """Whether every block's own scheme is stable at h/part where the flow does not grow."""
+    """Whether every block's own scheme is stable at h/part where the flow does not grow.
+
+    Of a starting step cut into parts only the first is one: the scheme that follows decides.
+    """
     for block, _ in pairs:
-        assert block.scheme is not None
+        scheme = block.scheme if block.sequence is None else block.sequence.regular
+        assert scheme is not None
         assert block.spectrum is not None
         points, margin = points_of(block.spectrum, block.h / part, tolerance)
-        if amplification(block.scheme, points, margin).unstable > 0:
+        if amplification(scheme, points, margin).unstable > 0:
             return False
     return True
+
+
+def _split(pairs: Pairs, part: int, tolerance: float) -> str:
+    """Smaller steps in words, with what they make of a starting step."""
+    said = f"{part} times as many layers of step h/{part}"
+    starts = [(b, b.sequence, b.spectrum) for b, _ in pairs if taken_once(b)]
+    sizes = []
+    for block, sequence, spectrum in starts:
+        assert sequence is not None
+        assert spectrum is not None
+        at, margin = points_of(spectrum, block.h, tolerance)
+        sizes.append(largest_of_sequence(sequence, at[does_not_grow(sequence.regular, at, margin)], part))
+    return f"{said} (|u_n| up to {max(sizes):.3g} |u_0| from the starting step on)" if sizes else said
