@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .dense import fits
+from .dense import fits, pushed
 from .gmres import gmres
 from .option_values import check_count, check_real
 from .simplified_newton import CONTRACTION, simplified_newton
@@ -32,8 +32,8 @@ class NewtonKrylov(Solver):
     1989), and goes from z to z + d while the corrections d become shorter. R need not: where a stiff
     problem is curved, a step that all but solves it may raise R a thousandfold (Deuflhard 2011, 3.3).
     A sample whose d does not become shorter starts again, from z to z + t d with t = 1, 1/2, 1/4, ... until
-    \|\|R(z + t d)\|\| <= (1 - 1e-4 t (1 - eta)) \|\|R(z)\|\|. Products with G_z are by torch.func.jvp: G must
-    consist of operations with forward-mode derivatives.
+    \|\|R(z + t d)\|\| <= (1 - 1e-4 t (1 - eta)) \|\|R(z)\|\|. Products with G_z are by reverse mode, twice; by
+    torch.func.jvp where G cannot be differentiated twice.
 
     Samples of at most ``dense`` numbers begin with Newton's method in its simplified form
     (:func:`.simplified_newton.simplified_newton`): the matrix I - G_z, by reverse mode, factorised and kept over the
@@ -187,9 +187,10 @@ class _Run:
         norm = Norm(self.options, now.z)
         w = norm.weights
 
+        push = pushed(self._evaluate, now.z)
+
         def operator(v: Tensor) -> Tensor:
-            # The tangent of a 0-dimensional part may come out in float64.
-            return v - w * torch.func.jvp(self.function, (now.z,), (v / w,))[1].to(v.dtype)
+            return v - w * push(v / w)
 
         b = rows(active, w * (now.g - now.z), 0.0)
         size = torch.linalg.vector_norm(b, dim=1)

@@ -13,8 +13,6 @@ from .solver_report import Report
 CONTRACTION = 0.9
 #: A matrix is kept where so many more corrections, each shorter by as much as the last, would reach the tolerance.
 AHEAD = 3
-#: What a last correction may leave of the error, in tolerances, as foretold: the next one would be of that size.
-LEFT = 0.1
 
 
 def simplified_newton(solver: Solver, function: Function, z: Tensor) -> tuple[Tensor, Report]:
@@ -31,9 +29,9 @@ def simplified_newton(solver: Solver, function: Function, z: Tensor) -> tuple[Te
         iterations, norm, r = iterations + active, Norm(solver, z), g - z
         size = torch.where(active, norm(r), size)
         near = active & (size <= 1)
-        d, length, able = corrections.next(z, r, norm, active & ~near, last)
-        # One short correction may be that of a function which is steep here and flat beside: it takes a second one.
-        exact = able & (length <= 1) & ((length * length <= LEFT * last) | (last <= 1)) & last.isfinite()
+        d, length, able, fresh = corrections.next(z, r, norm, active & ~near, last)
+        # Short corrections may be those of a function which is steep there and flat here: the last has a new matrix.
+        exact = able & fresh & (length <= 1)
         z = rows(able | (near & (length <= last)), z + d, z)
         converged, active = converged | near | exact, able & ~exact
         size, last = torch.where(exact, length, size), length
@@ -51,20 +49,23 @@ class _Corrections:
         self.function, self.matrices = function, 0
         self.matrix: Matrix | None = None
 
-    def next(self, z: Tensor, r: Tensor, norm: Norm, active: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """d, its norm, and which of the active samples can go on; ``last`` is the norm of the correction before."""
-        fresh = self.matrix is None
+    def next(
+        self, z: Tensor, r: Tensor, norm: Norm, active: Tensor, last: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """d, its norm, which active samples can go on, which have a new matrix; ``last`` is the norm of the d before."""
+        first = self.matrix is None
         matrix = self.matrix = self.matrix or self._new(z)
         d = matrix.solve(r)
         length = norm(d)
-        slow = active & ~(length * (length / last) ** AHEAD <= 1)
+        slow = active & ~((length * (length / last) ** AHEAD <= 1) & (last > 1))
         if not bool(slow.any()):
-            return d, length, active
-        if not fresh:
+            return d, length, active, slow
+        if not first:
             matrix.replace(slow, self._new(z))
             d = rows(slow, matrix.solve(r), d)
             length = norm(d)
-        return d, length, active & (~slow | (length.isfinite() & (length <= CONTRACTION * last)))
+        shorter = length.isfinite() & ((length <= CONTRACTION * last) | ((length <= 1) & (last <= 1)))
+        return d, length, active & (~slow | shorter), slow
 
     def _new(self, z: Tensor) -> Matrix:
         self.matrices += 1

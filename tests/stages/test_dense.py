@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from odenets import Anderson, ConvergenceError, NewtonKrylov, ODENet, TimeField
+from odenets.stages.dense import pushed
 from odenets.stages.fixed_point import fixed_point
 
 # The stability functions of Hairer & Wanner (1996), IV.3 and IV.5
@@ -139,3 +140,31 @@ def test_inference_mode_goes_without_matrices():
         z, report = fixed_point(lambda z, b: 0.5 * torch.cos(z) + b, torch.zeros_like(b), (b,))
     torch.testing.assert_close(z, 0.5 * torch.cos(z) + b, rtol=1e-9, atol=1e-9)
     assert report.matrices == 0
+
+
+class Once(Square):
+    """Cannot be differentiated twice, but forwards."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, bar):
+        return 2 * ctx.saved_tensors[0] * bar
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return 2 * ctx.saved_tensors[0] * tangent
+
+
+@pytest.mark.parametrize("function", [torch.square, Once.apply], ids=["twice", "once"])
+def test_products_with_the_jacobian(function):
+    # G = M z^2, G_z v = 2 M (z v)
+    M, z, v = random(3, 3), random(2, 3, seed=1), random(2, 3, seed=2)
+    product = pushed(lambda z: function(z) @ M.T, z)
+    for _ in range(2):
+        torch.testing.assert_close(product(v), 2 * (z * v) @ M.T, rtol=1e-12, atol=1e-12)
+    assert not pushed(torch.ones_like, z)(v).any()
