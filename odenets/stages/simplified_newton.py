@@ -52,7 +52,7 @@ class _Corrections:
     def next(
         self, z: Tensor, r: Tensor, norm: Norm, active: Tensor, last: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """d, its norm, which active samples can go on, which have a new matrix; ``last`` is the norm of the d before."""
+        """d, its norm, which active samples can go on, which have a new matrix; ``last`` is the norm before."""
         first = self.matrix is None
         matrix = self.matrix = self.matrix or self._new(z)
         d = matrix.solve(r)
