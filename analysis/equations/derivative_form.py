@@ -72,7 +72,7 @@ def derivative_form(scheme: Scheme | str, order: int = 4, **values: Any) -> Deri
 
     Source: Lu, Zhong, Li & Dong (2018), section 3; Warming & Hyett (1974) for the method.
     """
-    check_order(order, "derivative form")
+    order = check_order(order, "derivative form")
     found = resolve(scheme, values)
     if found.stages != 1:
         raise SchemeError(

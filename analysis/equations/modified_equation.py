@@ -12,6 +12,7 @@ import sympy
 from torch import Tensor
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.given_numbers import real
 from odenets.scheme.trees import Maps, Tree, symmetry, trees_of_order, vertices
 
 from ..text.expressions import join_terms
@@ -171,7 +172,7 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
                 f"{names or 'no symbol'}"
             )
         try:
-            found = self._compiled(*(float(values[name]) for name in names))
+            found = self._compiled(*(real(values[name], f"{self.scheme.name}: {name}") for name in names))
         except ZeroDivisionError as error:
             raise SchemeError(
                 f"{self.scheme.name}: got {values}, a pole of the coefficients, expected other values: there the "

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.given_numbers import integer
 
 from .double_points import at_double_point
 from .resolve import numeric, z
@@ -72,8 +73,7 @@ def grid(what: str, re: Sequence[float], im: Sequence[float], resolution: int) -
     for name, ends in (("re", re), ("im", im)):
         if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
             raise SchemeError(f"{what}: got {name} = {tuple(ends)}, expected two finite numbers, low < high")
-    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 2:
-        raise SchemeError(f"{what}: got resolution {resolution!r}, expected an integer of at least 2")
+    resolution = integer(resolution, f"{what}: resolution", 2)
     x, y = (np.linspace(low, high, resolution, dtype=np.float64) for low, high in (re, im))
     return x, y
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..fields import FieldError
+from ..scheme.given_numbers import integer
 
 
 class Coefficients(nn.Module):
@@ -80,11 +81,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 def check_shape(shape: Any) -> tuple[int, ...]:
     """A coefficient shape as a tuple of positive ints."""
-    if not isinstance(shape, (tuple, list, torch.Size)) or not all(
-        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape
-    ):
-        raise FieldError(
-            f"coefficient_shape: got {shape!r}, expected a tuple such as () for a scalar "
-            "or (C, 1, 1) for one coefficient per channel"
-        )
-    return tuple(shape)
+    what = f"coefficient_shape: got {shape!r}, expected a tuple such as () for a scalar or (C, 1, 1) for channels"
+    if not isinstance(shape, (tuple, list, torch.Size)):
+        raise FieldError(what)
+    return tuple(integer(n, what, error=FieldError) for n in shape)
