@@ -130,7 +130,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def read_input(path: Path) -> Tensor:
-    """The batch in a .npy or .pt file, as a floating-point tensor.
+    """The batch in a .npy or .pt file, as it is: whole numbers stay whole, token numbers for an embedding.
 
     Raises:
         OdenetsError: another suffix, a file that is missing or damaged, numbers that are not finite.
@@ -144,7 +144,6 @@ def read_input(path: Path) -> Tensor:
     if not isinstance(batch, Tensor) or batch.is_complex():
         got = f"a tensor of {batch.dtype}" if isinstance(batch, Tensor) else type(batch).__name__
         raise OdenetsError(f"{path}: got {got}, expected a tensor of real numbers, one sample along dimension 0 each")
-    batch = batch if batch.is_floating_point() else batch.to(torch.get_default_dtype())
     if not bool(batch.isfinite().all()):
         raise OdenetsError(f"{path}: got numbers that are not finite, expected a batch without NaN or infinity")
     return batch
@@ -152,8 +151,7 @@ def read_input(path: Path) -> Tensor:
 
 def _check_place(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
+        path.open("a", encoding="utf-8").close()
     except OSError as error:
         raise OdenetsError(f"got the output file {str(path)!r}, expected a place to write to: {error}") from error
 

@@ -118,7 +118,7 @@ def _add_step(parser: argparse.ArgumentParser) -> None:
         dest="eigenvalues",
         required=True,
         metavar="VALUE[,VALUE...]",
-        help="eigenvalues, after an = sign, e.g. --lambda=-1,-2+1j",
+        help="eigenvalues, e.g. --lambda -1,-2+1j",
     )
 
 
@@ -142,9 +142,7 @@ def _complex(text: str) -> complex:
 
 def _add_growth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scheme", help="a scheme with one learnable coefficient, e.g. lm")
-    parser.add_argument(
-        "--ks", required=True, metavar="VALUE[,VALUE...]", help="k_1 ... k_N after an = sign, e.g. --ks=0.5,0.1,-1.2"
-    )
+    parser.add_argument("--ks", required=True, metavar="VALUE[,VALUE...]", help="k_1 ... k_N, e.g. --ks -0.5,0.1,-1.2")
 
 
 def _growth(options: argparse.Namespace) -> str:

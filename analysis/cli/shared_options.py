@@ -35,8 +35,7 @@ def add_schemes(parser: argparse.ArgumentParser) -> None:
 
 def add_values(parser: argparse.ArgumentParser) -> None:
     """Values of symbols."""
-    # argparse takes -1/2 for an option, so --k is for decimals and --set, with its =, for anything.
-    parser.add_argument("--k", nargs="+", metavar="K", help="values of the symbol k, e.g. --k -0.5 0 0.5")
+    parser.add_argument("--k", nargs="+", metavar="K", help="values of the symbol k, e.g. --k -1/2 0 0.5")
     parser.add_argument(
         "--set",
         action="append",
@@ -57,13 +56,6 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", type=Path, help=f"draw {what} into this file (.png, .svg or .pdf)")
 
 
-def add_equation(parser: argparse.ArgumentParser, order: int) -> None:
-    """The order of a truncation, and the form of the output."""
-    add_schemes(parser)
-    parser.add_argument("--order", type=int, default=order, help=f"powers h^0 ... h^(order-1) (default: {order})")
-    parser.add_argument("--latex", action="store_true", help="write LaTeX")
-
-
 def chosen(options: argparse.Namespace) -> list[Scheme]:
     """The schemes asked for, once for every combination of values of their symbols."""
     return expand([as_scheme(name) for name in options.schemes], wanted(options))
@@ -71,7 +63,7 @@ def chosen(options: argparse.Namespace) -> list[Scheme]:
 
 def wanted(options: argparse.Namespace) -> Values:
     """Symbol -> values, as text: Scheme.substitute reads them exactly."""
-    found: Values = {"k": list(options.k)} if options.k else {}
+    found: Values = {"k": [value.strip() for value in options.k]} if options.k else {}
     for item in options.set:
         symbol, _, text = item.partition("=")
         values = [value.strip() for value in text.split(",")]
