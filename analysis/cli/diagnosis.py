@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from odenets import OdenetsError
 
 from ..networks.saved_files import read
 from .shared_options import Command, add_out, drawn
+from .users_objects import imported
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -63,21 +61,11 @@ def build(target: str, assignments: list[str]) -> nn.Module:
     Raises:
         OdenetsError: no such module or name, arguments that do not fit, a result that is no module.
     """
-    module, colon, name = target.partition(":")
-    if not (module and colon and name):
+    module, _, name = target.rpartition(":")
+    if not (module and name):
         raise OdenetsError(f"got the factory {target!r}, expected MODULE:FACTORY such as odenets.models:cifar_resnet")
     arguments = dict(_assignment(item) for item in assignments)
-    if os.getcwd() not in sys.path:
-        # As python -m does for its modules: a file beside the user. Last, so that it stands before no other module.
-        sys.path.append(os.getcwd())
-    try:
-        factory: Any = importlib.import_module(module)
-        for part in name.split("."):
-            factory = getattr(factory, part)
-    except Exception as error:
-        raise OdenetsError(
-            f"got the factory {target!r}, expected a name that can be imported: {type(error).__name__}: {error}"
-        ) from error
+    factory = imported(module, name, target, "MODULE:FACTORY")
     if isinstance(factory, nn.Module):
         return _without_arguments(factory, target, arguments)
     try:

@@ -11,15 +11,14 @@ from ..equations.backward_error import modified_equation, modified_hamiltonian, 
 from ..equations.derivative_form import derivative_form
 from ..equations.order_conditions import order_conditions
 from ..linear.resolve import HIGHEST_ORDER
-from ..text.tables import render
-from .shared_options import Command, add_schemes, chosen
+from .shared_options import Command, add_format, add_schemes, chosen, shown
 
 #: Powers h^0 ... h^3 are written, and more where the first term after f is beyond them.
 USUAL = 4
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
-    add_schemes(parser)
+    add_schemes(parser, tables=False)
     parser.add_argument(
         "--order",
         type=int,
@@ -76,11 +75,12 @@ def _hamiltonian(options: argparse.Namespace) -> str:
 
 def _add_conditions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("order", type=int, help="p: one condition for each rooted tree with at most p vertices")
+    add_format(parser)
 
 
 def _conditions(options: argparse.Namespace) -> str:
     rows = [[c.differential, f"sum {c.weight}", str(c.value)] for c in order_conditions(options.order)]
-    return render(["elementary differential", "elementary weight", "must be"], rows)
+    return shown(options, ["elementary differential", "elementary weight", "must be"], rows)
 
 
 COMMANDS = (

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from odenets import Scheme, SchemeError
 from odenets.scheme.given_numbers import real
+from odenets.scheme.shown import Shown
 from odenets.scheme.trees import Maps, Tree, symmetry, trees_of_order, vertices
 
-from ..text.expressions import join_terms
+from ..text.expressions import displayed, join_terms
 from .derivative_form import DerivativeForm, derivative_form
 from .elementary_differentials import Differentials, Function
 from .term_text import latex_term, text_term
@@ -24,8 +25,8 @@ from .tree_text import differential_latex, differential_text, function_names
 State = Tensor | Sequence[Tensor]
 
 
-@dataclass(frozen=True, eq=False)  # equal as mappings are
-class ModifiedEquation(Mapping[Tree, sympy.Expr]):
+@dataclass(frozen=True, eq=False, repr=False)  # equal as mappings are
+class ModifiedEquation(Shown, Mapping[Tree, sympy.Expr]):
     """u' = sum over rooted trees t of h^(|t|-1) b(t)/sigma(t) F(t)(u), as far as h^(order-1).
 
     A mapping from the trees with up to ``order`` vertices (:mod:`odenets.scheme.trees`) to b(t), exact, in
@@ -115,6 +116,9 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_latex_(self) -> str | None:
+        return displayed(self.latex())
 
     @property
     def derivative_form(self) -> DerivativeForm:

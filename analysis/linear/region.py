@@ -12,7 +12,9 @@ import sympy
 
 from odenets import Scheme, SchemeError
 from odenets.scheme.given_numbers import integer
+from odenets.scheme.shown import Shown
 
+from ..text.tables import render
 from .double_points import at_double_point
 from .resolve import numeric, z
 from .stability import stability_matrix
@@ -22,8 +24,8 @@ TOLERANCE = 1e-8
 Float = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
+@dataclass(frozen=True, eq=False, repr=False)
+class Region(Shown):
     """Amplification on a rectangular grid of z = h lambda.
 
     Attributes:
@@ -36,6 +38,17 @@ class Region:
     im: Float
     radius: Float
     scheme: str = ""
+
+    def __str__(self) -> str:
+        finite = self.radius[np.isfinite(self.radius)]
+        rows = [
+            ["points", f"{len(self.im)} x {len(self.re)}"],
+            ["Re z", f"{self.re[0]:g} ... {self.re[-1]:g}"],
+            ["Im z", f"{self.im[0]:g} ... {self.im[-1]:g}"],
+            ["stable", f"{self.stable.mean():.1%}"],
+            ["max |zeta|", f"{finite.min():.3g} ... {finite.max():.3g}" if finite.size else "inf"],
+        ]
+        return render(["stability region", ""], rows)
 
     @property
     def stable(self) -> npt.NDArray[np.bool_]:

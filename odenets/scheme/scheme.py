@@ -17,14 +17,15 @@ from .exact import is_zero, rational, spectral_radius
 from .general_linear_method import GeneralLinearMethod
 from .multistep_form import generating_polynomials, multistep_error_constant
 from .order import derive_order
+from .shown import Shown
 from .stage_graph import stage_order, strongly_connected
 from .trees import tall
 
 Matrices = tuple[sympy.ImmutableDenseMatrix, ...]
 
 
-@dataclass(frozen=True)
-class Scheme(GeneralLinearMethod):
+@dataclass(frozen=True, repr=False)
+class Scheme(Shown, GeneralLinearMethod):
     """A numerical scheme as a value: the general linear method
 
         Y  = h A F(Y) + U y        (s stages)
@@ -262,8 +263,15 @@ class Scheme(GeneralLinearMethod):
     def __deepcopy__(self, memo: Any) -> Scheme:
         return self  # immutable
 
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {tableau.latex(self, self.nodes)}$"
+
     def __str__(self) -> str:
-        head = f"{self.name}: order {self.order}, {self.structure}, stages {self.stages}"
+        try:
+            order = str(self.order)
+        except SchemeError:  # one that cannot be told
+            order = "unknown"
+        head = f"{self.name}: order {order}, {self.structure}, stages {self.stages}"
         if self.symbols:
             head += ", learnable " + ", ".join(map(str, self.symbols))
         return f"{head}\n{tableau.render(self, self.nodes)}"
