@@ -123,7 +123,7 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], 
     options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False}
     if figure.get_layout_engine() is None:  # somebody's axes: nothing makes room outside of them
         figure.axes[0].legend(handles, labels, title=title or None, frameon=False, fontsize="small")
-        return
+        return 0
     figure.legend(handles, labels, title=title or None, **options)
     return -(-len(labels) // columns)
 
