@@ -104,7 +104,7 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f".{LAZY[name]}", __name__)
     except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
+        if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         raise ImportError(f"odenets.analysis.{name} needs matplotlib: pip install 'odenets[plot]'") from error
     return module if LAZY[name].endswith(name) else getattr(module, name)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from .common.command_line import Parser
 from .common.files import write_atomic, write_json
 from .common.machine import processor, versions
 from .common.markdown import markdown
@@ -87,8 +88,8 @@ def table(records: Sequence[dict[str, object]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the table and writes it beside the numbers."""
-    parser = argparse.ArgumentParser(prog="odenets bench series", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--samples", type=int, default=5, help="processes for each row (default: 5)")
+    parser = Parser(prog="odenets bench series", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--processes", type=int, default=5, help="processes for each row (default: 5)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/series"), help="folder of the results")
     parser.add_argument("--worker", nargs=3, metavar=("PACKAGE", "SCHEME", "ORDER"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -96,11 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         who, scheme, order = options.worker
         print(json.dumps(WORKERS[who](scheme, int(order))))
         return 0
-    if options.samples < 1:
-        parser.error(f"--samples: got {options.samples}, expected at least 1")
+    if options.processes < 1:
+        parser.error(f"--processes: got {options.processes}, expected at least 1")
     records = []
     for who, scheme, order in tqdm(cases(), unit="row", disable=None):
-        found = [sample(who, scheme, order) for _ in range(options.samples)]
+        found = [sample(who, scheme, order) for _ in range(options.processes)]
         records.append(
             {"package": who, "scheme": scheme, "order": order, "count": found[0][1], "seconds": [s for s, _ in found]}
         )

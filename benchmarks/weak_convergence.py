@@ -25,6 +25,8 @@ from odenets.analysis import plot
 from odenets.analysis.plot.style import MARKERS, colours, new_panels, shared_legend
 from odenets.fields.layers import Field
 
+from .common.command_line import Parser
+
 SAMPLES = 1_000_000
 BATCH = 100_000
 STEPS = (2, 4, 8, 16, 32)
@@ -136,9 +138,9 @@ def draw(found: dict[tuple[str, str], list[list[tuple[float, float]]]]) -> Figur
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute, print and draw."""
-    parser = argparse.ArgumentParser(prog="odenets bench weak_convergence", description=__doc__)
+    parser = Parser(prog="odenets bench weak_convergence", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, default=Path("out/weak_convergence.png"), help="figure, PNG or SVG")
+    parser.add_argument("--out", type=Path, default=Path("weak_convergence.png"), help="figure, PNG or SVG")
     options = parser.parse_args(argv)
     plot.check_path(options.out)
     cases = [(problem, method, steps) for problem in PROBLEMS for method in METHODS for steps in STEPS]

@@ -3,11 +3,12 @@
 from . import models
 from .fields import AdditiveNoise, FieldError, ShakeShake, StochasticDepth, TimeField, survival_schedule
 from .gradients import Adjoint, Checkpoint, Direct, ReversalError, Reversible
-from .net import ODENet, count_evaluations, parameter_groups, set_gradient
+from .net import ODENet, count_evaluations, from_one_minus_k, parameter_groups, set_gradient
 from .scheme import (
     OdenetsError,
     Scheme,
     SchemeError,
+    SchemeWarning,
     UnknownSchemeError,
     families,
     mccallum_foster,
@@ -38,6 +39,7 @@ __all__ = [
     "Reversible",
     "Scheme",
     "SchemeError",
+    "SchemeWarning",
     "ShakeShake",
     "SolverError",
     "StochasticDepth",
@@ -47,6 +49,7 @@ __all__ = [
     "as_scheme",
     "count_evaluations",
     "families",
+    "from_one_minus_k",
     "mccallum_foster",
     "models",
     "multistep",

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .console import missing, print_anywhere
+
 STUDY, DATA, BENCH = "study", "data", "bench"
 OTHERS = {
     STUDY: "depth against accuracy: run, plan and report studies",
@@ -19,21 +21,11 @@ OTHERS = {
     BENCH: "run a benchmark by name",
 }
 USER_ERROR = 2
-#: Module -> the extra that brings it. What else is missing is no matter of extras.
-EXTRAS = {
-    "PIL": "benchmarks",
-    "filelock": "benchmarks",
-    "markdown": "benchmarks",
-    "matplotlib": "plot",
-    "sklearn": "benchmarks",
-    "submitit": "cluster",
-    "tqdm": "benchmarks",
-    "yaml": "benchmarks",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, or 2 for bad input, with one line on stderr."""
+    print_anywhere()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == [BENCH]:
@@ -41,18 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in OTHERS:
             return run(arguments[0], arguments[1:])
         return importlib.import_module("odenets.analysis.cli").main(arguments, OTHERS)
-    except ModuleNotFoundError as error:
-        return refuse(advice(error))
-
-
-def advice(error: ModuleNotFoundError) -> str:
-    """What to do about a missing module; raises the error again where that is not known."""
-    if error.name in ("odenets.analysis", "odenets.benchmarks"):
-        return f"{error.name} is missing: odenets is not installed here; pip install --constraint constraints.txt -e ."
-    extra = EXTRAS.get((error.name or "").partition(".")[0])
-    if extra is None:
-        raise error
-    return f"{error.name} is not installed: pip install 'odenets[{extra}]'"
+    except ImportError as error:
+        advice = missing(error)
+        if advice is None:
+            raise
+        return refuse(advice)
 
 
 def run(name: str, arguments: Sequence[str]) -> int:

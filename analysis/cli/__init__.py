@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from odenets import OdenetsError, __version__
+from odenets.console import Parser, missing, print_anywhere
 
 from . import diagnosis, equations, figures, linear_stability, schemes
 
@@ -20,17 +21,21 @@ def main(argv: Sequence[str] | None = None, others: Mapping[str, str] | None = N
         argv: the arguments; by default those of the process.
         others: commands that somebody else runs, and what help says of them.
     """
+    print_anywhere()
     options = _parser(others or {}).parse_args(argv)
     try:
         print(options.run(options))
     except (OdenetsError, ImportError) as error:
-        print(f"odenets: error: {error}", file=sys.stderr)
+        message = missing(error) if isinstance(error, ImportError) else str(error)
+        if message is None:
+            raise
+        print(f"odenets: error: {message}", file=sys.stderr)
         return 2
     return 0
 
 
 def _parser(others: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="odenets",
         description="Residual networks as numerical schemes: what a scheme, or a trained network, does.",
         allow_abbrev=False,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from odenets import OdenetsError
 
 from ..networks.saved_files import read
 from .shared_options import Command, add_out, drawn
+from .users_objects import imported
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -63,21 +61,11 @@ def build(target: str, assignments: list[str]) -> nn.Module:
     Raises:
         OdenetsError: no such module or name, arguments that do not fit, a result that is no module.
     """
-    module, colon, name = target.partition(":")
-    if not (module and colon and name):
+    module, _, name = target.rpartition(":")
+    if not (module and name):
         raise OdenetsError(f"got the factory {target!r}, expected MODULE:FACTORY such as odenets.models:cifar_resnet")
     arguments = dict(_assignment(item) for item in assignments)
-    if os.getcwd() not in sys.path:
-        # As python -m does for its modules: a file beside the user. Last, so that it stands before no other module.
-        sys.path.append(os.getcwd())
-    try:
-        factory: Any = importlib.import_module(module)
-        for part in name.split("."):
-            factory = getattr(factory, part)
-    except Exception as error:
-        raise OdenetsError(
-            f"got the factory {target!r}, expected a name that can be imported: {type(error).__name__}: {error}"
-        ) from error
+    factory = imported(module, name, target, "MODULE:FACTORY")
     if isinstance(factory, nn.Module):
         return _without_arguments(factory, target, arguments)
     try:
@@ -130,7 +118,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def read_input(path: Path) -> Tensor:
-    """The batch in a .npy or .pt file, as a floating-point tensor.
+    """The batch in a .npy or .pt file, as it is: whole numbers stay whole, token numbers for an embedding.
 
     Raises:
         OdenetsError: another suffix, a file that is missing or damaged, numbers that are not finite.
@@ -144,7 +132,6 @@ def read_input(path: Path) -> Tensor:
     if not isinstance(batch, Tensor) or batch.is_complex():
         got = f"a tensor of {batch.dtype}" if isinstance(batch, Tensor) else type(batch).__name__
         raise OdenetsError(f"{path}: got {got}, expected a tensor of real numbers, one sample along dimension 0 each")
-    batch = batch if batch.is_floating_point() else batch.to(torch.get_default_dtype())
     if not bool(batch.isfinite().all()):
         raise OdenetsError(f"{path}: got numbers that are not finite, expected a batch without NaN or infinity")
     return batch
@@ -152,8 +139,7 @@ def read_input(path: Path) -> Tensor:
 
 def _check_place(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
+        path.open("a", encoding="utf-8").close()
     except OSError as error:
         raise OdenetsError(f"got the output file {str(path)!r}, expected a place to write to: {error}") from error
 

@@ -10,8 +10,7 @@ from odenets import OdenetsError
 
 from ..equations.error_curve import Convergence, convergence_of
 from ..equations.problems import rotation, rotation_solution
-from ..text.tables import render
-from .shared_options import Command, add_out, add_schemes, chosen, drawn
+from .shared_options import Command, add_out, add_schemes, chosen, drawn, shown, together
 
 
 def _add_convergence(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +25,7 @@ def _convergence(options: argparse.Namespace) -> str:
     title = r"Error at $t = 3$ on $u' = \cos(t)\,(-u_2, u_1)$"
     wrote = drawn(options.out, lambda plot: plot.convergence(results, title=title))
     note = "u' = cos(t) (-u_2, u_1), u(0) = (1, 0), at t = 3, in float64"
-    return "\n\n".join([note, render(head, [_row(result) for result in results]), *wrote])
+    return together(options, shown(options, head, [_row(result) for result in results]), *wrote, before=note)
 
 
 def _row(result: Convergence) -> list[str]:

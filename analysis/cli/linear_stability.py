@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from odenets import OdenetsError, as_scheme
+from odenets import OdenetsError
 
 from ..linear.boundary_locus import boundary_locus
 from ..linear.dispersion import PhaseError, dispersion_dissipation
@@ -14,9 +14,20 @@ from ..linear.optimal_step import optimal_step
 from ..linear.order_star import order_star
 from ..linear.ssp import ssp_coefficient
 from ..text.expressions import show
-from ..text.tables import render
 from .scheme_table import stability_table
-from .shared_options import Command, add_ends, add_out, add_schemes, chosen, drawn, refuse_ends_without_out
+from .shared_options import (
+    Command,
+    add_ends,
+    add_format,
+    add_out,
+    add_schemes,
+    chosen,
+    drawn,
+    refuse_ends_without_out,
+    scheme_of,
+    shown,
+    together,
+)
 
 #: Points that decide about the orders alone; the figure has its own.
 FEW = [0.0, 0.1]
@@ -35,7 +46,7 @@ def _stability(options: argparse.Namespace) -> str:
     wrote = drawn(
         options.out, lambda plot: plot.stability_region(members, re=options.re, im=options.im, scale=options.scale)
     )
-    return "\n\n".join([stability_table(members), *wrote])
+    return together(options, stability_table(members, form=options.format), *wrote)
 
 
 def _add_star(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +63,8 @@ def _star(options: argparse.Namespace) -> str:
     ends = {name: getattr(options, name) for name in ("re", "im") if getattr(options, name)}
     stars = [(scheme, order_star(scheme, resolution=2)) for scheme in members]
     rows = [[scheme.name, str(star.order), show(star.constant), str(star.sectors)] for scheme, star in stars]
-    table = render(["scheme", "order", "error constant of zeta(z)", "sectors of the star at 0"], rows)
-    return "\n\n".join([table, *drawn(options.out, lambda plot: plot.order_star(members[0], **ends))])
+    table = shown(options, ["scheme", "order", "error constant of zeta(z)", "sectors of the star at 0"], rows)
+    return together(options, table, *drawn(options.out, lambda plot: plot.order_star(members[0], **ends)))
 
 
 def _add_locus(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +85,9 @@ def _locus(options: argparse.Namespace) -> str:
                 [scheme.name, str(branch), f"{math.degrees(theta):.4g}", _number(point.real), _number(point.imag)]
                 for theta, point in zip(locus.theta, curve, strict=True)
             ]
-    table = render(["scheme", "branch", "theta, degrees", "Re z", "Im z"], rows)
+    table = shown(options, ["scheme", "branch", "theta, degrees", "Re z", "Im z"], rows)
     wrote = drawn(options.out, lambda plot: plot.boundary_locus(members, re=options.re, im=options.im))
-    return "\n\n".join([table, *wrote])
+    return together(options, table, *wrote)
 
 
 def _number(value: float) -> str:
@@ -94,7 +105,7 @@ def _dispersion(options: argparse.Namespace) -> str:
     rows = [[scheme.name, *_leading(dispersion_dissipation(scheme, FEW))] for scheme in members]
     header = ["scheme", "dispersion order", "y - arg zeta(iy)", "dissipation order", "1 - |zeta(iy)|"]
     wrote = drawn(options.out, lambda plot: plot.dispersion_dissipation(members))
-    return "\n\n".join([render(header, rows), *wrote])
+    return together(options, shown(options, header, rows), *wrote)
 
 
 def _leading(found: PhaseError) -> list[str]:
@@ -108,7 +119,7 @@ def _leading(found: PhaseError) -> list[str]:
 
 def _ssp(options: argparse.Namespace) -> str:
     rows = [[scheme.name, show(ssp_coefficient(scheme)), str(scheme.stages)] for scheme in chosen(options)]
-    return render(["scheme", "SSP coefficient", "stages"], rows)
+    return shown(options, ["scheme", "SSP coefficient", "stages"], rows)
 
 
 def _add_step(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +129,7 @@ def _add_step(parser: argparse.ArgumentParser) -> None:
         dest="eigenvalues",
         required=True,
         metavar="VALUE[,VALUE...]",
-        help="eigenvalues, after an = sign, e.g. --lambda=-1,-2+1j",
+        help="eigenvalues, e.g. --lambda -1,-2+1j",
     )
 
 
@@ -130,7 +141,7 @@ def _step(options: argparse.Namespace) -> str:
         limiting = "-" if found.limiting is None else f"{found.limiting:.6g}"
         limiting += ", with which no step is stable" if found.unstable else ""
         rows.append([scheme.name, f"{found.h:.10g}", f"{found.per_stage:.10g}", limiting])
-    return render(["scheme", "largest stable h", "h per stage", "limited by lambda"], rows)
+    return shown(options, ["scheme", "largest stable h", "h per stage", "limited by lambda"], rows)
 
 
 def _complex(text: str) -> complex:
@@ -142,13 +153,12 @@ def _complex(text: str) -> complex:
 
 def _add_growth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scheme", help="a scheme with one learnable coefficient, e.g. lm")
-    parser.add_argument(
-        "--ks", required=True, metavar="VALUE[,VALUE...]", help="k_1 ... k_N after an = sign, e.g. --ks=0.5,0.1,-1.2"
-    )
+    add_format(parser)
+    parser.add_argument("--ks", required=True, metavar="VALUE[,VALUE...]", help="k_1 ... k_N, e.g. --ks -0.5,0.1,-1.2")
 
 
 def _growth(options: argparse.Namespace) -> str:
-    scheme = as_scheme(options.scheme)
+    scheme = scheme_of(options.scheme)
     if len(scheme.symbols) != 1:
         names = ", ".join(map(str, scheme.symbols)) or "none"
         raise OdenetsError(
@@ -164,7 +174,8 @@ def _growth(options: argparse.Namespace) -> str:
     ]
     header = ["layer", "spectral radius", "largest growth from here", "of the parasitic part"]
     worst = f"largest: {found.growth:.6g}, layers {found.worst[0]} to {found.worst[1]}"
-    return f"{render(header, rows)}\n\n{worst}; bound for any number of such layers: {found.bound:.6g}"
+    said = f"{worst}; bound for any number of such layers: {found.bound:.6g}"
+    return together(options, shown(options, header, rows), said)
 
 
 def _real(text: str) -> float:

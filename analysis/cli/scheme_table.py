@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from odenets import Scheme
 
-from ..text.tables import render
+from ..text.tables import table
 from .scheme_columns import LINEAR_NOTE, SCHEMES, STABILITY, Column
 
 PAGE = """\
@@ -28,24 +28,25 @@ is said in terms of the symbol; `--set k=1/2` puts a number in its place.
 """
 
 
-def stability_table(schemes: Iterable[Scheme], *, markdown: bool = False) -> str:
+def stability_table(schemes: Iterable[Scheme], *, form: str = "text") -> str:
     """Intervals, zero-stability and stability polynomial, one scheme a line."""
-    return _table(STABILITY, schemes, markdown)
+    return _table(STABILITY, schemes, form)
 
 
-def schemes_table(schemes: Iterable[Scheme], *, markdown: bool = False) -> str:
+def schemes_table(schemes: Iterable[Scheme], *, form: str = "text") -> str:
     """All derived properties, one scheme a line; :data:`.scheme_columns.SCHEMES` says what they mean."""
-    return _table(SCHEMES, schemes, markdown)
+    return _table(SCHEMES, schemes, form)
 
 
 def schemes_page(schemes: Iterable[Scheme]) -> str:
     """docs/schemes.md: an introduction, the meaning of each column, the table."""
     legend = "\n".join(f"- **{column.head}**: {column.meaning}" for column in SCHEMES)
-    return PAGE.format(legend=legend, table=schemes_table(schemes, markdown=True)).rstrip("\n")
+    return PAGE.format(legend=legend, table=schemes_table(schemes, form="markdown")).rstrip("\n")
 
 
-def _table(columns: Sequence[Column], schemes: Iterable[Scheme], markdown: bool) -> str:
+def _table(columns: Sequence[Column], schemes: Iterable[Scheme], form: str) -> str:
     members = list(schemes)
     rows = [[column.text(scheme) for column in columns] for scheme in members]
-    table = render([column.head for column in columns], rows, markdown=markdown)
-    return f"{table}\n\n{LINEAR_NOTE}" if any(scheme.linear_only for scheme in members) else table
+    found = table([column.head for column in columns], rows, form)
+    noted = form in ("text", "markdown") and any(scheme.linear_only for scheme in members)
+    return f"{found}\n\n{LINEAR_NOTE}" if noted else found

@@ -7,11 +7,12 @@ import argparse
 from odenets import schemes
 
 from .scheme_table import schemes_page, schemes_table
-from .shared_options import Command, add_values, expand, wanted
+from .shared_options import Command, add_format, add_values, expand, wanted
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
     add_values(parser)
+    add_format(parser)
     parser.add_argument(
         "--markdown",
         action="store_true",
@@ -21,7 +22,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 def _schemes(options: argparse.Namespace) -> str:
     members = expand(list(schemes.values()), wanted(options))
-    return schemes_page(members) if options.markdown else schemes_table(members)
+    return schemes_page(members) if options.markdown else schemes_table(members, form=options.format)
 
 
 COMMANDS = (Command("schemes", "every scheme with its derived properties", _add, _schemes),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odenets import OdenetsError, Scheme, SchemeError, as_scheme, schemes
+
+from ..text.tables import FORMATS, table
+from .users_objects import imported
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,16 +31,53 @@ class Command:
     run: Callable[[argparse.Namespace], str]
 
 
-def add_schemes(parser: argparse.ArgumentParser) -> None:
-    """One scheme or several, and values of their symbols."""
-    parser.add_argument("schemes", nargs="+", metavar="scheme", help=f"one of {', '.join(schemes)}")
+def add_schemes(parser: argparse.ArgumentParser, *, tables: bool = True) -> None:
+    """One scheme or several, values of their symbols, and the form of a table."""
+    named = f"one of {', '.join(schemes)}; or your own, MODULE:NAME or FILE.py:NAME"
+    parser.add_argument("schemes", nargs="+", metavar="scheme", help=named)
     add_values(parser)
+    if tables:
+        add_format(parser)
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """The form of a table."""
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the table (default: text)")
+
+
+def shown(options: argparse.Namespace, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in the form asked for."""
+    return table(header, rows, options.format)
+
+
+def together(options: argparse.Namespace, found: str, *others: str, before: str = "") -> str:
+    """The table with what is said beside it; in CSV and JSON, which programs read, that goes to stderr."""
+    first = [before] if before else []
+    if options.format not in ("csv", "json"):
+        return "\n\n".join([*first, found, *others])
+    for line in (*first, *others):
+        print(line, file=sys.stderr)
+    return found
+
+
+def scheme_of(text: str) -> Scheme:
+    """The scheme of a name, or a user's own: MODULE:NAME, or FILE.py:NAME.
+
+    Raises:
+        OdenetsError: a file, module or name that is not there, or that is no Scheme.
+    """
+    place, colon, name = text.rpartition(":")
+    if not colon:
+        return as_scheme(text)
+    found = imported(place, name, text, "MODULE:NAME or FILE.py:NAME of a Scheme")
+    if not isinstance(found, Scheme):
+        raise OdenetsError(f"{text}: got a {type(found).__name__}, expected a Scheme")
+    return found
 
 
 def add_values(parser: argparse.ArgumentParser) -> None:
     """Values of symbols."""
-    # argparse takes -1/2 for an option, so --k is for decimals and --set, with its =, for anything.
-    parser.add_argument("--k", nargs="+", metavar="K", help="values of the symbol k, e.g. --k -0.5 0 0.5")
+    parser.add_argument("--k", nargs="+", metavar="K", help="values of the symbol k, e.g. --k -1/2 0 0.5")
     parser.add_argument(
         "--set",
         action="append",
@@ -57,21 +98,14 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", type=Path, help=f"draw {what} into this file (.png, .svg or .pdf)")
 
 
-def add_equation(parser: argparse.ArgumentParser, order: int) -> None:
-    """The order of a truncation, and the form of the output."""
-    add_schemes(parser)
-    parser.add_argument("--order", type=int, default=order, help=f"powers h^0 ... h^(order-1) (default: {order})")
-    parser.add_argument("--latex", action="store_true", help="write LaTeX")
-
-
 def chosen(options: argparse.Namespace) -> list[Scheme]:
     """The schemes asked for, once for every combination of values of their symbols."""
-    return expand([as_scheme(name) for name in options.schemes], wanted(options))
+    return expand([scheme_of(name) for name in options.schemes], wanted(options))
 
 
 def wanted(options: argparse.Namespace) -> Values:
     """Symbol -> values, as text: Scheme.substitute reads them exactly."""
-    found: Values = {"k": list(options.k)} if options.k else {}
+    found: Values = {"k": [value.strip() for value in options.k]} if options.k else {}
     for item in options.set:
         symbol, _, text = item.partition("=")
         values = [value.strip() for value in text.split(",")]

@@ -43,7 +43,7 @@ def modified_equation(scheme: Scheme | str, order: int = 3, **values: Any) -> Mo
 
     Source: Hairer, Lubich & Wanner (2006), IX.9 and XV.2; Lu, Zhong, Li & Dong (2018), section 3, for lm.
     """
-    found = _checked(scheme, order, values, "modified equation")
+    found, order = _checked(scheme, order, values, "modified equation")
     trees = [tall(n) for n in range(1, order + 1)] if found.linear_only else list(all_trees(found, order))
     return ModifiedEquation(found, order, _exact(modified_field(found, order), trees, found), linear=found.linear_only)
 
@@ -62,7 +62,7 @@ def modifying_integrator(scheme: Scheme | str, order: int = 3, **values: Any) ->
     Source: Chartier, Hairer & Vilmart, Numerical integrators based on modified differential
     equations (2007).
     """
-    found = _checked(scheme, order, values, "modifying integrator")
+    found, order = _checked(scheme, order, values, "modifying integrator")
     if found.linear_only:
         raise SchemeError(f"{found.name}: got stages that do not start from u, expected a scheme that has a B-series")
     return ModifiedEquation(found, order, _exact(modifying_field(found), all_trees(found, order), found), left="f~")
@@ -129,16 +129,15 @@ def b_series(scheme: Scheme | str, order: int = 3, **values: Any) -> dict[Tree, 
 
     Source: Hairer, Lubich & Wanner (2006), III.1 and XV.2.
     """
-    found = _checked(scheme, order, values, "B-series")
+    found, order = _checked(scheme, order, values, "B-series")
     trees = [tall(n) for n in range(1, order + 1)] if found.linear_only else list(all_trees(found, order))
     series = modified_field(found, order)
     return {tree: _settled(series.exact(series.flow(tree), tree), found) for tree in trees}
 
 
-def _checked(scheme: Scheme | str, order: int, values: dict[str, Any], what: str) -> Scheme:
+def _checked(scheme: Scheme | str, order: int, values: dict[str, Any], what: str) -> tuple[Scheme, int]:
     found = resolve(scheme, values)
-    check_order(order, what, None if found.linear_only else HIGHEST_ORDER)
-    return found
+    return found, check_order(order, what, None if found.linear_only else HIGHEST_ORDER)
 
 
 def _exact(series: FieldSeries, trees: Iterable[Tree], scheme: Scheme) -> dict[Tree, sympy.Expr]:

@@ -8,16 +8,17 @@ from typing import Any
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.shown import Shown
 
 from ..linear.generating_polynomials import multistep_polynomials
 from ..linear.resolve import check_order, resolve, zeta
-from ..text.expressions import ascending, by_degree, join_terms, split_sign
+from ..text.expressions import ascending, by_degree, displayed, join_terms, split_sign
 
 PRIMES = 4  # u'''' is still read at a glance, u^(5) is written with its number
 
 
-@dataclass(frozen=True)
-class DerivativeForm:
+@dataclass(frozen=True, repr=False)
+class DerivativeForm(Shown):
     """sum_m left[m-1] h^(m-1) u^(m) = sum_m right[m] h^m f^(m), up to the remainder.
 
     ``f^(m)`` is the m-th time derivative of f along the solution. Numbers and expressions in the
@@ -51,6 +52,9 @@ class DerivativeForm:
     def __str__(self) -> str:
         return self.text()
 
+    def _repr_latex_(self) -> str | None:
+        return displayed(self.latex())
+
 
 def derivative_form(scheme: Scheme | str, order: int = 4, **values: Any) -> DerivativeForm:
     """The equation that the numbers u_n of a linear multistep scheme satisfy if read as u(t_n).
@@ -72,7 +76,7 @@ def derivative_form(scheme: Scheme | str, order: int = 4, **values: Any) -> Deri
 
     Source: Lu, Zhong, Li & Dong (2018), section 3; Warming & Hyett (1974) for the method.
     """
-    check_order(order, "derivative form")
+    order = check_order(order, "derivative form")
     found = resolve(scheme, values)
     if found.stages != 1:
         raise SchemeError(

@@ -12,6 +12,7 @@ import sympy
 import torch
 
 from odenets import Scheme, SchemeError, as_scheme
+from odenets.scheme.given_numbers import integer
 
 from .backward_error import modified_hamiltonian
 from .orbit import Functions, numerical_orbit
@@ -62,10 +63,10 @@ def energy_errors(
 
     Source: Hairer, Lubich & Wanner, Geometric Numerical Integration (2006), IX.3 and IX.8.
     """
-    found = as_scheme(scheme)
+    found, steps = as_scheme(scheme), integer(steps, "energy errors: steps")
     points = numerical_orbit(found, hamiltonian_functions(found, hamiltonian, symbols), start, h, steps)
     errors = {}
-    for order in orders:
+    for order in (integer(one, "energy errors: order") for one in orders):
         energy = hamiltonian_at(found, hamiltonian, symbols, h, order)(*points.T)
         errors[order] = energy - energy[0]
     return EnergyErrors(found.name, h, h * np.arange(steps + 1, dtype=np.float64), errors)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from odenets import FieldError, NewtonKrylov, ODENet, Scheme, SchemeError, TimeField, as_scheme
+from odenets.scheme.given_numbers import integer
 
 from ..linear.resolve import numeric
 
@@ -88,7 +89,8 @@ def convergence(
     Source: Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), II.3.
     """
     found = numeric(scheme, values, "convergence", "")
-    counts = list(STEPS if steps is None else steps)
+    given = STEPS if steps is None else steps
+    counts = [integer(count, "convergence: steps", error=FieldError) for count in given]
     if not counts or len(set(counts)) != len(counts):
         raise FieldError(f"convergence: got steps = {counts}, expected different positive integers")
     start, end = (torch.as_tensor(exact(t), dtype=torch.float64).reshape(-1) for t in (t0, t1))

@@ -12,9 +12,11 @@ import sympy
 from torch import Tensor
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.given_numbers import real
+from odenets.scheme.shown import Shown
 from odenets.scheme.trees import Maps, Tree, symmetry, trees_of_order, vertices
 
-from ..text.expressions import join_terms
+from ..text.expressions import displayed, join_terms
 from .derivative_form import DerivativeForm, derivative_form
 from .elementary_differentials import Differentials, Function
 from .term_text import latex_term, text_term
@@ -23,8 +25,8 @@ from .tree_text import differential_latex, differential_text, function_names
 State = Tensor | Sequence[Tensor]
 
 
-@dataclass(frozen=True, eq=False)  # equal as mappings are
-class ModifiedEquation(Mapping[Tree, sympy.Expr]):
+@dataclass(frozen=True, eq=False, repr=False)  # equal as mappings are
+class ModifiedEquation(Shown, Mapping[Tree, sympy.Expr]):
     """u' = sum over rooted trees t of h^(|t|-1) b(t)/sigma(t) F(t)(u), as far as h^(order-1).
 
     A mapping from the trees with up to ``order`` vertices (:mod:`odenets.scheme.trees`) to b(t), exact, in
@@ -115,6 +117,9 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
     def __str__(self) -> str:
         return self.text()
 
+    def _repr_latex_(self) -> str | None:
+        return displayed(self.latex())
+
     @property
     def derivative_form(self) -> DerivativeForm:
         """The form of the paper, (1 + k) u' + (1 - k) (h/2) u'' + ... = f, for a linear multistep scheme.
@@ -171,7 +176,7 @@ class ModifiedEquation(Mapping[Tree, sympy.Expr]):
                 f"{names or 'no symbol'}"
             )
         try:
-            found = self._compiled(*(float(values[name]) for name in names))
+            found = self._compiled(*(real(values[name], f"{self.scheme.name}: {name}") for name in names))
         except ZeroDivisionError as error:
             raise SchemeError(
                 f"{self.scheme.name}: got {values}, a pole of the coefficients, expected other values: there the "

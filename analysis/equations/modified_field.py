@@ -146,7 +146,7 @@ class ModifiedField(FieldSeries):
         """Sum of d_b^j s(t)/j!."""
         n = len(found) - 1
         total = sum((value * (factorial(n) // factorial(j)) for j, value in enumerate(found)), self.field.zero)
-        return total // factorial(n) if self.scale else total * self._number(sympy.Rational(1, factorial(n)))
+        return total // factorial(n) if self.scale else total * self.number(sympy.Rational(1, factorial(n)))
 
     def exact(self, value: Any, tree: Tree) -> sympy.Expr:  # noqa: D102 - as above, the scale taken out
         if self.scale:

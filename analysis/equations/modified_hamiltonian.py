@@ -12,10 +12,11 @@ import sympy
 
 from odenets import Scheme, SchemeError
 from odenets.scheme.exact import is_zero
+from odenets.scheme.shown import Shown
 from odenets.scheme.trees import Tree, graft, grow, symmetry, vertices
 
 from ..linear.irreducible import irreducible
-from ..text.expressions import join_terms
+from ..text.expressions import displayed, join_terms
 from .modified_equation import ModifiedEquation
 from .term_text import latex_term, text_term
 from .tree_text import differential_latex, differential_text, function_names
@@ -24,8 +25,8 @@ Names = tuple[str, ...]
 STEP = sympy.Symbol("h")
 
 
-@dataclass(frozen=True, eq=False)  # equal as mappings are
-class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
+@dataclass(frozen=True, eq=False, repr=False)  # equal as mappings are
+class ModifiedHamiltonian(Shown, Mapping[Tree, sympy.Expr]):
     """H~ = sum over free trees of h^(|t|-1) b(t)/s(t) H(t), conserved up to the remainder.
 
     H(t) = H^(m)(F(t_1), ..., F(t_m)) is the elementary Hamiltonian; trees that differ by the place of
@@ -77,6 +78,9 @@ class ModifiedHamiltonian(Mapping[Tree, sympy.Expr]):
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_latex_(self) -> str | None:
+        return displayed(self.latex())
 
     @cached_property
     def _energies(self) -> Names:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, SchemeError, TimeField, as_scheme
+from odenets.scheme.given_numbers import integer
 
 from .backward_error import modified_equation
 
@@ -83,7 +84,9 @@ def orbits(
     Source: Hairer, Lubich & Wanner, Geometric Numerical Integration (2006), IX.1.
     """
     found = as_scheme(scheme).substitute(values)
+    steps, per_step = (integer(n, "orbit: steps", error=FieldError) for n in (steps, per_step))
     points = numerical_orbit(found, f, start, h, steps, box=box)
+    kept = [integer(order, "orbits: order") for order in orders]
     length = steps if span is None else round(span / h)
 
     def follow(field: Function) -> Points:
@@ -96,7 +99,7 @@ def orbits(
         times=h * np.arange(steps + 1, dtype=np.float64),
         dense=h / per_step * np.arange(length * per_step + 1, dtype=np.float64),
         exact=follow(whole_field(found, f)),
-        modified={order: follow(modified_field(found, order, f, h)) for order in orders},
+        modified={order: follow(modified_field(found, order, f, h)) for order in kept},
     )
 
 
@@ -124,8 +127,7 @@ def numerical_orbit(
     found = as_scheme(scheme)
     if found.symbols:
         raise SchemeError(f"{found.name}: got no value for {found.symbols[0]}, expected a number for each symbol")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise FieldError(f"orbit: got steps = {steps!r}, expected an integer of at least 1")
+    steps = integer(steps, "orbit: steps", error=FieldError)
     u = torch.tensor(np.array(start, dtype=np.float64, ndmin=2))
     if u.dim() != 2 or len(u) != 1 or u.shape[1] == 0 or u.shape[1] % found.components or not u.isfinite().all():
         raise FieldError(

@@ -45,7 +45,7 @@ def order_conditions(order: int) -> list[OrderCondition]:
 
     Source: Butcher (1963); Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), II.2.
     """
-    check_order(order, "order conditions", HIGHEST_ORDER)
+    order = check_order(order, "order conditions", HIGHEST_ORDER)
     found = [tree for n in range(1, order + 1) for tree in reversed(trees_of_order(n))]
     return [
         OrderCondition(tree, differential_text(tree), weight_text(tree), sympy.Rational(1, density(tree)))

@@ -62,4 +62,8 @@ def write(out: str | os.PathLike[str], names: Sequence[str] = ()) -> list[Path]:
     """
     if unknown := sorted(set(names) - set(FIGURES)):
         raise OdenetsError(f"gallery: got {', '.join(unknown)}, expected some of {', '.join(FIGURES)}")
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OdenetsError(f"gallery: got the folder {str(out)!r}, expected a place to write to: {error}") from error
     return [save(FIGURES[name](), Path(out) / f"gallery-{name}.png") for name in names or FIGURES]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.given_numbers import integer
 
 from .resolve import numeric, z, zeta
 from .stability import stability_polynomial
@@ -54,8 +55,7 @@ def boundary_locus(scheme: Scheme | str, points: int = 721, **values: Any) -> Bo
     Source: Hairer & Wanner, Solving Ordinary Differential Equations II (1996), V.1 (root locus curve).
     """
     found = numeric(scheme, values, "the boundary locus", "")
-    if isinstance(points, bool) or not isinstance(points, int) or points < 3:
-        raise SchemeError(f"boundary locus: got {points!r} points, expected an integer of at least 3")
+    points = integer(points, "boundary locus: points", 3)
     phi = stability_polynomial(found)
     if phi.degree(z) < 1:
         raise SchemeError(f"{found.name}: got roots that do not depend on z, expected a step that evaluates f")

@@ -12,7 +12,10 @@ import sympy
 
 from odenets import Scheme, SchemeError
 from odenets.scheme.exact import is_zero
+from odenets.scheme.shown import Shown
 
+from ..text.expressions import show
+from ..text.tables import render
 from .principal_root import Branch, principal_series
 from .region import Float, amplification_factors, grid
 from .resolve import numeric
@@ -22,8 +25,8 @@ Complex = npt.NDArray[np.complex128]
 ANGLES, RADII = 240, 100
 
 
-@dataclass(frozen=True, eq=False)
-class OrderStar:
+@dataclass(frozen=True, eq=False, repr=False)
+class OrderStar(Shown):
     """|zeta(z) e^-z| on a rectangular grid, zeta the principal root.
 
     Attributes:
@@ -42,6 +45,18 @@ class OrderStar:
     constant: sympy.Expr
     sectors: int
     scheme: str = ""
+
+    def __str__(self) -> str:
+        rows = [
+            ["order of zeta(z)", str(self.order)],
+            ["error constant", show(self.constant)],
+            ["sectors at 0", str(self.sectors)],
+            ["points", f"{len(self.im)} x {len(self.re)}"],
+            ["Re z", f"{self.re[0]:g} ... {self.re[-1]:g}"],
+            ["Im z", f"{self.im[0]:g} ... {self.im[-1]:g}"],
+            ["in the star", f"{self.star.mean():.1%}"],
+        ]
+        return render(["order star", ""], rows)
 
     @property
     def star(self) -> npt.NDArray[np.bool_]:

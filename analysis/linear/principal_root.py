@@ -9,6 +9,7 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.given_numbers import integer
 
 from .generating_polynomials import effective_step
 from .region import amplification_factors
@@ -40,8 +41,7 @@ def principal_series(scheme: Scheme | str, terms: int, **values: Any) -> list[sy
 
     Source: Hairer & Wanner, Solving Ordinary Differential Equations II (1996), V.1 and V.4.
     """
-    if isinstance(terms, bool) or not isinstance(terms, int) or terms < 1:
-        raise SchemeError(f"principal root: got {terms!r} terms, expected an integer of at least 1")
+    terms = integer(terms, "principal root: terms")
     found = numeric(scheme, values, "the principal root", "")
     w = sympy.Dummy("w")
     shifted = sympy.Poly(sympy.expand(stability_polynomial(found).as_expr().subs(zeta, 1 + z * w)), w, z)

@@ -11,7 +11,10 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.given_numbers import integer
+from odenets.scheme.shown import Shown
 
+from ..text.tables import render
 from .double_points import at_double_point
 from .resolve import numeric, z
 from .stability import stability_matrix
@@ -21,8 +24,8 @@ TOLERANCE = 1e-8
 Float = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
+@dataclass(frozen=True, eq=False, repr=False)
+class Region(Shown):
     """Amplification on a rectangular grid of z = h lambda.
 
     Attributes:
@@ -35,6 +38,17 @@ class Region:
     im: Float
     radius: Float
     scheme: str = ""
+
+    def __str__(self) -> str:
+        finite = self.radius[np.isfinite(self.radius)]
+        rows = [
+            ["points", f"{len(self.im)} x {len(self.re)}"],
+            ["Re z", f"{self.re[0]:g} ... {self.re[-1]:g}"],
+            ["Im z", f"{self.im[0]:g} ... {self.im[-1]:g}"],
+            ["stable", f"{self.stable.mean():.1%}"],
+            ["max |zeta|", f"{finite.min():.3g} ... {finite.max():.3g}" if finite.size else "inf"],
+        ]
+        return render(["stability region", ""], rows)
 
     @property
     def stable(self) -> npt.NDArray[np.bool_]:
@@ -72,8 +86,7 @@ def grid(what: str, re: Sequence[float], im: Sequence[float], resolution: int) -
     for name, ends in (("re", re), ("im", im)):
         if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
             raise SchemeError(f"{what}: got {name} = {tuple(ends)}, expected two finite numbers, low < high")
-    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 2:
-        raise SchemeError(f"{what}: got resolution {resolution!r}, expected an integer of at least 2")
+    resolution = integer(resolution, f"{what}: resolution", 2)
     x, y = (np.linspace(low, high, resolution, dtype=np.float64) for low, high in (re, im))
     return x, y
 

@@ -7,6 +7,7 @@ from typing import Any
 import sympy
 
 from odenets import Scheme, SchemeError, as_scheme
+from odenets.scheme.given_numbers import integer
 from odenets.scheme.multistep_form import zeta
 
 __all__ = ["HIGHEST_ORDER", "TREES_OF_12", "check_order", "numeric", "resolve", "z", "zeta"]
@@ -35,15 +36,15 @@ def resolve(scheme: Scheme | str, values: dict[str, Any]) -> Scheme:
     return found
 
 
-def check_order(order: Any, what: str, highest: int | None = None) -> None:
-    """SchemeError unless ``order`` is an integer of at least 1, and of at most ``highest``."""
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise SchemeError(f"{what}: got order {order!r}, expected an integer of at least 1")
+def check_order(order: Any, what: str, highest: int | None = None) -> int:
+    """An integer of at least 1, and of at most ``highest``; else SchemeError."""
+    order = integer(order, f"{what}: order")
     if highest is not None and order > highest:
         raise SchemeError(
             f"{what}: got order {order}, expected at most {highest}: there are {TREES_OF_12} rooted trees with 12 "
             "vertices, and three times as many for each vertex more"
         )
+    return order
 
 
 def numeric(scheme: Scheme | str, values: dict[str, Any], what: str, instead: str) -> Scheme:

@@ -48,7 +48,7 @@ def _matrix(scheme: Scheme) -> sympy.ImmutableDenseMatrix:
 
     def entry(i: int, j: int) -> sympy.Expr:
         above = _determinant(A - scheme.U.col(j) * B.row(i)) + (scheme.V[i, j] - 1) * below
-        top, bottom = _settle(above, scheme).cancel(below, include=True)
+        top, bottom = _settle(above, scheme).cancel(_rounded(below, scheme), include=True)
         return top.as_expr() / bottom.as_expr()
 
     return sympy.ImmutableDenseMatrix(scheme.carried, scheme.carried, entry)
@@ -74,10 +74,29 @@ def _settle(top: sympy.Poly, scheme: Scheme) -> sympy.Poly:
     imaginary axis is stable, which hangs on the sign of coefficients that cancel exactly.
     """
     if scheme.digits is None or scheme.carried > 1 or not scheme.explicit:
-        return top
+        return _rounded(top, scheme)
     pairs = enumerate(reversed(top.all_coeffs()))
     settled = [1 / sympy.factorial(j) if j <= scheme.order else to_digits(c, scheme.digits) for j, c in pairs]
     return sympy.Poly(settled[::-1], z)
+
+
+def _rounded(poly: sympy.Poly, scheme: Scheme) -> sympy.Poly:
+    """Of a scheme known in decimals the coefficients to its digits, and where they are a simple fraction so far, that.
+
+    The stability function of Gauss with four stages is a Pade approximant, its coefficients rational though
+    the tableau's are not; with the last digits of the tableau it would not have modulus 1 on the
+    imaginary axis.
+    """
+    if scheme.digits is None or scheme.explicit:
+        return poly
+    # So few denominators that a number of so many digits is near none of them by chance.
+    limit, kept = 10 ** (2 * (scheme.digits - 10) // 5), scheme.digits - 2
+    settled = []
+    for coefficient in poly.all_coeffs():
+        simple = sympy.Rational(coefficient).limit_denominator(limit)
+        near = abs(simple - coefficient) < sympy.Rational(1, 10**kept)
+        settled.append(simple if near else to_digits(coefficient, kept))
+    return sympy.Poly(settled, z)
 
 
 def to_digits(number: sympy.Expr, digits: int) -> sympy.Rational:

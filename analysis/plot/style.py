@@ -123,7 +123,7 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], 
     options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False}
     if figure.get_layout_engine() is None:  # somebody's axes: nothing makes room outside of them
         figure.axes[0].legend(handles, labels, title=title or None, frameon=False, fontsize="small")
-        return
+        return 0
     figure.legend(handles, labels, title=title or None, **options)
     return -(-len(labels) // columns)
 
@@ -137,14 +137,18 @@ def shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path, if it names a format that can be written.
+    """The path, if it names a format that can be written, in a folder that is there.
 
     Raises:
-        OdenetsError: another suffix.
+        OdenetsError: another suffix, or no such folder: a mistyped one is not made.
     """
     found = Path(path)
     if found.suffix.lower() not in SUFFIXES:
         raise OdenetsError(f"got the output file {str(found)!r}, expected a name ending in {_listed(SUFFIXES)}")
+    if not found.parent.is_dir():
+        raise OdenetsError(
+            f"got the output file {str(found)!r}, expected a place to write to: no folder {str(found.parent)!r}"
+        )
     return found
 
 
@@ -153,15 +157,14 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as PNG, SVG or PDF; its folder is made, and no half-written file is left.
+    """Write a figure as PNG, SVG or PDF; no half-written file is left.
 
     Raises:
-        OdenetsError: an unknown suffix, or a place that cannot be written.
+        OdenetsError: an unknown suffix, a folder that is not there, or a place that cannot be written.
     """
     target = check_path(path)
     draft = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             figure.savefig(draft, dpi=160)
             draft.replace(target)

@@ -8,6 +8,7 @@ import sympy
 
 DIGITS = 10  # of a number without a short exact form
 SHORT = 16  # characters of an exact form
+LONGEST = 4000  # characters of displayed LaTeX
 
 
 def show(number: sympy.Expr) -> str:
@@ -67,3 +68,12 @@ def join_terms(terms: Sequence[str]) -> str:
     for term in terms[1:]:
         total += f" - {term[1:]}" if term.startswith("-") else f" + {term}"
     return total
+
+
+def displayed(latex: str) -> str | None:
+    """LaTeX, a line for each equation, as a notebook displays it; None where it is too long for that."""
+    if len(latex) > LONGEST:
+        return None  # a notebook then takes the text
+    lines = latex.split("\n")
+    body = lines[0] if len(lines) == 1 else r"\begin{gathered} " + r" \\ ".join(lines) + r" \end{gathered}"
+    return f"$\\displaystyle {body}$"

@@ -1,9 +1,25 @@
-"""Tables of text and Markdown."""
+"""Tables as text, Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from collections.abc import Sequence
+
+FORMATS = ("text", "markdown", "csv", "json")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> str:
+    """A table in one of FORMATS; JSON is a list of objects, one for each row, their values text as in the table."""
+    if form == "json":
+        return json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1, ensure_ascii=False)
+    if form == "csv":
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([header, *rows])
+        return out.getvalue().rstrip("\n")
+    return render(header, rows, markdown=form == "markdown")
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool = False) -> str:

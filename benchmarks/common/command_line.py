@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from odenets import console
+
 USER_ERROR, FAILED_RUNS, INTERRUPTED = 2, 1, 130
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(console.Parser):
     """Reports a mistake in one line, as every other user error is."""
 
     def error(self, message: str) -> NoReturn:

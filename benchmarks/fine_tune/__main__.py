@@ -56,7 +56,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("--data", type=Path, default=Path("data"), help="folder with the files of the data set")
+    add("--data-dir", type=Path, default=Path("data"), help="folder with the files of the data set")
     add("--data-set", choices=sorted(names()), default="cifar10", help="which one")
     add("--out", type=Path, default=Path("out/fine_tune"), help="folder of checkpoints and results")
     add("--model", default=DEFAULT, metavar="MODULE:FACTORY", help="what builds the network")
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         machine.make_repeatable()
         if options.threads:
             torch.set_num_threads(options.threads)
-        data = load(options.data_set, options.data)
+        data = load(options.data_set, options.data_dir)
         with exclusive(options.out):
             values, models = run(options, data)
             facts = {"command": command, **machine.hardware(data.device), **machine.versions()}

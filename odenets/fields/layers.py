@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..program import Evaluate
+from ..scheme.errors import SchemeWarning
 from .errors import FieldError
 from .field import Field, Noise
 from .stage_statistics import StageStatistics, norms
@@ -35,6 +37,8 @@ class Layers(Field):
         if not len(self.layers):
             raise FieldError("blocks: got an empty list, expected one nn.Module per layer")
         self.steps = len(self.layers)
+        for n in range(self.steps):
+            _warn_of_skips(n, self.modules_of(n))
         self.statistics = nn.ModuleDict()
         self._prepared = False
 
@@ -97,3 +101,21 @@ def as_field(blocks: Field | Iterable[nn.Module | Sequence[nn.Module]]) -> Field
     if wrong := [type(block).__name__ for block in leaves if not isinstance(block, nn.Module)]:
         raise FieldError(f"blocks: got {', '.join(sorted(set(wrong)))}, expected nn.Modules, or a TimeField")
     return Layers(found)
+
+
+def _warn_of_skips(n: int, blocks: Sequence[nn.Module]) -> None:
+    """Tell of a block that has a skip connection already, where it shows.
+
+    It shows by the names that torchvision, timm and most copies of them give to the shortcut. An addition inside
+    a forward method of another's making cannot be seen without running it; odenets.swap_scheme runs it.
+    """
+    for block in blocks:
+        kind = type(block)
+        if any(hasattr(block, name) for name in ("downsample", "shortcut")) and hasattr(block, "conv1"):
+            warnings.warn(
+                f"layer {n}: got a {kind.__module__}.{kind.__qualname__}, which seems to add its input itself: u would "
+                "be added twice; expected the residual function alone. odenets.swap_scheme takes such networks as they "
+                "are",
+                SchemeWarning,
+                stacklevel=4,
+            )

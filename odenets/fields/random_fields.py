@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
+from ..scheme.given_numbers import integer, real
 from .errors import FieldError
 from .field import Field, Noise
 from .layers import Layers
+
+IN_UNIT = "a probability in (0, 1]"
 
 
 def survival_schedule(layers: int, last: float) -> list[float]:
@@ -29,9 +33,16 @@ def survival_schedule(layers: int, last: float) -> list[float]:
 
     ``last`` is p_L: 0.8 at depth 56, 0.5 at depth 110 (Lu et al. 2018, after Huang et al. 2016).
     """
-    if not 0 < last <= 1:
-        raise FieldError(f"survival: got p_L = {last}, expected a probability in (0, 1]")
+    layers, last = integer(layers, "survival: layers", error=FieldError), probability(last, "survival: p_L")
     return [1 - (n + 1) / layers * (1 - last) for n in range(layers)]
+
+
+def probability(value: Any, what: str) -> float:
+    """A probability in (0, 1], or FieldError."""
+    found = real(value, what, FieldError, IN_UNIT)
+    if not 0 < found <= 1:
+        raise FieldError(f"{what}: got {value!r}, expected {IN_UNIT}")
+    return found
 
 
 class RandomLayers(Field):
@@ -70,8 +81,8 @@ class StochasticDepth(RandomLayers):
         self, blocks: Iterable[nn.Module | Sequence[nn.Module]], survival: Sequence[float], per_sample: bool = False
     ) -> None:
         super().__init__(blocks)
-        self.survival, self.per_sample = tuple(map(float, survival)), per_sample
-        if len(self.survival) != self.steps or not all(0 < p <= 1 for p in self.survival):
+        self.survival, self.per_sample = tuple(probability(p, "survival") for p in survival), per_sample
+        if len(self.survival) != self.steps:
             raise FieldError(
                 f"survival: got {self.survival}, expected one probability in (0, 1] for each of the {self.steps} layers"
             )
@@ -167,8 +178,8 @@ class AdditiveNoise(RandomLayers):
 
     def __init__(self, blocks: Iterable[nn.Module | Sequence[nn.Module]], sigma: float) -> None:
         super().__init__(blocks)
-        self.sigma = float(sigma)
-        if not 0 <= self.sigma < math.inf:
+        self.sigma = real(sigma, "sigma", FieldError)
+        if self.sigma < 0:
             raise FieldError(f"sigma: got {sigma}, expected a finite number of at least 0")
 
     def draw(self, n: int, u: Tensor, h: float) -> Noise:

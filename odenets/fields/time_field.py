@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
+from ..scheme.given_numbers import integer, real
 from .errors import FieldError
 from .field import Field, Noise
 
@@ -30,8 +31,7 @@ class TimeField(Field):
         super().__init__()
         if not callable(f):
             raise FieldError(f"TimeField: got f = {f!r}, expected a callable f(t, x)")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise FieldError(f"TimeField: got steps = {steps!r}, expected an integer of at least 1")
+        steps = integer(steps, "TimeField: steps", error=FieldError)
         self.t0, self.t1 = number(t0, "TimeField: t0"), number(t1, "TimeField: t1")
         self.h: float = (self.t1 - self.t0) / steps
         if not 0 < abs(self.h) < float("inf"):
@@ -68,8 +68,5 @@ class TimeField(Field):
 
 
 def number(value: Any, what: str) -> float:
-    """A Python float; FieldError for what is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise FieldError(f"{what}: got {value!r}, expected a number") from error
+    """A finite number as a Python float; FieldError for what is none."""
+    return real(value, what, FieldError)

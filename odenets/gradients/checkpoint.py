@@ -12,6 +12,7 @@ from ..fields import FieldError
 from ..passes import Network, Pass
 from ..passes.segment import Segment
 from ..program.step import State
+from ..scheme.given_numbers import integer
 from .backward import Recompute
 from .checkpoint_schedule import Splits, recomputed, segment_lengths, splits_of
 from .defect import Monitor
@@ -34,9 +35,8 @@ class Checkpoint(Gradient):
     states: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = isinstance(self.states, bool) or not isinstance(self.states, (int, type(None)))
-        if wrong or (self.states is not None and self.states < 1):
-            raise FieldError(f"Checkpoint: got states = {self.states!r}, expected an integer of at least 1, or None")
+        if self.states is not None:
+            object.__setattr__(self, "states", integer(self.states, "Checkpoint: states", error=FieldError))
 
     def attach(self, net: Network) -> Runner:
         """Any network will do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ..fields import FieldError
 from ..passes import Network, Pass
 from ..program.step import State
+from ..scheme.given_numbers import real
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Gradient(ABC):
 
 def positive(value: Any, what: str) -> float:
     """A positive finite number, or FieldError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise FieldError(f"{what}: got {value!r}, expected a positive finite number")
-    return float(value)
+    expected = "a positive finite number"
+    found = real(value, what, FieldError, expected)
+    if found <= 0:
+        raise FieldError(f"{what}: got {value!r}, expected {expected}")
+    return found

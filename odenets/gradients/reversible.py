@@ -65,7 +65,7 @@ class Reversible(Gradient):
         if self.on_failure not in ("raise", "rerun"):
             raise FieldError(f"Reversible: got on_failure = {self.on_failure!r}, expected 'raise' or 'rerun'")
         if self.tolerance is not None:
-            positive(self.tolerance, "Reversible: tolerance")
+            object.__setattr__(self, "tolerance", positive(self.tolerance, "Reversible: tolerance"))
 
     def attach(self, net: Network) -> Runner:
         """Refuse a scheme that is not reversible."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..fields import Field, FieldError, ShakeShake, StochasticDepth, survival_schedule
 from ..scheme import Scheme
+from ..scheme.given_numbers import integer
 from ..zoo import as_scheme
 from .blocks import EXPANSION, Symmetric, basic, bottleneck
 from .staged import Stage, staged_network, unseeded
@@ -61,7 +62,7 @@ def cifar_resnet(
     n, deep = _layers_per_stage(depth)
     out = EXPANSION if deep else 1
     stages = [Stage(n, width, width * out, 1 if i == 0 else 2) for i, width in enumerate(WIDTHS)]
-    stem = partial(nn.Conv2d, in_channels, WIDTHS[0], 3, padding=1, bias=False)
+    stem = partial(first_convolution, in_channels, WIDTHS[0])
     options: dict[str, Any] = {"num_classes": num_classes, "h": h, "per_channel": per_channel}
     wrap = None if survival == 1 else partial(_stochastic_depth, survival)
     return unseeded(
@@ -88,9 +89,10 @@ def cifar_resnext(
     """
     solver = as_scheme(scheme)
     n = _exact_layers(depth, 9, "bottleneck")
-    inner = cardinality * width
+    cardinality = integer(cardinality, "cardinality", error=FieldError)
+    inner = cardinality * integer(width, "width", error=FieldError)
     stages = [Stage(n, inner * 2**i, 256 * 2**i, 1 if i == 0 else 2) for i in range(3)]
-    stem = partial(nn.Conv2d, in_channels, 64, 3, padding=1, bias=False)
+    stem = partial(first_convolution, in_channels, 64)
     options: dict[str, Any] = {"num_classes": num_classes, "h": h, "per_channel": per_channel}
     residual = partial(bottleneck, groups=cardinality)
     return unseeded(lambda: staged_network(stem(), 64, stages, residual, solver, **options))
@@ -112,9 +114,9 @@ def shake_shake(
     for :class:`odenets.ShakeShake`; depth 6n + 2; errors as for :func:`cifar_resnet`.
     """
     solver = as_scheme(scheme)
-    n = _exact_layers(depth, 6, "basic")
+    n, base = _exact_layers(depth, 6, "basic"), integer(base, "base", error=FieldError)
     stages = [Stage(n, base * 2**i, base * 2**i, 1 if i == 0 else 2) for i in range(3)]
-    stem = partial(nn.Conv2d, in_channels, 16, 3, padding=1, bias=False)
+    stem = partial(first_convolution, in_channels, 16)
 
     def wrap(layers: list[list[nn.Module]], first: int, total: int) -> Field:
         return ShakeShake(layers, forward, backward)
@@ -146,7 +148,7 @@ def hamiltonian_net(
         raise FieldError(f"hamiltonian_net: got {solver.name!r}, expected a partitioned scheme such as 'verlet'")
     n = _exact_layers(depth, 6, "Hamiltonian")
     stages = [Stage(n, 2 * width, 2 * width, 1 if i == 0 else 2) for i, width in enumerate(WIDTHS)]
-    stem = partial(nn.Conv2d, in_channels, 2 * WIDTHS[0], 3, padding=1, bias=False)
+    stem = partial(first_convolution, in_channels, 2 * WIDTHS[0])
     signs = iter((1, -1) * (3 * n))
 
     def residual(channels: int, width: int, out: int, stride: int) -> nn.Module:
@@ -158,20 +160,25 @@ def hamiltonian_net(
     return unseeded(lambda: staged_network(stem(), 2 * WIDTHS[0], stages, residual, solver, **options))
 
 
+def first_convolution(in_channels: int, channels: int) -> nn.Conv2d:
+    """The 3x3 convolution that the networks begin with."""
+    return nn.Conv2d(integer(in_channels, "in_channels", error=FieldError), channels, 3, padding=1, bias=False)
+
+
 def _stochastic_depth(last: float, layers: list[list[nn.Module]], first: int, total: int) -> Field:
     return StochasticDepth(layers, survival_schedule(total, last)[first : first + len(layers)])
 
 
 def _layers_per_stage(depth: int) -> tuple[int, bool]:
     """(n, whether the layers are bottlenecks) of a network of the given depth."""
-    if isinstance(depth, bool) or not isinstance(depth, int):
-        raise FieldError(f"depth: got {depth!r}, expected an integer")
+    depth = integer(depth, "depth", error=FieldError)
     deep = depth >= BOTTLENECK_DEPTH
     return _exact_layers(depth, 9 if deep else 6, "bottleneck" if deep else "basic"), deep
 
 
 def _exact_layers(depth: int, unit: int, what: str) -> int:
     """The n of depth = unit n + 2; FieldError naming the nearest depths otherwise."""
+    depth = integer(depth, "depth", error=FieldError)
     n, rest = divmod(depth - 2, unit)
     if n < 1 or rest:
         below = max(depth - 2, unit) // unit * unit + 2

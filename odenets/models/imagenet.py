@@ -8,6 +8,7 @@ from torch import nn
 
 from ..fields import FieldError
 from ..scheme import Scheme
+from ..scheme.given_numbers import integer
 from ..zoo import as_scheme
 from .blocks import EXPANSION, bottleneck
 from .staged import Stage, staged_network, unseeded
@@ -31,6 +32,8 @@ def imagenet_resnet(
     64, 128, 256, 512 with expansion 4; images of shape (batch, in_channels, height, width), such
     as 224 x 224. Other arguments and errors as for :func:`odenets.models.cifar_resnet`.
     """
+    depth = integer(depth, "depth", error=FieldError)
+    in_channels = integer(in_channels, "in_channels", error=FieldError)
     if depth not in LAYERS:
         raise FieldError(f"depth: got {depth!r}, expected one of {sorted(LAYERS)}")
     solver = as_scheme(scheme)

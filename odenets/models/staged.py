@@ -11,6 +11,7 @@ from torch import nn
 from ..fields import Field, FieldError
 from ..net import ODENet
 from ..scheme import Scheme
+from ..scheme.given_numbers import integer
 from .blocks import GlobalAverage, Residual, initialise, shortcut
 
 #: (layers of a stage, number of its first layer in the network, of all) -> the field made of them
@@ -65,7 +66,7 @@ def staged_network(
         model.add_module(f"stage{i + 1}", ODENet(field, scheme, h=h, shortcut=project, coefficient_shape=shape))
         channels, first = stage.channels, first + stage.layers
     model.add_module("head", nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), GlobalAverage()))
-    model.add_module("classifier", nn.Linear(channels, num_classes))
+    model.add_module("classifier", nn.Linear(channels, integer(num_classes, "num_classes", error=FieldError)))
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..fields import FieldError
+from ..scheme.errors import SchemeWarning
+from ..scheme.given_numbers import integer
+
+#: Loaded k_n that are all so large are taken for 1 - k_n.
+ONE_MINUS_K = 0.5
 
 
 class Coefficients(nn.Module):
@@ -36,6 +42,7 @@ class Coefficients(nn.Module):
                 value = torch.empty(shape, dtype=like.dtype, device=like.device)
                 self.register_parameter(name, nn.Parameter(value))
         self.reset()
+        self.register_load_state_dict_post_hook(_hint)
 
     def reset(self) -> None:
         """Draw all of them anew, layer by layer."""
@@ -44,9 +51,30 @@ class Coefficients(nn.Module):
             for symbol, parameter in self.at(n).items():
                 nn.init.uniform_(parameter, *ranges[symbol])
 
+    def ranges(self) -> str:
+        """The lowest and the highest value of each symbol, e.g. ``, k in [-0.0951, -0.012]``; "" without any."""
+        found: dict[str, list[Tensor]] = {}
+        for n in self._names:
+            for symbol, parameter in self.at(n).items():
+                found.setdefault(symbol, []).append(parameter.detach().reshape(-1))
+        ends = {symbol: torch.cat(values).aminmax() for symbol, values in found.items() if not values[0].is_meta}
+        return "".join(f", {symbol} in [{low:.3g}, {high:.3g}]" for symbol, (low, high) in ends.items())
+
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""
         return {symbol: getattr(self, name) for symbol, name in self._names.get(n, {}).items()}
+
+
+def _hint(coefficients: nn.Module, _: Any) -> None:
+    """Tell of loaded values that look like 1 - k_n, which some codes store: then LM would not be zero-stable."""
+    found = [p.detach().reshape(-1) for name, p in coefficients.named_parameters() if name.startswith("k_")]
+    if found and not found[0].is_meta and bool((torch.cat(found) >= ONE_MINUS_K).all()):
+        warnings.warn(
+            f"coefficients: got k >= {ONE_MINUS_K} in all layers, where trained ones are about 0 and k > 1 is not "
+            "zero-stable; a code that stores 1 - k? odenets.from_one_minus_k converts such a state_dict",
+            SchemeWarning,
+            stacklevel=2,
+        )
 
 
 #: how the names start that :func:`odenets.swap_scheme` adds to the blocks of a model
@@ -80,11 +108,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 def check_shape(shape: Any) -> tuple[int, ...]:
     """A coefficient shape as a tuple of positive ints."""
-    if not isinstance(shape, (tuple, list, torch.Size)) or not all(
-        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape
-    ):
-        raise FieldError(
-            f"coefficient_shape: got {shape!r}, expected a tuple such as () for a scalar "
-            "or (C, 1, 1) for one coefficient per channel"
-        )
-    return tuple(shape)
+    what = f"coefficient_shape: got {shape!r}, expected a tuple such as () for a scalar or (C, 1, 1) for channels"
+    if not isinstance(shape, (tuple, list, torch.Size)):
+        raise FieldError(what)
+    return tuple(integer(n, what, error=FieldError) for n in shape)

@@ -251,9 +251,11 @@ class ODENet(nn.Module):
         return Coefficients(self.scheme.init, layers, self._coefficient_shape, torch.empty(0) if like is None else like)
 
     def extra_repr(self) -> str:
-        """Scheme, steps and step size."""
+        """Scheme, steps, step size, the starting steps and the range of each learnable coefficient."""
         mode = "" if self.gradient == Direct() else f", gradient={self.gradient}"
-        return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}{mode}"
+        own = self.starting_programs[: self.steps]
+        start = f", start={len(own)} x {own[0].scheme.name!r}" if own else ""
+        return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}{mode}{start}{self.coefficients.ranges()}"
 
 
 def split(scheme: Scheme, u: Tensor) -> State:

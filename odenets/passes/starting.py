@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ import sympy
 from ..fields import Field, FieldError, TimeField
 from ..program import Program, compile_scheme
 from ..scheme import Scheme, SchemeError
+from ..scheme.errors import SchemeWarning
 from ..zoo import as_scheme, schemes
 
 
@@ -74,10 +76,20 @@ def transition(scheme: Scheme, h: float) -> Program:
 def starting_steps(scheme: Scheme, field: Field, start: Scheme | str | Sequence[Scheme] | None) -> list[Scheme]:
     """The scheme of each starting step.
 
+    Warns:
+        SchemeWarning: the starting steps are all that the network has.
+
     Raises:
         SchemeError: an unknown or unfit starter.
         FieldError: a list that is not one scheme a step, or whose schemes carry something else.
     """
+    if scheme.starting_values >= field.steps:
+        warnings.warn(
+            f"{scheme.name}: got {field.steps} layers, all of them starting steps, and no step of its own, expected "
+            f"more than {scheme.starting_values}; take more layers, or a scheme with fewer steps",
+            SchemeWarning,
+            stacklevel=3,
+        )
     if isinstance(start, Sequence) and not isinstance(start, str):
         same = [one.V[1:, :] == scheme.V[1:, :] and one.B[1:, :] == scheme.B[1:, :] for one in start]
         if len(start) != scheme.starting_values or not all(same):

@@ -2,7 +2,7 @@
 
 from . import families, rk_families
 from .constructors import multistep, runge_kutta
-from .errors import OdenetsError, SchemeError, UnknownSchemeError
+from .errors import OdenetsError, SchemeError, SchemeWarning, UnknownSchemeError
 from .scheme import Scheme
 from .splitting import mccallum_foster
 
@@ -10,6 +10,7 @@ __all__ = [
     "OdenetsError",
     "Scheme",
     "SchemeError",
+    "SchemeWarning",
     "UnknownSchemeError",
     "families",
     "mccallum_foster",

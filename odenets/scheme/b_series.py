@@ -28,7 +28,7 @@ import sympy
 from .errors import SchemeError
 from .exact import common_field, independent_rows
 from .general_linear_method import GeneralLinearMethod
-from .trees import Tree, exact_weight, rooted_cuts, tall, trees_of_order
+from .trees import Tree, exact_weight, rooted_cuts
 
 Sparse = list[tuple[int, Any]]  # the nonzero entries of a row
 
@@ -125,16 +125,24 @@ class BSeries:
 
     def _flow(self, tree: Tree, i: int) -> Any:
         """(E s_i)(t) less s_i(t) itself."""
-        value = self.constants[self.maps[tree[0]][1]][i] * self._number(exact_weight(tree))
+        value = self.constants[self.maps[tree[0]][1]][i] * self.number(exact_weight(tree))
         if i < self.components:
             return value  # the solution's own series is the identity: nothing but the flow itself
         for rest, weight in rooted_cuts(tree).items():
             if rest != tree:
-                value += self.carried(rest)[i] * self._number(weight)
+                value += self.carried(rest)[i] * self.number(weight)
         return value
 
-    def _number(self, weight: Any) -> Any:
+    def number(self, weight: Any) -> Any:
+        """A rational number as an element of the field."""
         return self.field.convert(sympy.QQ(weight.numerator, weight.denominator), sympy.QQ)
+
+    @property
+    def dense(self) -> tuple[list[list[Any]], list[list[Any]]]:
+        """A and B as rows of elements of the field."""
+        zero, stages = self.field.zero, range(self.size[0])
+        A, B = ([[dict(row).get(j, zero) for j in stages] for row in block] for block in (self._A, self._B))
+        return A, B
 
     @property
     def preconsistent(self) -> bool:
@@ -172,30 +180,3 @@ def _split_rows(scheme: GeneralLinearMethod, shifted: sympy.MatrixBase) -> tuple
             f"(rank {len(rows)} of {r - p}); every carried value must depend on the solution or on f"
         )
     return rows, [i for i in range(r) if i not in rows]
-
-
-def derive_order(series: BSeries, linear: bool, tolerance: sympy.Expr) -> int:
-    """Largest p for which every tree with at most p vertices has residuals 0.
-
-    ``linear``: for linear f only the tall trees count. ``tolerance``: 0, or what the rounding of
-    coefficients known as decimals leaves. A scheme with s stages and r carried values has order at
-    most 2 s + r, so the search ends.
-    """
-    limit = 2 * series.size[0] + series.size[1]
-
-    def vanishes(value: Any) -> bool:
-        if value == series.field.zero:
-            return True
-        found = series.to_sympy(value)
-        return bool(tolerance) and found.is_number and bool(abs(found) < tolerance)
-
-    def holds(order: int) -> bool:
-        trees = (tall(order),) if linear else trees_of_order(order, series.maps)
-        return all(vanishes(residual) for tree in trees for residual in series.residuals(tree))
-
-    if not series.preconsistent:
-        return 0
-    order = 0
-    while order < limit and holds(order + 1):
-        order += 1
-    return order

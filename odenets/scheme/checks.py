@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from .b_series import BSeries
 from .errors import SchemeError
 from .exact import is_zero
 from .general_linear_method import GeneralLinearMethod
+from .given_numbers import integer, real
 
 FEWEST_DIGITS = 12
 #: Range a learnable coefficient starts from, uniformly: the paper's for k_n (Lu et al. 2018).
@@ -33,7 +33,7 @@ def shapes(scheme: GeneralLinearMethod) -> None:
     names = [str(symbol) for symbol in scheme.symbols]
     if len(set(names)) < len(names):
         raise SchemeError(f"{scheme.name}: got different symbols of one name in {names}, expected one symbol a name")
-    if scheme.digits is not None and scheme.digits < FEWEST_DIGITS:
+    if scheme.digits is not None and integer(scheme.digits, f"{scheme.name}: digits") < FEWEST_DIGITS:
         raise SchemeError(
             f"{scheme.name}: got entries right to {scheme.digits} digits, expected at least {FEWEST_DIGITS}; with "
             "fewer an order condition that fails cannot be told from one that is rounded"
@@ -53,14 +53,15 @@ def shapes(scheme: GeneralLinearMethod) -> None:
 def ranges(scheme: GeneralLinearMethod) -> tuple[tuple[str, float, float], ...]:
     """Initial range of every symbol; SchemeError for one that is unknown or no finite range."""
     init = scheme.init
-    given = dict(init) if isinstance(init, Mapping) else {name: (low, high) for name, low, high in init}
+    items = init.items() if isinstance(init, Mapping) else ((name, (low, high)) for name, low, high in init)
+    given = {str(name): ends for name, ends in items}  # by name, or by the symbol itself
     names = [str(symbol) for symbol in scheme.symbols]
     if unknown := sorted(set(given) - set(names)):
         raise SchemeError(f"{scheme.name}: init got {unknown}, expected free symbols of the scheme: {names}")
     found = []
     for name in names:
-        low, high = (float(x) for x in given.get(name, PAPER_INIT))
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        low, high = (real(x, f"{scheme.name}: init of {name}") for x in given.get(name, PAPER_INIT))
+        if low > high:
             raise SchemeError(f"{scheme.name}: init of {name} got ({low}, {high}), expected finite low <= high")
         found.append((name, low, high))
     return tuple(found)

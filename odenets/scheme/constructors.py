@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 
 from .errors import SchemeError
-from .exact import Entries, exact, exact_matrix
+from .exact import Entries, exact, exact_matrix, rounded_digits, tolerance
 from .scheme import Scheme
 
 Init = Mapping[str, tuple[float, float]]
@@ -41,7 +41,8 @@ def runge_kutta(
         fsal: first same as last: one stage more, at u_{n+1}, which is the next step's first. Only
             the embedded weights use it, so no network evaluates it.
         modules: for each stage, which of a layer's modules it evaluates.
-        digits: the entries are decimals, right to so many digits.
+        digits: the entries are decimals, right to so many digits; 15 where one is a float that stands for no
+            short number, such as sqrt(3)/6 computed by NumPy.
         reference: key of the bibliography, or free text.
         init: ranges of the learnable coefficients, see :class:`Scheme`.
 
@@ -54,8 +55,9 @@ def runge_kutta(
     s = matrix.rows
     if matrix.cols != s or weights.cols != s:
         raise SchemeError(f"{name}: got A of shape {matrix.shape} and {weights.cols} weights, expected s x s and s")
+    digits = digits or rounded_digits(A, b, embedded)
     if c is not None:
-        _check_nodes(name, matrix, c)
+        _check_nodes(name, matrix, c, digits or rounded_digits(c))
     if fsal:
         matrix = matrix.col_join(weights).row_join(sympy.zeros(s + 1, 1))
         weights = weights.row_join(sympy.zeros(1, 1))
@@ -75,12 +77,13 @@ def lower_triangular(*rows: Sequence[Any]) -> list[list[Any]]:
     return [[*row, *[0] * (len(rows) - i)] for i, row in enumerate(rows)]
 
 
-def _check_nodes(name: str, A: sympy.MatrixBase, c: Sequence[Any]) -> None:
+def _check_nodes(name: str, A: sympy.MatrixBase, c: Sequence[Any], digits: int | None) -> None:
     if len(c) != A.rows:
         raise SchemeError(f"{name}: got {len(c)} nodes, expected one for each of the {A.rows} stages")
     for i, node in enumerate(c):
         total = sum(A.row(i))
-        if sympy.simplify(exact(node, f"{name}.c[{i}]") - total) != 0:
+        gap = sympy.simplify(exact(node, f"{name}.c[{i}]") - total)
+        if gap != 0 and not (digits and gap.is_number and abs(gap) < tolerance(digits)):
             raise SchemeError(
                 f"{name}: got node c[{i}] = {node}, expected the row sum of A, {total}; "
                 "with other nodes the scheme loses its order on u' = f(t, u)"
@@ -120,7 +123,8 @@ def multistep(
     past_f = [exact(x, f"{name}.b[{j}]") for j, x in enumerate(b)]
     new = exact(b_next, f"{name}.b_next")
     A, U, B, V = _multistep_matrices(past_u, past_f, new)
-    return Scheme(name, A, U, B, V, reference=reference, init=init or {})
+    digits = rounded_digits(a, b, [b_next])
+    return Scheme(name, A, U, B, V, reference=reference, init=init or {}, digits=digits)
 
 
 def _trimmed(slopes: list[Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -10,6 +11,7 @@ import sympy
 from sympy.polys.constructor import construct_domain
 
 from .errors import SchemeError
+from .given_numbers import DOUBLE_DIGITS, as_python, cut_fraction, is_float, short_fraction
 
 Entries = Sequence[Sequence[Any]]
 #: Larger in its 15 decimals, an exact number is not 0.
@@ -19,15 +21,20 @@ ROUNDING = 1e-9
 def exact(value: Any, where: str = "coefficient") -> sympy.Expr:
     """``value`` as an exact sympy number or expression.
 
-    Takes int, Fraction, a string such as ``"1/4"``, or a sympy expression: an algebraic number, or
-    a rational function of free symbols, which are the learnable coefficients. A float is refused:
-    0.333 is not 1/3, and a scheme whose order is derived from its entries would silently become
-    one of order 0. So are pi, exp(k) and the like: conditions on them cannot be decided exactly.
-    An expression that is identically 0 becomes 0.
+    Takes int, Fraction, a string such as ``"1/4"``, NumPy's integers, or a sympy expression: an algebraic
+    number, or a rational function of free symbols, which are the learnable coefficients. A float stands
+    for the short decimal, or the fraction, that it is but for rounding: 0.1 for 1/10, and 1/3 computed by Python
+    for 1/3. One that is neither is read digit by digit, and :func:`rounded_digits` says so. 0.333 is refused: it is
+    not 1/3, and a scheme whose order is derived from its entries would silently become one of order 0. So are
+    pi, exp(k) and the like: conditions on them cannot be decided exactly. An expression that is
+    identically 0 becomes 0.
 
     Raises:
-        SchemeError: for a float, a NaN, an infinity, a complex number, or anything else.
+        SchemeError: for a NaN, an infinity, a complex number, or anything else.
     """
+    value = value if is_float(value) else as_python(value)
+    if is_float(value):
+        return _exact_float(value, where)
     if isinstance(value, bool) or not isinstance(value, (int, Fraction, str, sympy.Expr)):
         raise SchemeError(
             f"{where}: got {value!r} of type {type(value).__name__}, expected an exact entry; "
@@ -52,6 +59,43 @@ def exact(value: Any, where: str = "coefficient") -> sympy.Expr:
     return sympy.Integer(0) if abs(number.n()) < ROUNDING and number.equals(0) else number
 
 
+def _exact_float(value: Any, where: str) -> sympy.Rational:
+    plain = as_python(value)
+    if not math.isfinite(plain):
+        raise SchemeError(f"{where}: got {value!r}, expected a finite, real, exact entry")
+    found = short_fraction(value)
+    if found is None and isinstance(value, float):  # a double: NumPy's is a subclass of Python's
+        found = Fraction(repr(plain))
+    if found is None:
+        raise SchemeError(
+            f"{where}: got {value!r}, a number of single precision or less, expected one of 15 digits (float64) or "
+            "an exact one; compute the entries in float64"
+        )
+    if (simple := cut_fraction(found)) is not None:
+        raise SchemeError(
+            f'{where}: got {plain!r}, expected an exact entry; write "{simple}" if that is meant, else "{plain!r}"'
+        )
+    return sympy.Rational(found.numerator, found.denominator)
+
+
+def rounded_digits(*blocks: Any) -> int | None:
+    """15 where an entry of these matrices or rows is a float that stands for no short number; None where none is."""
+    for block in blocks:
+        if isinstance(block, (str, sympy.Basic, sympy.MatrixBase, type(None))):
+            continue
+        if getattr(block, "ndim", 0) or isinstance(block, (list, tuple)):
+            if any(rounded_digits(entry) for entry in block):
+                return DOUBLE_DIGITS
+        elif is_float(block) and math.isfinite(as_python(block)) and short_fraction(block) is None:
+            return DOUBLE_DIGITS
+    return None
+
+
+def tolerance(digits: int) -> sympy.Rational:
+    """What a condition on decimals may miss: 100 units of the last digit."""
+    return sympy.Rational(100, 10**digits)
+
+
 def exact_matrix(entries: Entries | sympy.MatrixBase, where: str) -> sympy.ImmutableDenseMatrix:
     """``entries`` (rows of equal length) as an immutable exact matrix."""
     rows = entries.tolist() if isinstance(entries, sympy.MatrixBase) else [list(row) for row in entries]
@@ -72,13 +116,18 @@ def is_zero(value: sympy.Expr) -> bool:
 
 
 def rational(value: Any, where: str) -> sympy.Rational:
-    """A user's number for a symbol as an exact rational; a float is read as its shortest decimal."""
+    """A user's number for a symbol as an exact rational; a float as the short number that it is but for rounding."""
+    plain, expected = as_python(value), "expected a finite real number"
+    if isinstance(plain, bool) or (isinstance(plain, float) and not math.isfinite(plain)):
+        raise SchemeError(f"{where}: got {value!r}, {expected}")
+    # In the digits of its own type: NumPy's float32 0.1 is 1/10.
+    text = str(short_fraction(value) or repr(plain)) if isinstance(plain, float) else plain
     try:
-        number = sympy.Rational(str(value) if isinstance(value, float) else value)
+        number = sympy.Rational(text)
     except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise SchemeError(f"{where}: got {value!r}, expected a finite real number") from error
+        raise SchemeError(f"{where}: got {value!r}, {expected}") from error
     if number.has(sympy.nan, sympy.oo, sympy.zoo):
-        raise SchemeError(f"{where}: got {value!r}, expected a finite real number")
+        raise SchemeError(f"{where}: got {value!r}, {expected}")
     return number
 
 

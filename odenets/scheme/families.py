@@ -8,24 +8,28 @@ import sympy
 
 from .constructors import multistep
 from .exact import exact
+from .given_numbers import integer
 from .quadrature import derivatives, integrals
 from .scheme import Scheme
 
 
 def adams_bashforth(steps: int) -> Scheme:
     """u_{n+1} = u_n + h int_0^1 p, p through f at n, n-1, ..., n-steps+1. Order = steps."""
+    steps = integer(steps, "adams_bashforth: steps")
     past = [-j for j in range(steps)]
     return multistep(f"ab{steps}", a=[1], b=integrals(past, 0, 1), reference="bashforth1883")
 
 
 def adams_moulton(order: int) -> Scheme:
     """u_{n+1} = u_n + h int_0^1 p, p through f at n+1, n, ..., n-order+2."""
+    order = integer(order, "adams_moulton: order")
     new, *past = integrals([1 - j for j in range(order)], 0, 1)
     return multistep(f"am{order}", a=[1], b=past, b_next=new, reference="moulton1926")
 
 
 def nystrom(steps: int, name: str = "", reference: str = "nystrom1925") -> Scheme:
     """u_{n+1} = u_{n-1} + h int_{-1}^1 p, p through f at n, n-1, ..., n-steps+1."""
+    steps = integer(steps, "nystrom: steps")
     past = [-j for j in range(steps)]
     return multistep(name or f"nystrom{steps}", a=[0, 1], b=integrals(past, -1, 1), reference=reference)
 
@@ -38,6 +42,7 @@ def milne_simpson() -> Scheme:
 
 def bdf(steps: int) -> Scheme:
     """p'(n+1) = f(u_{n+1}), p through u at n+1, n, ..., n-steps+1: backward differentiation."""
+    steps = integer(steps, "bdf: steps")
     new, *past = derivatives([1 - j for j in range(steps + 1)], 1)
     return multistep(f"bdf{steps}", a=[-c / new for c in past], b=[0], b_next=1 / new, reference="curtiss1952")
 
@@ -48,6 +53,7 @@ def pece(steps: int) -> Scheme:
     The final evaluation f(u_{n+1}) is the first one of the next step, so the stages are at u_n and
     at the predicted value. Order steps + 1.
     """
+    steps = integer(steps, "pece: steps")
     predictor = integrals([-j for j in range(steps)], 0, 1)
     new, *corrector = integrals([1 - j for j in range(steps + 1)], 0, 1)
     r = steps
@@ -66,6 +72,7 @@ def lm(steps: int) -> Scheme:
     Two steps are the paper's LM, with k_1 called k; as many steps as layers its all-history variant.
     Source: Lu et al. (2018).
     """
+    steps = integer(steps, "lm: steps")
     names = ["k"] if steps == 2 else [f"k{j}" for j in range(1, steps)]
     ks = [sympy.Symbol(name, real=True) for name in names]
     name = "lm" if steps == 2 else f"lm{steps}"
@@ -82,7 +89,7 @@ def all_history_lm(layers: int) -> tuple[Scheme, list[Scheme]]:
 
     Source: Lu et al. (2018), the variant in the authors' code.
     """
-    scheme = lm(layers)
+    scheme = lm(integer(layers, "all_history_lm: layers"))
     names = [str(symbol) for symbol in sorted(scheme.symbols, key=lambda s: int(str(s)[1:] or 1))]
     return scheme, [scheme.substitute({name: 0 for name in names[n:]}) for n in range(layers - 1)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 
-from .exact import exact_matrix
+from .exact import exact_matrix, rounded_digits, tolerance
 from .trees import PLAIN, Maps
 
 
@@ -35,6 +35,8 @@ class GeneralLinearMethod:
     strict: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
+        given = [*(getattr(self, block) for block in "AUBV"), self.embedded]
+        object.__setattr__(self, "digits", self.digits or rounded_digits(*given))
         for block in "AUBV":
             object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
         object.__setattr__(self, "modules", tuple(self.modules) or (0,) * self.stages)
@@ -71,4 +73,4 @@ class GeneralLinearMethod:
     @property
     def tolerance(self) -> sympy.Expr:
         """What a condition may miss: 0 for exact entries, 100 units of the last digit for decimals."""
-        return sympy.Integer(0) if self.digits is None else sympy.Rational(100, 10**self.digits)
+        return sympy.Integer(0) if self.digits is None else tolerance(self.digits)

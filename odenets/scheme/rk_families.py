@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import sympy
 
+from .collocation import adjoint_collocation, collocation, gauss_nodes, lobatto_iiic, lobatto_nodes, radau_nodes
 from .constructors import runge_kutta
-from .errors import SchemeError
 from .exact import Entries, exact_matrix
-from .quadrature import integrals
+from .given_numbers import integer
 from .scheme import Scheme
+
+__all__ = [
+    "adjoint_collocation",
+    "collocation",
+    "fractal",
+    "gauss_nodes",
+    "lobatto_iiic",
+    "lobatto_nodes",
+    "radau_nodes",
+    "shu_osher",
+    "unit_rows",
+]
 
 
 def shu_osher(name: str, alpha: Entries, beta: Entries, **options: Any) -> Scheme:
@@ -36,62 +47,6 @@ def unit_rows(count: int, value: Any, first: int = 0) -> list[list[Any]]:
     return [[*[0] * i, value] for i in range(first, first + count)]
 
 
-def collocation(name: str, nodes: Sequence[Any], **options: Any) -> Scheme:
-    """The Runge-Kutta scheme whose stages collocate at the nodes: A_ij = int_0^{c_i} l_j, b_j = int_0^1 l_j.
-
-    Source: Hairer, Norsett & Wanner (1993), II.7.
-    """
-    A = [integrals(nodes, 0, node) for node in nodes]
-    return runge_kutta(name, A, integrals(nodes, 0, 1), nodes, **options)
-
-
-def gauss_nodes(s: int) -> list[sympy.Expr]:
-    """Zeros of the Legendre polynomial shifted to [0, 1]."""
-    return _zeros(sympy.legendre(s, 2 * sympy.Symbol("x") - 1))
-
-
-def radau_nodes(s: int, end: int) -> list[sympy.Expr]:
-    """Radau nodes on [0, 1] that include the given end, 0 (left, I) or 1 (right, II)."""
-    y = 2 * sympy.Symbol("x") - 1
-    sign = 1 if end == 0 else -1
-    return _zeros(sympy.legendre(s, y) + sign * sympy.legendre(s - 1, y))
-
-
-def lobatto_nodes(s: int) -> list[sympy.Expr]:
-    """Lobatto nodes on [0, 1]: both ends, and the zeros of P'_{s-1}."""
-    y = 2 * sympy.Symbol("x") - 1
-    return _zeros(sympy.legendre(s, y) - sympy.legendre(s - 2, y))
-
-
-def _zeros(polynomial: sympy.Expr) -> list[sympy.Expr]:
-    x = sympy.Symbol("x")
-    return sorted((sympy.radsimp(root) for root in sympy.roots(sympy.expand(polynomial), x)), key=float)
-
-
-def adjoint_collocation(name: str, nodes: Sequence[Any], **options: Any) -> Scheme:
-    """Radau IA's kind: quadrature weights b, and A from sum_i b_i c_i^(q-1) A_ij = b_j (1 - c_j^q)/q, q = 1 ... s.
-
-    Source: Hairer & Wanner (1996), IV.5, condition D(s).
-    """
-    s, c = len(nodes), [sympy.sympify(node) for node in nodes]
-    b = integrals(nodes, 0, 1)
-    left = sympy.Matrix(s, s, lambda q, i: b[i] * c[i] ** q)
-    right = sympy.Matrix(s, s, lambda q, j: b[j] * (1 - c[j] ** (q + 1)) / (q + 1))
-    return runge_kutta(name, (left.inv() * right).applyfunc(sympy.radsimp), b, **options)
-
-
-def lobatto_iiic(name: str, nodes: Sequence[Any], **options: Any) -> Scheme:
-    """Lobatto IIIC: A_i1 = b_1 and sum_j A_ij c_j^(q-1) = c_i^q / q, q = 1 ... s-1 (Chipman 1971)."""
-    s, c = len(nodes), [sympy.sympify(node) for node in nodes]
-    b = integrals(nodes, 0, 1)
-    powers = sympy.Matrix(s - 1, s - 1, lambda q, j: c[j + 1] ** q)
-    rows = []
-    for node in c:
-        moments = sympy.Matrix(s - 1, 1, lambda q, _, node=node: node ** (q + 1) / (q + 1) - b[0] * c[0] ** q)
-        rows.append([b[0], *(powers.inv() * moments)])
-    return runge_kutta(name, rows, b, nodes, **options)
-
-
 def fractal(columns: int, learned: bool = False) -> Scheme:
     """FractalNet of any depth: f_{c+1} = w conv + (1 - w) f_c o f_c, every conv an Euler step of its own module.
 
@@ -104,8 +59,7 @@ def fractal(columns: int, learned: bool = False) -> Scheme:
 
     Source: Larsson, Maire & Shakhnarovich (2017); as a scheme: Lu et al. (2018).
     """
-    if columns < 1:
-        raise SchemeError(f"fractal: got {columns} columns, expected at least 1")
+    columns = integer(columns, "fractal: columns")
     rows: list[dict[int, Any]] = []
 
     def euler(theta: Any, start: dict[int, Any]) -> dict[int, Any]:

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil, log10
 from typing import Any
 
 import sympy
 
 from . import checks, tableau
-from .b_series import BSeries, derive_order
+from .b_series import BSeries
 from .errors import SchemeError
 from .exact import is_zero, rational, spectral_radius
 from .general_linear_method import GeneralLinearMethod
 from .multistep_form import generating_polynomials, multistep_error_constant
+from .order import derive_order
+from .shown import Shown
 from .stage_graph import stage_order, strongly_connected
 from .trees import tall
 
 Matrices = tuple[sympy.ImmutableDenseMatrix, ...]
 
 
-@dataclass(frozen=True)
-class Scheme(GeneralLinearMethod):
+@dataclass(frozen=True, repr=False)
+class Scheme(Shown, GeneralLinearMethod):
     """A numerical scheme as a value: the general linear method
 
         Y  = h A F(Y) + U y        (s stages)
@@ -31,7 +34,8 @@ class Scheme(GeneralLinearMethod):
     Args:
         name: lower case; how the zoo, the plots and the results call it.
         A, U, B, V: matrices of sizes s x s, s x r, r x s, r x r with exact entries (int,
-            Fraction, strings such as "1/4", sympy expressions). Free symbols in them are the
+            Fraction, strings such as "1/4", sympy expressions; a float stands for the short number
+            that it is but for rounding, 0.1 for 1/10). Free symbols in them are the
             learnable coefficients.
         reference: key of :data:`odenets.scheme.bibliography.REFERENCES`, or free text.
         init: for each symbol the range its Parameters are drawn from, uniformly; symbols not
@@ -42,7 +46,8 @@ class Scheme(GeneralLinearMethod):
             then the components. By default all modules stand for one f of the whole state.
         embedded: weights of a second solution from the same stages, for an error estimate.
         at_rest: velocities start at 0 instead of at h f(u_0).
-        digits: the entries are decimals, right to so many digits; conditions are judged to that.
+        digits: the entries are decimals, right to so many digits; conditions are judged to that. 15 where a
+            float among the entries stands for no short number.
         strict: refuse inconsistent coefficients. :meth:`substitute` turns it off, since a learned
             coefficient may have any value: LM at k = 1/2 solves 3/2 u' = f.
 
@@ -63,15 +68,16 @@ class Scheme(GeneralLinearMethod):
         if self.strict:
             checks.consistency(self, self.series)
 
-    def substitute(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> Scheme:
+    def substitute(self, values: Mapping[Any, Any] | None = None, /, **named: Any) -> Scheme:
         """The scheme with numbers in the place of some of its symbols, e.g. ``lm.substitute(k="1/2")``.
 
-        Numbers are read exactly; a float stands for its shortest decimal.
+        Symbols are given by name, or by themselves in a mapping. Numbers are read exactly; a float
+        stands for the short number that it is but for rounding, 0.1 for 1/10.
 
         Raises:
             SchemeError: an unknown symbol, or a value that is not a finite real number.
         """
-        wanted = {**(values or {}), **named}
+        wanted = {str(key): value for key, value in {**(values or {}), **named}.items()}
         known = {str(symbol): symbol for symbol in self.symbols}
         for key in wanted:
             if key not in known:
@@ -134,8 +140,17 @@ class Scheme(GeneralLinearMethod):
         """The order p, from all rooted trees; with free symbols, the one that holds for every value.
 
         0 means inconsistent: LM is, for k != 0, since it solves (1 + k) u' = f.
+
+        Raises:
+            SchemeError: an order above 11 that only trees could tell, or above the digits of decimals.
         """
-        return derive_order(self.series, self.linear_only, self.tolerance)
+        found = derive_order(self.series, self.linear_only, self.tolerance)
+        if self.digits is not None and found > self.digits:
+            raise SchemeError(
+                f"{self.name}: got entries right to {self.digits} digits, which cannot tell orders above that: "
+                "their conditions are missed by less than the rounding; expected exact entries, or more digits"
+            )
+        return found
 
     @cached_property
     def embedded_order(self) -> int | None:
@@ -165,7 +180,10 @@ class Scheme(GeneralLinearMethod):
         if scale == self.series.field.zero:
             return None
         constant = self.series.to_sympy(self.series.residuals(tall(self.order + 1))[0] / scale)
-        return constant if self.digits is None else constant.n(self.digits)
+        if self.digits is None or constant == 0:
+            return constant
+        # So many decimals are right; of a small number that is fewer digits.
+        return constant.n(max(1, self.digits + min(0, ceil(log10(abs(constant))))))
 
     @cached_property
     def starting_values(self) -> int:
@@ -245,8 +263,15 @@ class Scheme(GeneralLinearMethod):
     def __deepcopy__(self, memo: Any) -> Scheme:
         return self  # immutable
 
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {tableau.latex(self, self.nodes)}$"
+
     def __str__(self) -> str:
-        head = f"{self.name}: order {self.order}, {self.structure}, stages {self.stages}"
+        try:
+            order = str(self.order)
+        except SchemeError:  # one that cannot be told
+            order = "unknown"
+        head = f"{self.name}: order {order}, {self.structure}, stages {self.stages}"
         if self.symbols:
             head += ", learnable " + ", ".join(map(str, self.symbols))
         return f"{head}\n{tableau.render(self, self.nodes)}"

@@ -28,3 +28,15 @@ def render(scheme: GeneralLinearMethod, nodes: Sequence[sympy.Expr]) -> str:
         )
         lines.append(" | ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def latex(scheme: GeneralLinearMethod, nodes: Sequence[sympy.Expr]) -> str:
+    """The same as an array of LaTeX's mathematics mode."""
+    one_step = scheme.carried == 1 and scheme.V[0, 0] == 1
+    carried = [[] if one_step else list(row) for row in scheme.U.tolist() + scheme.V.tolist()]
+    left = [*nodes, *[sympy.Symbol("")] * scheme.carried]
+    rows = [[c, *row, *rest] for c, row, rest in zip(left, scheme.A.tolist() + scheme.B.tolist(), carried, strict=True)]
+    lines = [" & ".join(map(sympy.latex, row)) for row in rows]
+    upper, lower = (r" \\ ".join(part) for part in (lines[: scheme.stages], lines[scheme.stages :]))
+    columns = "c|" + "c" * scheme.stages + ("" if one_step else "|" + "c" * scheme.carried)
+    return rf"\begin{{array}}{{{columns}}} {upper} \\ \hline {lower} \end{{array}}"

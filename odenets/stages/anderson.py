@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .option_values import check_count, check_real
+from .option_values import set_count, set_real
 from .solver import Norm, Solver, finite_rows, rows
 from .solver_report import Report
 
@@ -39,10 +39,10 @@ class Anderson(Solver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("memory", self.memory, 0)
-        check_real("damping", self.damping, 0, 1)
+        set_count(self, "memory", 0)
+        set_real(self, "damping", 0, 1)
         if self.regularisation is not None:
-            check_real("regularisation", self.regularisation, 0, 1)
+            set_real(self, "regularisation", 0, 1)
 
     @property
     def advice(self) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .arnoldi import cycle
 from .errors import ConvergenceError, SolverError
-from .option_values import check_count, check_real
+from .option_values import set_count, set_real
 from .solver_report import Report, failure
 
 #: relative tolerance where none is given
@@ -45,11 +45,11 @@ class GMRES:
 
     def __post_init__(self) -> None:
         if self.rtol is not None:
-            check_real("rtol", self.rtol, 0, 1)
+            set_real(self, "rtol", 0, 1)
         if self.atol != 0:
-            check_real("atol", self.atol, 0, math.inf)
-        check_count("krylov", self.krylov, 1)
-        check_count("restarts", self.restarts, 0)
+            set_real(self, "atol", 0, math.inf)
+        set_count(self, "krylov", 1)
+        set_count(self, "restarts", 0)
 
     def solve(self, operator: Callable[[Tensor], Tensor], b: Tensor) -> tuple[Tensor, Report]:
         """Solve operator(x) = b; not differentiable.

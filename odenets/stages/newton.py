@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .dense import fits, pushed
 from .gmres import gmres
-from .option_values import check_count, check_real
+from .option_values import set_count, set_real
 from .simplified_newton import CONTRACTION, simplified_newton
 from .solver import Norm, Solver, finite_rows, rows
 from .solver_report import Report, nothing
@@ -65,11 +65,11 @@ class NewtonKrylov(Solver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("krylov", self.krylov, 1)
-        check_count("restarts", self.restarts, 0)
-        check_count("backtracks", self.backtracks, 0)
+        set_count(self, "krylov", 1)
+        set_count(self, "restarts", 0)
+        set_count(self, "backtracks", 0)
         if self.forcing is not None:
-            check_real("forcing", self.forcing, 0, 0.9)
+            set_real(self, "forcing", 0, 0.9)
 
     @property
     def advice(self) -> str:

@@ -1,22 +1,24 @@
-"""Checks of single options."""
+"""Checks of single options of a frozen dataclass, which keep them as Python's numbers."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from ..scheme.given_numbers import integer, real
 from .errors import SolverError
 
 
-def check_real(name: str, value: Any, above: float, most: float) -> None:
+def set_real(options: Any, name: str, above: float, most: float) -> None:
     """Refuse what is not a finite number in (above, most]."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not above < value <= most:
-        limit = "" if math.isinf(most) else f" and at most {most:g}"
-        raise SolverError(f"{name}: got {value!r}, expected a number above {above:g}{limit}")
+    limit = "" if math.isinf(most) else f" and at most {most:g}"
+    value, expected = getattr(options, name), f"a number above {above:g}{limit}"
+    found = real(value, name, SolverError, expected)
+    if not above < found <= most:
+        raise SolverError(f"{name}: got {value!r}, expected {expected}")
+    object.__setattr__(options, name, found)
 
 
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse what is not an int of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SolverError(f"{name}: got {value!r}, expected a whole number of at least {least}")
+def set_count(options: Any, name: str, least: int) -> None:
+    """Refuse what is not a whole number of at least ``least``."""
+    object.__setattr__(options, name, integer(getattr(options, name), name, least, SolverError))

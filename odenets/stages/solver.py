@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import SolverError
 from .gmres import GMRES
-from .option_values import check_count, check_real
+from .option_values import set_count, set_real
 from .solver_report import Report
 
 #: rtol and atol where none are given: a few hundred to a million times the rounding of the dtype
@@ -63,9 +63,9 @@ class Solver(ABC):
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
             if getattr(self, name) is not None:
-                check_real(name, getattr(self, name), 0, math.inf)
-        check_count("max_iterations", self.max_iterations, 1)
-        check_count("dense", self.dense, 0)
+                set_real(self, name, 0, math.inf)
+        set_count(self, "max_iterations", 1)
+        set_count(self, "dense", 0)
         if not isinstance(self.per_sample, bool):
             raise SolverError(f"per_sample: got {self.per_sample!r}, expected True or False")
         if self.on_failure not in ("raise", "flag"):

@@ -24,6 +24,7 @@ from ..passes.steps import run_step
 from ..program import Evaluate
 from ..program.step import State
 from ..scheme import Scheme
+from ..scheme.given_numbers import real
 from .added_parameters import AddedCoefficients, add_statistics, remove_statistics
 from .branch import BlockCall, Branch, Branches
 from .history import History
@@ -199,7 +200,8 @@ class Chain(ODENet):
     def set_coefficients(self, values: float | Mapping[str, float]) -> None:
         """Give the learnable coefficients values: one for all, or by symbol."""
         symbols = sorted(map(str, self.scheme.symbols))
-        given = values if isinstance(values, Mapping) else dict.fromkeys(symbols, values)
+        named = values if isinstance(values, Mapping) else dict.fromkeys(symbols, values)
+        given = {str(symbol): value for symbol, value in named.items()}
         if not symbols or set(given) - set(symbols):
             raise FieldError(
                 f"coefficients: got {values}, expected a number or a mapping of the symbols of {self.scheme.name}: "
@@ -209,7 +211,7 @@ class Chain(ODENet):
             for n in range(self.steps):
                 for symbol, parameter in self.coefficients_at(n).items():
                     if symbol in given:
-                        parameter.fill_(float(given[symbol]))
+                        parameter.fill_(real(given[symbol], f"coefficients: {symbol}", FieldError))
 
 
 Kind = TypeVar("Kind", bound=nn.Module)

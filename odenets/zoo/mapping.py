@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import Any
 
 from ..scheme import Scheme, SchemeError, UnknownSchemeError
+from ..scheme.shown import Shown
+
+PROPERTIES = ("order", "explicit", "structure", "stages", "carried", "reversible", "starting_values", "symbols")
 
 
-class Zoo(Mapping[str, Scheme]):
-    """Read-only mapping name -> Scheme; an unknown name raises with the close ones listed.
+class Zoo(Shown, Mapping[str, Scheme]):
+    """Mapping name -> Scheme, to which :meth:`register` adds; an unknown name raises with the close ones listed.
 
     Args:
         files: modules of this package whose ``SCHEMES`` are the members, in this order.
@@ -34,7 +38,7 @@ class Zoo(Mapping[str, Scheme]):
 
     def __getitem__(self, name: str) -> Scheme:
         if name not in self:
-            close = difflib.get_close_matches(str(name).lower(), self._members, n=3, cutoff=0.4)
+            close = difflib.get_close_matches(str(name).lower(), self._members, n=3)
             hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
             raise UnknownSchemeError(f"unknown scheme {name!r}{hint} Known: {', '.join(self._members)}")
         return self._members[name]
@@ -44,6 +48,42 @@ class Zoo(Mapping[str, Scheme]):
         while name not in self._members and self._unread:
             self._read_next()
         return name in self._members
+
+    def register(self, scheme: Scheme) -> Scheme:
+        """Add a scheme of one's own, by its name: it is then found wherever a name is taken. Returns it.
+
+        Raises:
+            SchemeError: it is no Scheme, or its name is taken by another one.
+        """
+        if not isinstance(scheme, Scheme):
+            raise SchemeError(f"register: got {scheme!r} of type {type(scheme).__name__}, expected a Scheme")
+        if scheme.name in self and self[scheme.name] != scheme:
+            raise SchemeError(f"register: got a second scheme {scheme.name!r}, expected another name")
+        self._members[scheme.name] = scheme
+        return scheme
+
+    def where(self, **properties: Any) -> Zoo:
+        """The schemes with these properties, e.g. ``where(order=4, explicit=True)``; attributes of Scheme.
+
+        Raises:
+            SchemeError: no property of a scheme.
+        """
+        known = {*dir(Scheme), *Scheme.__dataclass_fields__}
+        if unknown := [name for name in properties if name.startswith("_") or name not in known]:
+            raise SchemeError(f"where: got {', '.join(unknown)}, expected properties such as {', '.join(PROPERTIES)}")
+        found = Zoo()
+        found._members = {
+            name: scheme
+            for name, scheme in self.items()
+            if all(getattr(scheme, key) == value for key, value in properties.items())
+        }
+        return found
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def __str__(self) -> str:
+        return f"{len(self)} schemes: {', '.join(self)}"
 
     def __iter__(self) -> Iterator[str]:
         position = 0

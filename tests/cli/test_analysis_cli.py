@@ -1,5 +1,7 @@
 """odenets, in process; and what importing the package brings in."""
 
+import csv
+import json
 import re
 import subprocess
 import sys
@@ -46,7 +48,7 @@ def test_stability_with_a_free_symbol(capsys):
     assert row.endswith("zeta**2 - (1 - k + z)*zeta - k")
 
 
-@pytest.mark.parametrize("name", ["region.png", "deep/region.svg"])
+@pytest.mark.parametrize("name", ["region.png", "region.svg"])
 def test_stability_figure(capsys, tmp_path, name):
     out = tmp_path / name
     argv = ["stability", "euler", "lm", "--set", "k=-1/2, 1/2", "--re", "-3", "1", "--im", "-2", "2"]
@@ -270,3 +272,42 @@ def test_without_matplotlib(capsys, monkeypatch):
     assert "pip install 'odenets[plot]'" in fails(capsys, "stability", "euler", "--out", "x.png")
     assert "pip install 'odenets[plot]'" in fails(capsys, "gallery", "--out", "x")
     assert lines(capsys, "stability", "euler")
+
+
+# ------------------------------------------------------- forms of tables, schemes of one's own
+
+TABLES = [["stability", "rk4"], ["ssp", "rk4"], ["order-star", "rk4"], ["locus", "rk4", "--points", "3"]]
+TABLES += [["dispersion", "rk4"], ["optimal-step", "rk4", "--lambda", "-1"], ["growth", "lm", "--ks", "0.5"]]
+TABLES += [["convergence", "rk4", "--steps", "4", "8"], ["conditions", "2"]]
+
+
+@pytest.mark.parametrize("command", TABLES, ids=lambda command: command[0])
+def test_every_table_in_every_form(capsys, command):
+    text = lines(capsys, *command)
+    (rows,) = [json.loads("\n".join(lines(capsys, *command, "--format", "json")))]
+    header, *others = csv.reader(lines(capsys, *command, "--format", "csv"))
+    assert [list(row.values()) for row in rows] == others
+    assert list(rows[0]) == header
+    assert any(line.split("  ")[0] == others[0][0] for line in text)
+    marked = lines(capsys, *command, "--format", "markdown")
+    assert sum(line.startswith("| ") for line in marked) == len(others) + 2
+
+
+def test_what_is_said_beside_a_table_of_numbers_is_on_stderr(capsys):
+    assert main(["growth", "lm", "--ks", "0.5", "--format", "csv"]) == 0
+    assert "largest:" in capsys.readouterr().err
+
+
+MINE = 'import odenets\nmine = odenets.runge_kutta("mine", [[0, 0], ["2/3", 0]], ["1/4", "3/4"])\nother = 3\n'
+
+
+def test_a_users_own_scheme(capsys, tmp_path, monkeypatch):
+    (tmp_path / "own_schemes.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    for given in (f"{tmp_path / 'own_schemes.py'}:mine", "own_schemes:mine"):
+        assert lines(capsys, "ssp", given)[2].split() == ["mine", "1/2", "2"]
+        assert lines(capsys, "modified", given, "--order", "3")[0].startswith("mine: u' = f - h^2/6 f'f'f")
+    assert "got a int, expected a Scheme" in fails(capsys, "ssp", "own_schemes:other")
+    assert "has no attribute 'none'" in fails(capsys, "ssp", "own_schemes:none")
+    assert "No module named" in fails(capsys, "ssp", "not_there:mine")
+    assert "expected MODULE:NAME" in fails(capsys, "ssp", ":mine")

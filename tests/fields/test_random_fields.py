@@ -174,7 +174,7 @@ def test_an_initial_velocity_sees_the_noise_of_its_step():
     ("build", "message"),
     [
         (lambda: StochasticDepth(residuals(3), [0.5, 0.5]), "one probability"),
-        (lambda: StochasticDepth(residuals(1), [0.0]), "one probability"),
+        (lambda: StochasticDepth(residuals(1), [0.0]), r"probability in \(0, 1\]"),
         (lambda: survival_schedule(4, 0.0), "p_L"),
         (lambda: ShakeShake([residuals(2)], forward="keep"), "forward"),
         (lambda: ShakeShake([residuals(3)]), "two branches"),

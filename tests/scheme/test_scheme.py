@@ -142,7 +142,7 @@ def test_unknown_scheme_lists_close_names():
         (lambda: runge_kutta("x", A=[[0, 0], [1]], b=[1, 0]), "rows of lengths"),
         (lambda: runge_kutta("x", A=[[0, 0]], b=[1]), "expected s x s"),
         (lambda: runge_kutta("x", A=[[0]], b=[1, 0]), "expected s x s"),
-        (lambda: runge_kutta("x", A=[[0]], b=[1.0]), "expected an exact entry"),
+        (lambda: runge_kutta("x", A=[[0]], b=[0.333]), "expected an exact entry"),
         (lambda: runge_kutta("x", A=[[0]], b=["one"]), "expected a finite fraction"),
         (lambda: runge_kutta("x", A=[[0]], b=["nan"]), "finite"),
         (lambda: runge_kutta("x", A=[[0]], b=["1/0"]), "finite"),

@@ -90,7 +90,7 @@ def visit(model: nn.Module, x: Tensor, dtype: torch.dtype | None) -> list[Visite
     if not nets:
         raise FieldError(
             f"diagnose: got {type(model).__name__} without any ODENet, expected at least one; build the model with "
-            "odenets.ODENet or odenets.models"
+            "odenets.ODENet or odenets.models, or let odenets.swap_scheme(model, 'euler', example=x) find its blocks"
         )
     recorders = [_record(net) for net in nets]
     # With gradients enabled, or ODENet would not use the recorder; no parameter of the copy wants any.
