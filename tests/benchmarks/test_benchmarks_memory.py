@@ -154,7 +154,7 @@ def test_a_failed_process_says_why():
         (["--scheme", "mccallum_foster:lm"], "lm: got 2 carried values"),
         (["--ways", "reverse"], "gradient: got 'reverse', expected one of direct, checkpoint, reversible"),
         (["--ways", "checkpoint:many"], "--ways: got 'checkpoint:many', expected one of direct, checkpoint, "),
-        (["--ways", "checkpoint:0"], "Checkpoint: got states = 0, expected an integer of at least 1"),
+        (["--ways", "checkpoint:0"], "Checkpoint: states: got 0, expected an integer of at least 1"),
         (["--depths", "4", "0"], "--depths: got 0, expected 1 or more"),
         (["--channels", "3"], "--channels: got 3, expected an even number of 2 or more"),
         (["--time-channels", "4", "5"], "--time-channels: got 5, expected an even number of 2 or more"),

@@ -64,7 +64,7 @@ def test_order_conditions_of_the_textbook():
     assert len(order_conditions(8)) == 200
     rk4 = b_series("rk4", 4)
     assert all(rk4[c.tree] == c.value for c in order_conditions(4))
-    with pytest.raises(SchemeError, match="got order 0, expected an integer"):
+    with pytest.raises(SchemeError, match="order: got 0, expected an integer"):
         order_conditions(0)
 
 

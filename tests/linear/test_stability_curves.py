@@ -158,7 +158,7 @@ def test_principal_series():
         ("in_resnet", 3, {"lam": "1/10"}, "no single root"),
         ("lm", 3, {"k": -1}, "no single root"),
         ("lm", 3, {}, "no value for k"),
-        ("rk4", 0, {}, "got 0 terms"),
+        ("rk4", 0, {}, "terms: got 0"),
     ],
 )
 def test_no_principal_root(scheme, terms, values, message):
