@@ -57,7 +57,7 @@ class ODENet(nn.Module):
 
     Raises:
         SchemeError: an unknown scheme, h that is zero, a gradient that the scheme has no way to.
-        FieldError: h that is no finite number; blocks, input or options that do not fit; a block that changes the shape.
+        FieldError: h that is no finite number; blocks, input or options that do not fit, or change the shape.
         ConvergenceError: stages of an implicit scheme that were not found.
         ReversalError: in the backward pass, steps that could not be undone exactly enough.
     """

@@ -71,7 +71,7 @@ def test_locus_breaks_at_infinity():
 
 @pytest.mark.parametrize("points", [2, 3.5, True])
 def test_bad_number_of_points(points):
-    with pytest.raises(SchemeError, match="boundary locus: got"):
+    with pytest.raises(SchemeError, match="boundary locus: points: got"):
         boundary_locus("euler", points)
 
 
