@@ -15,6 +15,7 @@ from ..equations.orbit import Orbits, Points
 from .style import heading, new_panels, shades, shared_legend
 
 PLANE = 2
+START = "start"
 EXACT: dict[str, Any] = {"color": "0.6", "linewidth": 1.6, "label": "exact flow"}
 DOTS: dict[str, Any] = {"color": "black", "linestyle": "", "marker": ".", "markersize": 4, "zorder": 4}
 
@@ -123,7 +124,12 @@ def _draw(axes: Axes, one: Orbits, lines: dict[int, Points], points: Points, *, 
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], found: Sequence[Orbits], title: str) -> Figure:
-    """The heading, and one legend for all panels."""
+    """The heading, and one legend for all panels, which names the start where it is seen."""
+    for axes in panels:
+        low, high = axes.get_xlim()
+        for line in axes.lines:
+            if line.get_label() == START and not low <= np.asarray(line.get_xdata(), dtype=float)[0] <= high:
+                line.set_label("_nolegend_")
     head = title if len(found) > 1 else f"{title}\n{found[0].scheme}, $h$ = {found[0].h:g}"
     heading(figure, panels, head)
     shared_legend(figure, panels)

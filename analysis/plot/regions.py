@@ -20,7 +20,7 @@ from ..linear.region import stability_region as region_on_grid
 from ..linear.resolve import numeric
 from ..linear.stability import stability_polynomial
 from .members import as_list, members
-from .style import LINES, colours, legend_beside, new_axes, plane_size, shades
+from .style import LINES, colours, legend_beside, new_axes, plane_size, plane_title, shades
 
 Ends = tuple[float, float]
 #: Where the limits of a figure are looked for: further along the axes, as far as the region goes on from the origin.
@@ -142,7 +142,7 @@ def _draw(
     styles = _styles(curves)
     for curve, region, style in zip(curves, regions, styles, strict=True):
         _boundary(axes, curve, region, style)
-    axes.set(xlim=x, ylim=y, aspect="equal", title=title)
+    axes.set(xlim=x, ylim=y, aspect="equal", title=plane_title(title, x, y))
     axes.set(xlabel=rf"Re$({unit})$", ylabel=rf"Im$({unit})$")
     handles = [Line2D([], [], color=c.colour, linestyle=s) for c, s in zip(curves, styles, strict=True)]
     legend_beside(axes, handles, [c.label for c in curves])

@@ -129,7 +129,7 @@ def boundary_locus(
     for curve, colour, style in zip(curves, tints, styles, strict=True):
         for branch in curve:
             axes.plot(branch.real, branch.imag, color=colour, linestyle=style, linewidth=1.6)
-    axes.set(xlim=x, ylim=y, aspect="equal", title=r"Boundary loci: $z$ with a root $|\zeta| = 1$")
+    axes.set(xlim=x, ylim=y, aspect="equal", title="Boundary loci:\n" r"$z$ with a root $|\zeta| = 1$")
     axes.set(xlabel=r"Re$(h\lambda)$", ylabel=r"Im$(h\lambda)$")
     handles = [Line2D([], [], color=c, linestyle=s) for c, s in zip(tints, styles, strict=True)]
     legend_beside(axes, handles, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,19 @@ def new_panels(
 def plane_size(x: Sequence[float], y: Sequence[float], labels: Sequence[str] = ()) -> tuple[float, float]:
     """Inches that a picture with equal axes needs, the legend with these labels beside it."""
     ratio = (x[1] - x[0]) / (y[1] - y[0])
-    width = min(5.2, max(2.5, 5.0 * ratio))
+    width = _plane_width(ratio)
     longest = max((len(MARKUP.sub("", label)) for label in labels), default=0)
     return width + max(2.3, 1.2 + 0.085 * longest), min(width / ratio, 6.0) + 0.9
+
+
+def plane_title(title: str, x: Sequence[float], y: Sequence[float]) -> str:
+    """A title in lines that are no wider than a picture with these axes."""
+    width = _plane_width((x[1] - x[0]) / (y[1] - y[0]))
+    return title if "$" in title else textwrap.fill(title, max(round(width / 0.1), 12))
+
+
+def _plane_width(ratio: float) -> float:
+    return min(5.2, max(2.5, 5.0 * ratio))
 
 
 def roomy(x: Sequence[float], y: Sequence[float]) -> tuple[tuple[float, float], tuple[float, float]]:

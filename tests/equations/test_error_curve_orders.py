@@ -38,6 +38,6 @@ def test_two_smallest_errors_above_rounding_whatever_their_steps():
 
 
 def test_steps_that_are_given_are_the_ones_taken():
-    found = convergence("rk4", *PROBLEMS["decay"], steps=[4, 8])
-    assert found.h.tolist() == [1 / 4, 1 / 8]
+    found = convergence("rk4", *PROBLEMS["decay"], steps=[16, 32])
+    assert found.h.tolist() == [1 / 16, 1 / 32]
     assert found.observed_order == pytest.approx(4, abs=0.1)

@@ -124,6 +124,7 @@ def test_phase_portrait_draws_what_was_computed():
         "modified equation up to $h$",
         "modified equation up to $h^2$",
         "numerical points",
+        "start",
     ]
     drawn = {line.get_label(): np.array(line.get_data()).T for line in axes.lines}
     np.testing.assert_array_equal(drawn["numerical points"], found.points)
