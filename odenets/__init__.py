@@ -2,7 +2,7 @@
 
 from . import models
 from .fields import AdditiveNoise, FieldError, ShakeShake, StochasticDepth, TimeField, survival_schedule
-from .gradients import Adjoint, Checkpoint, Direct, ReversalError, Reversible
+from .gradients import Adjoint, AdjointError, Checkpoint, Direct, ReversalError, Reversible
 from .net import ODENet, count_evaluations, parameter_groups, set_gradient
 from .scheme import (
     OdenetsError,
@@ -25,6 +25,7 @@ __all__ = [
     "GMRES",
     "AdditiveNoise",
     "Adjoint",
+    "AdjointError",
     "Anderson",
     "Checkpoint",
     "ConvergenceError",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..fields import FieldError
+from ..fields.numbers import number
 
 
 class Coefficients(nn.Module):
@@ -37,12 +38,39 @@ class Coefficients(nn.Module):
                 self.register_parameter(name, nn.Parameter(value))
         self.reset()
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load one number from any shape: torch itself takes (1,) for (), but not () for (1,)."""
+        for name, parameter in self.named_parameters():
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and parameter.numel() == saved.numel() == 1:
+                state_dict[prefix + name] = saved.reshape(parameter.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def reset(self) -> None:
         """Draw all of them anew, layer by layer."""
         ranges = {symbol: (low, high) for symbol, low, high in self._init}
         for n in self._names:
             for symbol, parameter in self.at(n).items():
                 nn.init.uniform_(parameter, *ranges[symbol])
+
+    def set(self, values: float | Mapping[str, float]) -> None:
+        """Give those of all layers values: one number for all symbols, or by symbol.
+
+        Raises:
+            FieldError: a symbol that there is not, or there is none at all.
+        """
+        symbols = sorted(symbol for symbol, *_ in self._init)
+        given = values if isinstance(values, Mapping) else dict.fromkeys(symbols, values)
+        if not symbols or set(given) - set(symbols):
+            raise FieldError(
+                f"coefficients: got {values}, expected a number or a mapping of the symbols of the scheme: {symbols}"
+            )
+        numbers = {symbol: number(value, f"coefficients: {symbol}") for symbol, value in given.items()}
+        with torch.no_grad():
+            for n in self._names:
+                for symbol, parameter in self.at(n).items():
+                    if symbol in numbers:
+                        parameter.fill_(numbers[symbol])
 
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..program.transforms import plain
+from ..program.vjp import vjp
 from .dense import Matrix, fits
 from .errors import SolverError
 from .gmres import GMRES
@@ -21,16 +23,75 @@ def jacobian(function: Function, z: Tensor, tensors: Sequence[Tensor], transpose
 
     By reverse mode alone (G_z is the transpose of G_z^T), so that it also holds for a G with
     operations that have no forward-mode derivative.
+
+    Raises:
+        SolverError: by a product G_z v, if G consists of operations that can be differentiated once only.
     """
+    if transposed:
+        pull = vjp(lambda y: (function(y, *tensors),), z, keep=True)[1]
+        return lambda v: pull((v,))[0]
+    if plain() and not torch.is_grad_enabled():
+        return _reverse_twice(function, z, [t.detach() for t in tensors])
 
-    def pulled(u: Tensor) -> Tensor:
-        return torch.func.vjp(lambda y: function(y, *tensors), z)[1](u)[0]
+    def pulled(u: Tensor) -> tuple[Tensor, ...]:
+        return vjp(lambda y: (function(y, *tensors),), z)[1]((u,))
 
-    pull = torch.func.vjp(lambda y: function(y, *tensors), z)[1] if transposed else None
-    push = None if pull else torch.func.vjp(pulled, torch.zeros_like(z))[1]
-    chosen = pull or push
-    assert chosen is not None
-    return lambda v: chosen(v)[0]
+    push = vjp(pulled, torch.zeros_like(z), keep=True)[1]
+    return lambda v: push((v,))[0]
+
+
+def _reverse_twice(function: Function, z: Tensor, tensors: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+    """The map v -> G_z v as the derivative of u -> G_z^T u, which is linear: at u = 1 as anywhere."""
+    with torch.enable_grad():
+        y, u = z.detach().requires_grad_(), torch.ones_like(z).requires_grad_()
+        value = function(y, *tensors)
+        if not value.requires_grad:
+            return torch.zeros_like
+        (found,) = torch.autograd.grad(value, y, u, create_graph=True, materialize_grads=True)
+
+    def product(v: Tensor) -> Tensor:
+        # Of what is differentiable once only, autograd knows the value but not that it depends on u.
+        (x,) = (
+            torch.autograd.grad(found, u, v, retain_graph=True, allow_unused=True) if found.requires_grad else (None,)
+        )
+        if x is None and bool(found.any()):
+            raise once_only()
+        return torch.zeros_like(v) if x is None else x
+
+    return product
+
+
+def once_only() -> SolverError:
+    """The error of a function that can be differentiated once only, where a Jacobian-vector product is asked for."""
+    return SolverError(
+        "G(z) consists of operations that have neither a forward-mode derivative nor a second one by reverse mode (an "
+        "autograd.Function whose backward is a kernel, or is marked once_differentiable), of which there is no product "
+        "of the Jacobian with a vector. Take Anderson(), which needs none"
+    )
+
+
+class Tangents:
+    """Products v -> G_z v of a function of z alone: by forward mode, or, if it has none, by reverse mode twice."""
+
+    def __init__(self, function: Function) -> None:
+        self.function, self.forward = function, True
+
+    def at(self, z: Tensor) -> Callable[[Tensor], Tensor]:
+        """The products at z."""
+        reverse = None if self.forward else jacobian(self.function, z, (), transposed=False)
+
+        def product(v: Tensor) -> Tensor:
+            nonlocal reverse
+            if reverse is None:
+                try:
+                    return torch.func.jvp(self.function, (z,), (v,))[1]
+                except RuntimeError:  # there is no class of its own for a function that torch.func refuses
+                    if not plain():
+                        raise
+                    self.forward, reverse = False, jacobian(self.function, z, (), transposed=False)
+            return reverse(v)
+
+        return product
 
 
 def pull_back(
@@ -41,13 +102,18 @@ def pull_back(
     if not chosen:
         return [None] * len(tensors)
 
-    def partial(*some: Tensor) -> Tensor:
+    def partial(*some: Tensor) -> tuple[Tensor]:
         values = dict(zip(chosen, some, strict=True))
-        return function(*(values.get(i, t) for i, t in enumerate(tensors)))
+        return (function(*(values.get(i, t) for i, t in enumerate(tensors))),)
 
-    pull = torch.func.vjp(partial, *(tensors[i] for i in chosen))[1]
-    bars = dict(zip(chosen, pull(cotangent), strict=True))
+    pull = vjp(partial, *(tensors[i] for i in chosen))[1]
+    bars = dict(zip(chosen, pull((cotangent,)), strict=True))
     return [bars.get(i) for i in range(len(tensors))]
+
+
+def settled(x: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+    """A saved output, without what it depends on unless that is to be differentiated, and what else was saved."""
+    return (x if torch.is_grad_enabled() else x.detach()), *saved
 
 
 def push_forward(function: Function, tensors: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> Tensor:
@@ -60,7 +126,7 @@ def push_forward(function: Function, tensors: Sequence[Tensor], tangents: Sequen
 
     if not any(needed):
         return like
-    return torch.func.vjp(pulled, like)[1](tuple(t for t in tangents if t is not None))[0]
+    return vjp(pulled, like)[1](tuple(t for t in tangents if t is not None))[0]
 
 
 def over_batch(function: Function, size: int, samples: int, dims: Sequence[int | None], randomness: str) -> Function:
@@ -139,7 +205,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
-        x, *saved = ctx.saved_tensors
+        x, *saved = settled(*ctx.saved_tensors)
         adjoint = _Linear.apply(ctx.function, not ctx.transposed, ctx.options, bar, *saved)
         bars = pull_back(_Linear._product(ctx, x), saved, ctx.needs_input_grad[4:], adjoint)
         return None, None, None, adjoint, *bars

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .dense import fits
 from .gmres import gmres
+from .implicit_gradient import Tangents
 from .option_values import check_count, check_real
 from .simplified_newton import CONTRACTION, simplified_newton
 from .solver import Norm, Solver, finite_rows, rows
@@ -32,8 +33,8 @@ class NewtonKrylov(Solver):
     1989), and goes from z to z + d while the corrections d become shorter. R need not: where a stiff
     problem is curved, a step that all but solves it may raise R a thousandfold (Deuflhard 2011, 3.3).
     A sample whose d does not become shorter starts again, from z to z + t d with t = 1, 1/2, 1/4, ... until
-    \|\|R(z + t d)\|\| <= (1 - 1e-4 t (1 - eta)) \|\|R(z)\|\|. Products with G_z are by torch.func.jvp: G must
-    consist of operations with forward-mode derivatives.
+    \|\|R(z + t d)\|\| <= (1 - 1e-4 t (1 - eta)) \|\|R(z)\|\|. Products with G_z are by torch.func.jvp, or, where G has
+    no forward-mode derivative, by reverse mode twice.
 
     Samples of at most ``dense`` numbers begin with Newton's method in its simplified form
     (:func:`.simplified_newton.simplified_newton`): the matrix I - G_z, by reverse mode, factorised and kept over the
@@ -123,6 +124,7 @@ class _Run:
 
     def __init__(self, options: NewtonKrylov, function: Function, begun: Report) -> None:
         self.options, self.function, self.begun = options, function, begun
+        self.tangents = Tangents(function)
         self.iterations, self.evaluations, self.products = begun.iterations, begun.evaluations, 0
 
     def start(self, z: Tensor) -> _Samples:
@@ -187,9 +189,11 @@ class _Run:
         norm = Norm(self.options, now.z)
         w = norm.weights
 
+        tangent = self.tangents.at(now.z)
+
         def operator(v: Tensor) -> Tensor:
             # The tangent of a 0-dimensional part may come out in float64.
-            return v - w * torch.func.jvp(self.function, (now.z,), (v / w,))[1].to(v.dtype)
+            return v - w * tangent(v / w).to(v.dtype)
 
         b = rows(active, w * (now.g - now.z), 0.0)
         size = torch.linalg.vector_norm(b, dim=1)
