@@ -129,8 +129,10 @@ class TimeField(Field):
 
 
 def _tensor(t: float | Tensor, device: torch.device) -> Tensor:
-    """A time as a 0-dimensional tensor."""
-    return torch.as_tensor(t, dtype=widest(device), device=device).reshape(())
+    """A time as a 0-dimensional tensor; a number by an operation of the device, which waits for no copy."""
+    if isinstance(t, Tensor):
+        return t.to(device, widest(device)).reshape(())
+    return torch.full((), t, dtype=widest(device), device=device)
 
 
 def _narrow(x: Tensor) -> torch.dtype:
