@@ -134,8 +134,8 @@ def test_step_size_that_is_learned(scheme, gradient):
     loss = net(x).sum()
     torch.testing.assert_close(loss, network(0.5)(x).sum(), rtol=0, atol=0)
     loss.backward()
-    ahead, behind = (float(network(0.5 + d)(x).sum()) for d in (1e-5, -1e-5))
-    torch.testing.assert_close(float(h.grad), (ahead - behind) / 2e-5, rtol=1e-5, atol=1e-6)
+    ahead, behind = (network(0.5 + d)(x).sum().item() for d in (1e-5, -1e-5))
+    torch.testing.assert_close(h.grad.item(), (ahead - behind) / 2e-5, rtol=1e-5, atol=1e-6)
     with torch.no_grad():
         h.fill_(0.25)
     torch.testing.assert_close(net(x), network(0.25)(x), rtol=1e-9, atol=1e-12)
