@@ -2,7 +2,7 @@
 
 from . import models
 from .fields import AdditiveNoise, FieldError, ShakeShake, StochasticDepth, TimeField, survival_schedule
-from .gradients import Adjoint, Checkpoint, Direct, ReversalError, Reversible
+from .gradients import Adjoint, AdjointError, Checkpoint, Direct, ReversalError, Reversible
 from .net import ODENet, count_evaluations, from_one_minus_k, parameter_groups, set_gradient
 from .scheme import (
     OdenetsError,
@@ -26,6 +26,7 @@ __all__ = [
     "GMRES",
     "AdditiveNoise",
     "Adjoint",
+    "AdjointError",
     "Anderson",
     "Checkpoint",
     "ConvergenceError",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
 from .errors import FieldError
+from .numbers import checked, current, learned, number, widest
 
 #: the random tensors of one step
 Noise = tuple[Tensor, ...]
@@ -18,6 +21,12 @@ class Field(nn.Module):
     """The residual function of every step: :class:`Layers`, :class:`TimeField`, and the random ones around Layers."""
 
     steps: int
+    #: attributes that are set once: what a network is made of follows from them
+    fixed: ClassVar[frozenset[str]] = frozenset({"steps"})
+    #: where the step size is learned, what it was when the network was made; its program has that one
+    reference: float | None = None
+    #: the step size itself, where it is learned and no time is
+    h: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,8 +39,52 @@ class Field(nn.Module):
 
     @property
     def step_size(self) -> float | None:
-        """Step size the field itself fixes, or None where ODENet's h counts."""
-        return None
+        """Step size the field itself fixes, or has learned; None where ODENet's h counts."""
+        return None if self.reference is None else current(self.h)
+
+    def renewed(self) -> Field:
+        """The same modules as a field that belongs to no network yet."""
+        own = copy.copy(self)
+        held = {key: dict(vars(self)[key]) for key in ("_modules", "_parameters", "_buffers")}
+        vars(own).update(**held, _writes={}, checked={})
+        return own
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.fixed and name in {*vars(self), *self._parameters, *self._buffers}:
+            raise FieldError(
+                f"{type(self).__name__}.{name}: got {value!r} for {getattr(self, name)!r}, expected no other one once "
+                f"it is made, for what follows from it would stay as it is; make another {type(self).__name__}, or "
+                "another ODENet of its blocks"
+            )
+        super().__setattr__(name, value)
+
+    def keep(self, name: str, value: float | Tensor, what: str) -> None:
+        """A number as an attribute; as a parameter or a buffer what is to be learned in its place."""
+        if not (isinstance(value, Tensor) and learned(value)):
+            setattr(self, name, number(value, what))
+        elif isinstance(value, nn.Parameter):
+            self.register_parameter(name, checked(value, what))
+        else:
+            self.register_buffer(name, checked(value, what), persistent=False)
+
+    def learn_step(self, h: Tensor) -> None:
+        """Have the step size learned."""
+        self.keep("h", h, "h")
+        self.reference = float(h.detach())
+
+    def step(self, device: torch.device) -> Tensor:
+        """The step size that is learned, as a 0-dimensional tensor."""
+        return self.h.to(device, widest(device)).reshape(())
+
+    def scaled(self, value: Tensor) -> Tensor:
+        """A value of F times the learned step size over that of the program.
+
+        For F is what h goes with in every scheme: so a step of the learned size comes out, and its gradient, in every
+        way to gradients, without a program whose numbers are tensors.
+        """
+        if self.reference is None:
+            return value
+        return value * (self.step(value.device) / self.reference).to(value.dtype)
 
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
         """Told once, before the first step, how often each step evaluates each of its modules."""
@@ -63,7 +116,7 @@ class Field(nn.Module):
                 "expected the same shape; a layer that changes the shape goes first and needs a shortcut module "
                 "(ODENet(..., shortcut=...))"
             )
-        return value
+        return value if self.reference is None else self.scaled(value)
 
     def _evaluate_on_own(self, n: int, noise: Noise, what: Evaluate, x: Tensor) -> Tensor:
         """Evaluate at x, or at a copy where the layer writes into its input, as one that starts with
@@ -89,5 +142,8 @@ class Field(nn.Module):
 
 
 def _counts_writes(x: Tensor) -> bool:
-    """Whether torch counts how often x is written to: not in inference mode, nor when tracing."""
-    return not (torch.compiler.is_compiling() or x.is_inference())
+    """Whether torch counts how often x is written to: not in inference mode, nor when torch.compile traces.
+
+    Nor is it looked at where torch.jit traces, whose second trace must be the first one again.
+    """
+    return not (torch.compiler.is_compiling() or x.is_inference() or torch.jit.is_tracing())

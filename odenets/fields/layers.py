@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -47,6 +48,13 @@ class Layers(Field):
         layer = self.layers[n]
         return list(layer) if isinstance(layer, nn.ModuleList) else [layer]
 
+    def renewed(self) -> Layers:
+        """As of a field; running statistics that a new network has use for are kept."""
+        own = super().renewed()
+        assert isinstance(own, Layers)
+        own._prepared = False
+        return own
+
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
         """Check the number of modules per layer; add running statistics for later visits to each."""
         if self._prepared:
@@ -54,7 +62,7 @@ class Layers(Field):
                 "blocks: got a field that belongs to a network already, and whose BatchNorm statistics that network "
                 "has trained; make a new field of the same modules, or a copy.deepcopy of it"
             )
-        self._prepared = True
+        self._prepared, held, self.statistics = True, self.statistics, nn.ModuleDict()
         for n, counts in enumerate(visits):
             modules = self.modules_of(n)
             if len(modules) != len(counts):
@@ -64,13 +72,19 @@ class Layers(Field):
                 )
             for module, (block, count) in enumerate(zip(modules, counts, strict=False)):
                 for visit in range(1, count if norms(block) else 1):
-                    self.statistics[f"{n}_{module}_{visit}"] = StageStatistics(block)
+                    key = f"{n}_{module}_{visit}"
+                    self.statistics[key] = held[key] if key in held else StageStatistics(block)
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """The layer's function at x; the node is ignored, since a layer does not depend on time."""
         (_, block), *statistics = self.uses(n, what)
         if not statistics:
             return block(x)
+        if torch.jit.is_tracing():
+            raise FieldError(
+                f"layer {n}: got torch.jit.trace of a BatchNorm with statistics of {what.visit + 1} stages, which it "
+                "cannot put in turn, expected a scheme of one evaluation a step, or torch.export or torch.compile"
+            )
         own = statistics[0][1]
         assert isinstance(own, StageStatistics)
         return functional_call(block, own.named(), (x,), tie_weights=False)

@@ -53,6 +53,20 @@ class RandomLayers(Field):
         self.layers = Layers(blocks)
         self.steps = self.layers.steps
 
+    def renewed(self) -> RandomLayers:
+        """As of a field, and of the layers in it."""
+        own = super().renewed()
+        assert isinstance(own, RandomLayers)
+        own.layers = self.layers.renewed()
+        return own
+
+    def learn_step(self, h: Tensor) -> None:
+        """Refuse it: what is drawn depends on h, too."""
+        raise FieldError(
+            f"h: got a tensor that is to be learned with {type(self).__name__}, whose noise is scaled by h when it is "
+            "drawn, expected a number"
+        )
+
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
         """As :meth:`Layers.prepare`."""
         self.layers.prepare(visits)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
-from ..scheme.given_numbers import integer, real
+from ..scheme.given_numbers import integer
 from .errors import FieldError
 from .field import Field, Noise
+from .masks import capture, restore
+from .numbers import current, learned, widest
+
+#: what of a step its ends may be off by where f cannot be given times in float64
+COARSEST = 0.01
 
 
 class TimeField(Field):
@@ -20,28 +24,54 @@ class TimeField(Field):
     Args:
         f: callable ``f(t, x)`` as torchdiffeq takes it: t a 0-dimensional tensor, x the state;
             returns a tensor of x's shape. A module's parameters become the network's.
-        t0, t1: start and end time, finite and different; t1 < t0 integrates backwards.
+        t0, t1: start and end time, finite and different; t1 < t0 integrates backwards. An nn.Parameter, or a tensor
+            that requires a gradient, gets it, in every way to gradients but "adjoint".
         steps: number of steps, at least 1. The step size is (t1 - t0) / steps.
 
+    t is in float64 whatever x is in, where the device has it: in float32, seconds since 1970 are 128 s apart. Being
+    0-dimensional it does not promote what it is combined with, and a value that is in float64 all the same is taken
+    in x's dtype. To an f that fails because it joins t with tensors of a lower dtype, t is given in float32.
+
     Raises:
-        FieldError: f not callable, times not finite or equal, steps not a positive integer.
+        FieldError: f not callable, times not finite or equal, steps not a positive integer. At the first call: f fails
+            with times in float64, and in float32 they cannot be told apart.
     """
 
-    def __init__(self, f: Callable[[Tensor, Tensor], Tensor], t0: float, t1: float, steps: int) -> None:
+    fixed = Field.fixed | {"t0", "t1"}
+    # Tensors, where they are learned.
+    t0: float
+    t1: float
+
+    def __init__(
+        self, f: Callable[[Tensor, Tensor], Tensor], t0: float | Tensor, t1: float | Tensor, steps: int
+    ) -> None:
         super().__init__()
         if not callable(f):
             raise FieldError(f"TimeField: got f = {f!r}, expected a callable f(t, x)")
-        steps = integer(steps, "TimeField: steps", error=FieldError)
-        self.t0, self.t1 = number(t0, "TimeField: t0"), number(t1, "TimeField: t1")
-        self.h: float = (self.t1 - self.t0) / steps
+        self.f, self.steps = f, integer(steps, "TimeField: steps", error=FieldError)
+        self.keep("t0", t0, "TimeField: t0")
+        self.keep("t1", t1, "TimeField: t1")
+        self._h = self.h
         if not 0 < abs(self.h) < float("inf"):
             raise FieldError(f"TimeField: got t0 = {t0}, t1 = {t1}, expected two different finite times")
-        self.f, self.steps = f, steps
+        if learned(t0) or learned(t1):
+            self.reference = self._h
+        # Whether f takes times in float64: found out at the first call.
+        self._wide: bool | None = None
+
+    @property
+    def h(self) -> float:
+        """(t1 - t0) / steps, of the times as they are now."""
+        return (current(self.t1) - current(self.t0)) / self.steps
 
     @property
     def step_size(self) -> float:
         """(t1 - t0) / steps."""
         return self.h
+
+    def step(self, device: torch.device) -> Tensor:
+        """(t1 - t0) / steps as a tensor."""
+        return (_tensor(self.t1, device) - _tensor(self.t0, device)) / self.steps
 
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
         """Refuse a scheme that evaluates several functions a step: there is one f(t, x)."""
@@ -49,14 +79,44 @@ class TimeField(Field):
             raise FieldError(f"TimeField: got a scheme of {wanted + 1} functions a step, expected one of f(t, x) alone")
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
-        """f(t0 + (n + node) h, x). The time is computed as a Python float, without summing h up."""
+        """f(t0 + (n + node) h, x). The time is computed in float64, without summing h up."""
         if what.node is None:
             raise FieldError(
                 "TimeField: got a scheme with a node that depends on a learnable coefficient, expected fixed times"
             )
-        # At least float32: bf16 cannot tell t = 1.00 from 1.003.
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        return self.f(x.new_full((), self.t0 + (n + what.node) * self.h, dtype=dtype), x)
+        if self.reference is None:
+            return self.at(x.new_full((), self.t0 + (n + what.node) * self._h, dtype=widest(x.device)), x)
+        return self.at(_tensor(self.t0, x.device) + (n + what.node) * self.step(x.device), x)
+
+    def at(self, t: Tensor, x: Tensor) -> Tensor:
+        """f(t, x) in the dtype of x, or what autocast has made of it; t in float64."""
+        if self._wide is None and not torch.compiler.is_compiling():
+            return self._first(t, x)
+        value = self.f(t if self._wide is not False else t.to(_narrow(x)), x)
+        return _in_dtype_of(x, value)
+
+    def _first(self, t: Tensor, x: Tensor) -> Tensor:
+        before = capture(x.device)
+        try:
+            value = self.f(t, x)
+        except RuntimeError as error:
+            if "double" not in str(error).lower() or x.dtype == t.dtype:
+                raise
+            self._refuse_coarse(_narrow(x), error)
+            restore(before, x.device)
+            self._wide = False
+            return self.f(t.to(_narrow(x)), x)
+        self._wide = True
+        return _in_dtype_of(x, value)
+
+    def _refuse_coarse(self, dtype: torch.dtype, error: Exception) -> None:
+        apart = torch.finfo(dtype).eps * max(abs(current(self.t0)), abs(current(self.t1)))
+        if apart > COARSEST * abs(self.h):
+            raise FieldError(
+                f"TimeField: got f(t, x) that fails with t in float64 ({error}), and t0 = {current(self.t0):.15g}, "
+                f"h = {self.h:g}, which {dtype} does not tell apart; expected a difference of times in float64, made "
+                "x's dtype after it: (t - start).to(x.dtype)"
+            ) from error
 
     def uses(self, n: int, what: Evaluate) -> list[tuple[str, nn.Module]]:
         """f, where it is a module."""
@@ -64,9 +124,21 @@ class TimeField(Field):
 
     def extra_repr(self) -> str:
         """Interval and number of steps."""
-        return f"t0={self.t0}, t1={self.t1}, steps={self.steps}"
+        return f"t0={current(self.t0)}, t1={current(self.t1)}, steps={self.steps}"
 
 
-def number(value: Any, what: str) -> float:
-    """A finite number as a Python float; FieldError for what is none."""
-    return real(value, what, FieldError)
+def _tensor(t: float | Tensor, device: torch.device) -> Tensor:
+    """A time as a 0-dimensional tensor; a number by an operation of the device, which waits for no copy."""
+    if isinstance(t, Tensor):
+        return t.to(device, widest(device)).reshape(())
+    return torch.full((), t, dtype=widest(device), device=device)
+
+
+def _narrow(x: Tensor) -> torch.dtype:
+    """At least float32: bf16 cannot tell t = 1.00 from 1.003."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _in_dtype_of(x: Tensor, value: Tensor) -> Tensor:
+    """A value that times in float64 have promoted, in the dtype of the state."""
+    return value.to(x.dtype) if isinstance(value, Tensor) and value.dtype == torch.float64 else value

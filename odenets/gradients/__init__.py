@@ -6,12 +6,13 @@ from ..fields import FieldError
 from .adjoint import Adjoint
 from .checkpoint import Checkpoint
 from .direct import Direct
-from .errors import ReversalError
+from .errors import AdjointError, ReversalError
 from .gradient import Gradient, Runner, Stored
 from .reversible import Reversible
 
 __all__ = [
     "Adjoint",
+    "AdjointError",
     "Checkpoint",
     "Direct",
     "Gradient",

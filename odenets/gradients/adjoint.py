@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,15 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..fields import FieldError, TimeField
+from ..fields.context import Context
 from ..fields.masks import draws
+from ..fields.numbers import widest
 from ..passes import Network, Pass
 from ..passes.segment import Segment
 from ..passes.steps import run_steps
 from ..program.step import State
+from ..program.vjp import vjp
+from .errors import AdjointError
 from .gradient import Gradient, Runner, positive
 from .segment_function import check_captured
 
@@ -54,19 +59,33 @@ class Adjoint(Gradient):
             if getattr(self, name) is not None:
                 positive(getattr(self, name), f"Adjoint: {name}")
         try:  # at once, not in the first backward pass; torchdiffeq has no public list of its methods
-            self.solve(lambda t, state: state, (torch.zeros(1),), torch.tensor([0.0, 1.0]))
+            times = torch.tensor([0.0, 1.0], device="cpu")  # whatever the default device is
+            self.solve(lambda t, state: state, (times[:1],), times)
         except Exception as error:
             raise FieldError(
                 f"Adjoint: got method {self.method!r}, options {dict(self.options)}, which torchdiffeq refuses: {error}"
             ) from error
 
     def solve(self, function: Callable[[Tensor, State], State], state: State, times: Tensor) -> State:
-        """The solution of torchdiffeq at the times, stacked along the first dimension."""
+        """The solution of torchdiffeq at the times, stacked along the first dimension.
+
+        Raises:
+            AdjointError: torchdiffeq gave up.
+        """
         import torchdiffeq  # noqa: PLC0415 - it imports scipy, which takes longer than all of odenets
 
         default = TOLERANCES.get(state[0].dtype, 1e-6)
         tolerances = {"rtol": self.rtol or default, "atol": self.atol or default}
-        return torchdiffeq.odeint(function, state, times, method=self.method, options=dict(self.options), **tolerances)
+        options = dict(self.options)
+        try:
+            return torchdiffeq.odeint(function, state, times, method=self.method, options=options, **tolerances)
+        except AssertionError as error:  # of its step size, its number of steps, its state
+            raise AdjointError(
+                f"gradient='adjoint': torchdiffeq's {self.method} gave up on the adjoint equation in {state[0].dtype}, "
+                f"rtol {tolerances['rtol']:g}, atol {tolerances['atol']:g}: {error}. Expected an equation that is not "
+                "stiff backwards in time, in a dtype that holds these tolerances; take larger ones, float32 or "
+                "float64, or gradient='checkpoint', which is exact"
+            ) from error
 
     def attach(self, net: Network) -> Runner:
         """Refuse layers, and functions that are not the same whenever they are called."""
@@ -74,6 +93,11 @@ class Adjoint(Gradient):
             raise FieldError(
                 f"gradient='adjoint': got {type(net.field).__name__}, expected a TimeField, one function f(t, u) of "
                 "continuous time; for layers take gradient='reversible' or 'checkpoint', which are exact"
+            )
+        if net.field.reference is not None:
+            raise FieldError(
+                "gradient='adjoint': got times t0 or t1 that are to be learned, expected numbers: the adjoint equation "
+                "is solved between them; take gradient='checkpoint' or 'reversible', which give their gradient"
             )
         return _Run(self)
 
@@ -94,58 +118,87 @@ class _Run(Runner):
                 "gradient='adjoint' cannot be traced: torchdiffeq takes as many steps as its tolerance needs; run it "
                 "eagerly, or take gradient='reversible'"
             )
-        check_captured(Segment(run, 0, 1), state)
-        names, parameters = _parameters(time)
-        out = _Continuous.apply(self.options, run, first, names, state[1:], state[0], *parameters)
-        return (out, *state[1:])
+        segment = Segment(run, 0, 1)
+        check_captured(segment, state)
+        _refuse_random(time)
+        function = _Function(time)
+        named = dict(function.named_parameters())
+        way = _Way(self.options, function, segment.context, list(named))
+        out = _Continuous.apply(way, partial(run_steps, run, first), state[1:], state[0], *named.values())
+        # A copy: the node keeps its output, into which what follows may write, as nn.ReLU(inplace=True) does.
+        return (out.clone(), *state[1:])
 
 
-def _parameters(time: TimeField) -> tuple[list[str], list[Tensor]]:
-    if not isinstance(time.f, nn.Module):
-        return [], []
-    for module in time.f.modules():
+def _refuse_random(time: TimeField) -> None:
+    for module in time.modules():
         if draws(module) or (isinstance(module, _NormBase) and module.training and module.track_running_stats):
             raise FieldError(
                 f"gradient='adjoint': got a {type(module).__name__} in training, expected a function f(t, u) that is "
                 "the same whenever it is called; take gradient='checkpoint'"
             )
-    named = dict(time.f.named_parameters())
-    return list(named), list(named.values())
+
+
+class _Function(nn.Module):
+    """f(t, u) of a TimeField: its call as a module."""
+
+    def __init__(self, time: TimeField) -> None:
+        super().__init__()
+        self.time = time
+
+    def forward(self, t: Tensor, u: Tensor) -> Tensor:
+        """The value."""
+        return self.time.at(t, u)
+
+
+class _Way(NamedTuple):
+    """What the backward pass needs besides tensors; ``names`` are those of the parameters of f."""
+
+    options: Adjoint
+    function: _Function
+    context: Context
+    names: list[str]
 
 
 class _Continuous(torch.autograd.Function):
     """u(t1) from u(t0) and the parameters of f."""
 
     @staticmethod
-    def forward(options: Adjoint, run: Pass, first: int, names: list[str], history: State, *tensors: Tensor) -> Tensor:
-        out = run_steps(run, first, (tensors[0], *(value.detach() for value in history)))[0]
-        return out.clone() if out is tensors[0] else out
+    def forward(way: _Way, steps: Callable[[State], State], history: State, *tensors: Tensor) -> Tensor:
+        out = steps((tensors[0], *(value.detach() for value in history)))[0]
+        return out.clone() if out is tensors[0] else out.detach()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.options, ctx.run, _, ctx.names, _, _, *parameters = inputs
+        ctx.way, _, _, _, *parameters = inputs
         ctx.save_for_backward(output, *parameters)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
         u, *parameters = ctx.saved_tensors
-        time, options = ctx.run.net.field, ctx.options
-        wanted = [i for i in range(len(parameters)) if ctx.needs_input_grad[6 + i]]
-        names = [ctx.names[i] for i in wanted]
-
-        def augmented(t: Tensor, state: State) -> State:
-            def function(u: Tensor, *own: Tensor) -> Tensor:
-                return _call(time.f, dict(zip(names, own, strict=True)), t, u)
-
-            value, pull, *_ = torch.func.vjp(function, state[0], *(parameters[i] for i in wanted))
-            return value, *(-x for x in pull(state[1]))
-
-        zeros = (torch.zeros_like(parameters[i]) for i in wanted)
-        _, *found = options.solve(augmented, (u, bar, *zeros), u.new_tensor([time.t1, time.t0]))
-        gradients = dict(zip(wanted, (x[-1] for x in found[1:]), strict=True))
-        return (*[None] * 5, found[0][-1], *(gradients.get(i) for i in range(len(parameters))))
+        way, wanted = ctx.way, [i for i in range(len(parameters)) if ctx.needs_input_grad[4 + i]]
+        with way.context.precision(), way.context.restored():
+            found = _solution(way, u, bar, {way.names[i]: parameters[i] for i in wanted})
+        gradients = dict(zip(wanted, found[1:], strict=True))
+        return (*[None] * 3, found[0], *(gradients.get(i) for i in range(len(parameters))))
 
 
-def _call(f: Any, values: dict[str, Tensor], t: Tensor, u: Tensor) -> Tensor:
-    return functional_call(f, values, (t, u)) if isinstance(f, nn.Module) else f(t, u)
+def _solution(way: _Way, u: Tensor, bar: Tensor, parameters: dict[str, Tensor]) -> State:
+    """a(t0) and g(t0) from u(t1) and a(t1)."""
+    time, zeros = way.function.time, tuple(map(torch.zeros_like, parameters.values()))
+    if not u.numel():
+        return bar, *zeros
+    # torchdiffeq casts times to the dtype of the state: where that is coarse, they are counted from t1.
+    origin = 0.0 if u.dtype == torch.float64 else time.t1
+
+    def augmented(t: Tensor, state: State) -> State:
+        at = t.to(widest(t.device)) + origin
+
+        def function(u: Tensor, *own: Tensor) -> State:
+            return (functional_call(way.function, dict(zip(parameters, own, strict=True)), (at, u)),)
+
+        (value,), pull = vjp(function, state[0], *parameters.values())
+        return value, *(-x for x in pull((state[1],)))
+
+    times = u.new_tensor([time.t1 - origin, time.t0 - origin])
+    return tuple(x[-1] for x in way.options.solve(augmented, (u, bar, *zeros), times)[1:])

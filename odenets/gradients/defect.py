@@ -79,7 +79,8 @@ def relative_defect(found: State, expected: State, after: State, scales: Sequenc
         size = torch.maximum(_sizes([value - values[0] for value in values[1:]]), SMALLEST * size)
     defect = _sizes(missed) / size.clamp_min(torch.finfo(torch.float32).tiny)
     # Steps that run away on the way back are worse than any number; states that were not finite are another matter.
-    return torch.where((size + later).isfinite(), defect.nan_to_num(nan=math.inf), math.nan).amax()
+    each = torch.where((size + later).isfinite(), defect.nan_to_num(nan=math.inf), math.nan)
+    return each.amax() if each.numel() else each.new_zeros(())  # a batch of no samples
 
 
 def _sizes(values: Sequence[Tensor]) -> Tensor:
@@ -111,13 +112,15 @@ def changed(found: Tensor, expected: Tensor) -> Tensor:
 
 
 def check(monitor: Monitor, defect: Tensor) -> Tensor | None:
-    """Judge a segment's defect, under every transform that torch has.
+    """Judge a segment's defect, under every transform that torch has; there is nothing to judge on the meta device.
 
     Returns:
         In a CUDA graph, where nothing can be read, what is to be added to the segment's gradients: nan where they
         would be wrong, else 0. An assertion on the device, as under torch.compile, would end all that this process
         does there, other networks' work too. None elsewhere.
     """
+    if defect.is_meta:
+        return None
     if torch.compiler.is_compiling():
         torch._assert_async((defect <= monitor.limit) | defect.isnan(), monitor.message("more than is allowed"))
     elif capturing():

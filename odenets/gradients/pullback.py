@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor
 
 from ..passes.segment import Segment
 from ..program import Evaluate
 from ..program.reverse import Reverse
 from ..program.step import State, step
-from ..program.transforms import plain
-
-Pull = Callable[[State], State]
-
-
-def vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
-    """As torch.func.vjp of a function with several values; the cotangents take their dtypes.
-
-    Where nothing is to be differentiated again, plain autograd does it in less time. Grad mode is on in
-    a backward pass exactly if its results may be differentiated.
-    """
-    if torch.is_grad_enabled() or not plain():
-        values, pull, *_ = torch.func.vjp(function, *inputs)
-    else:
-        values, pull = _plain_vjp(function, *inputs)
-    return values, lambda cotangents: pull(tuple(bar.to(v.dtype) for bar, v in zip(cotangents, values, strict=True)))
-
-
-def _plain_vjp(function: Callable[..., State], *inputs: Tensor) -> tuple[State, Pull]:
-    with torch.enable_grad():
-        at = [x if _may_stay(x, inputs) else x.detach().requires_grad_() for x in inputs]
-        values = function(*at)
-
-    def pull(cotangents: State) -> State:
-        ends = [(value, bar) for value, bar in zip(values, cotangents, strict=True) if value.requires_grad]
-        found: Sequence[Tensor | None] = [None] * len(at)
-        if ends:
-            found = torch.autograd.grad([v for v, _ in ends], at, [bar for _, bar in ends], allow_unused=True)
-        return tuple(torch.zeros_like(x) if g is None else g for g, x in zip(found, at, strict=True))
-
-    return tuple(value.detach() for value in values), pull
-
-
-def _may_stay(x: Tensor, inputs: Sequence[Tensor]) -> bool:
-    """Whether a parameter may be differentiated by as it is, so that its module need not be given another.
-
-    Not with hooks: they would be called here, and once more when the gradient arrives at the parameter.
-    Not if it is the state as well: the gradients of the two uses are to be told apart.
-    """
-    return x.is_leaf and x.requires_grad and not x._backward_hooks and sum(x is other for other in inputs) == 1
+from ..program.vjp import Pull, vjp
 
 
 class Pullback:

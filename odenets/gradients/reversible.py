@@ -123,7 +123,8 @@ class _Run(Runner):
     def integrate(self, run: Pass, first: int, state: State) -> State:
         """One node of the graph for each segment between two anchors."""
         dtype = state[0].dtype
-        mode = dtype, torch.is_autocast_enabled(state[0].device.type), run.net.training
+        device = state[0].device.type
+        mode = dtype, device != "meta" and torch.is_autocast_enabled(device), run.net.training
         if torch.compiler.is_compiling():
             plans, record = self.plans_compiled.get(mode, self.plans_at_first[dtype]), None
         elif capturing():
@@ -143,6 +144,9 @@ class _Run(Runner):
             else:
                 # Steps that change when they are called again cannot be undone either, and end up here.
                 state = run_segment(Recompute(segment, Monitor(plan.start, plan.stop, limit)), state)
+        if plans and plans[-1].undone and run.net.scheme.components == 1:
+            # The node keeps its output; what follows may write into the network's, as nn.ReLU(inplace=True) does.
+            state = (state[0].clone(), *state[1:])
         return state
 
     def _instead(self, segment: Segment, limit: float) -> Recompute | None:
@@ -187,7 +191,7 @@ def rehearse(run: Pass, reverse: Reverse, plans: Sequence[SegmentPlan], state: S
         for plan in plans:
             segment = Segment(run, plan.start, plan.stop, masks=Masks())
             before = state
-            with segment.precision():
+            with segment.context.precision():
                 for n in range(plan.start, plan.stop):
                     state = segment.advance(n, state, segment.tensors, again=True)
                 if plan.undone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ..fields.masks import capture, replaying
 from ..passes.segment import Segment
 from ..program.step import State
 from ..program.transforms import active, plain
+from ..program.vjp import captures
 from .backward import Backward, End
 from .defect import fingerprint
 from .pullback import Pullback
@@ -67,7 +69,7 @@ class SegmentFunction(torch.autograd.Function):
         state, tensors = inputs[:carried], inputs[carried:]
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
         pullback = Pullback(way.segment, tensors, needed)
-        with way.segment.precision(), way.segment.modes():
+        with way.segment.context.precision(), way.segment.context.restored():
             cotangents = pullback.doubted(way.walk(pullback, state, End(mark, tuple(end)), grads[:carried]))
         cotangents = tuple(bar.to(w.dtype) for bar, w in zip(cotangents, state, strict=True))
         return (None, None, *cotangents, *(pullback.gradients.get(place) for place in range(len(tensors))))
@@ -117,7 +119,7 @@ def run_segment(way: Backward, state: State) -> State:
     versions = _versions(segment)
     check_captured(segment, state)
     kind = SegmentFunction if torch.compiler.is_compiling() else ForwardModeSegmentFunction
-    with segment.precision():
+    with segment.context.precision():
         found = kind.apply(way, carried, *_distinct(state), *segment.tensors)
     if _versions(segment) != versions:
         raise FieldError(
@@ -146,16 +148,17 @@ def check_captured(segment: Segment, state: State) -> None:
         return
     probe, device = segment.probe(), state[0].device
     tensors, state = [tensor.detach().clone() for tensor in segment.tensors], tuple(w.detach() for w in state)
-    with torch.enable_grad(), segment.precision(), replaying(capture(device), device):
+    with torch.enable_grad(), segment.context.precision(), replaying(capture(device), device):
         for n in range(segment.start, new[-1] + 1):
-            state = probe.advance(n, state, tensors, again=True)
-            if any(w.requires_grad for w in state):
+            again = partial(probe.advance, n, state, tensors, again=True)
+            found = again()
+            if captures(found, again, (*state, *tensors)):
                 raise FieldError(
                     f"layer {n} uses a tensor that requires a gradient and is neither its parameter nor its buffer (a "
                     "plain attribute, a variable around a lambda), which would get none; expected an nn.Parameter, a "
                     "buffer or a submodule (f an nn.Module), or detach it, or use gradient='direct'"
                 )
-            known[n] = keys[n]
+            known[n], state = keys[n], tuple(w.detach() for w in found)
 
 
 def _versions(segment: Segment) -> list[int]:

@@ -4,5 +4,15 @@ from .learnable_coefficients import parameter_groups
 from .lm_checkpoints import from_one_minus_k
 from .networks_in_model import count_evaluations, networks, set_gradient
 from .odenet import ODENet
+from .other_scheme import odenets_in, with_scheme
 
-__all__ = ["ODENet", "count_evaluations", "from_one_minus_k", "networks", "parameter_groups", "set_gradient"]
+__all__ = [
+    "ODENet",
+    "count_evaluations",
+    "from_one_minus_k",
+    "networks",
+    "odenets_in",
+    "parameter_groups",
+    "set_gradient",
+    "with_scheme",
+]

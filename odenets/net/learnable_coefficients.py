@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..fields import FieldError
+from ..fields.numbers import number
 from ..scheme.errors import SchemeWarning
 from ..scheme.given_numbers import integer
 
@@ -44,6 +45,14 @@ class Coefficients(nn.Module):
         self.reset()
         self.register_load_state_dict_post_hook(_hint)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load one number from any shape: torch itself takes (1,) for (), but not () for (1,)."""
+        for name, parameter in self.named_parameters():
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and parameter.numel() == saved.numel() == 1:
+                state_dict[prefix + name] = saved.reshape(parameter.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def reset(self) -> None:
         """Draw all of them anew, layer by layer."""
         ranges = {symbol: (low, high) for symbol, low, high in self._init}
@@ -59,6 +68,26 @@ class Coefficients(nn.Module):
                 found.setdefault(symbol, []).append(parameter.detach().reshape(-1))
         ends = {symbol: torch.cat(values).aminmax() for symbol, values in found.items() if not values[0].is_meta}
         return "".join(f", {symbol} in [{low:.3g}, {high:.3g}]" for symbol, (low, high) in ends.items())
+
+    def set(self, values: float | Mapping[str, float]) -> None:
+        """Give those of all layers values: one number for all symbols, or by symbol.
+
+        Raises:
+            FieldError: a symbol that there is not, or there is none at all.
+        """
+        symbols = sorted(symbol for symbol, *_ in self._init)
+        named = values if isinstance(values, Mapping) else dict.fromkeys(symbols, values)
+        given = {str(symbol): value for symbol, value in named.items()}
+        if not symbols or set(given) - set(symbols):
+            raise FieldError(
+                f"coefficients: got {values}, expected a number or a mapping of the symbols of the scheme: {symbols}"
+            )
+        numbers = {symbol: number(value, f"coefficients: {symbol}") for symbol, value in given.items()}
+        with torch.no_grad():
+            for n in self._names:
+                for symbol, parameter in self.at(n).items():
+                    if symbol in numbers:
+                        parameter.fill_(numbers[symbol])
 
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
-import sympy
 import torch
 from torch import Tensor, nn
 
 from ..fields import Field, FieldError, TimeField, as_field
-from ..fields.time_field import number
+from ..fields.numbers import learned, number
 from ..gradients import Direct, Gradient, Runner, Stored, as_gradient
 from ..gradients.segment_function import forward_over_forward
 from ..passes import Pass
@@ -22,6 +22,12 @@ from ..scheme import Scheme
 from ..stages import NewtonKrylov, Report, Solver
 from ..zoo import as_scheme
 from .learnable_coefficients import Coefficients, check_shape
+from .seeding import seed, split
+
+#: what a network is compiled from, and into, but for what may be set at any time
+COMPILED = frozenset(
+    {"scheme", "field", "shortcut", "program", "starting_programs", "transition_program", "coefficient_shape"}
+)
 
 
 class ODENet(nn.Module):
@@ -32,7 +38,8 @@ class ODENet(nn.Module):
             function f_n, without the skip connection); a list of modules per layer for a scheme
             that evaluates several functions a step; or a :class:`TimeField`.
         scheme: a :class:`Scheme` or a name of ``odenets.schemes``.
-        h: step size; 1, a residual network's, by default. A TimeField brings its own.
+        h: step size; 1, a residual network's, by default. A TimeField brings its own. An nn.Parameter, or a tensor
+            that requires a gradient, gets it, and what it is at each call counts.
         start: the one-step scheme of the starting steps of a multistep scheme. Default: euler for
             layers (the plain residual step of Lu et al. 2018), for a TimeField the first one-step
             scheme of the zoo of at least the scheme's order. Or a list of schemes, one for each
@@ -47,13 +54,17 @@ class ODENet(nn.Module):
         solver: for an implicit scheme, what finds its stages: :class:`odenets.NewtonKrylov`, the default, or
             :class:`odenets.Anderson`; both with the gradient by the implicit function theorem.
         coefficient_shape: shape of each learnable coefficient; () is one scalar per layer,
-            (C, 1, 1) one per channel and layer.
+            (C, 1, 1) one per channel and layer. (1,) is a scalar with a dimension, for what takes no parameter without
+            (FullyShardedDataParallel); either loads what the other has saved.
 
     Input and output: a floating-point tensor of any shape the blocks take; for a partitioned scheme
     (RevNet, Verlet) its halves along dimension 1 are the components. Learnable coefficients
     are Parameters ``coefficients.<symbol>_<layer>``, in the blocks' dtype, drawn as the scheme
     says (k_n of LM: U[-0.1, 0]); starting layers have none. Keep them out of weight decay with
     :func:`odenets.parameter_groups`.
+
+    ``gradient``, ``h`` and ``solver`` may be set at any time. What else a network is compiled from is refused there:
+    :func:`odenets.swap_scheme` gives its blocks another scheme, weights kept.
 
     Raises:
         SchemeError: an unknown scheme, h that is zero, a gradient that the scheme has no way to.
@@ -62,12 +73,20 @@ class ODENet(nn.Module):
         ReversalError: in the backward pass, steps that could not be undone exactly enough.
     """
 
+    field: Field
+    scheme: Scheme
+    solver: Solver
+    program: Program
+    starting_programs: list[Program]
+    transition_program: Program
+    coefficient_shape: tuple[int, ...]
+
     def __init__(
         self,
         blocks: Field | Iterable[nn.Module | Sequence[nn.Module]],
         scheme: Scheme | str,
         *,
-        h: float | None = None,
+        h: float | Tensor | None = None,
         start: Scheme | str | Sequence[Scheme] | None = None,
         shortcut: nn.Module | None = None,
         gradient: str | Gradient = "direct",
@@ -77,23 +96,25 @@ class ODENet(nn.Module):
         super().__init__()
         self.field = as_field(blocks)
         self.scheme = as_scheme(scheme)
-        self.h = self._step_size(h)
+        size = self._step_size(h)
         self.shortcut = shortcut
         if shortcut is not None and isinstance(self.field, TimeField):
             raise FieldError("shortcut: got a module with a TimeField, expected one only where blocks are layers")
         self.solver = self._stage_solver(solver)
-        self.program = compile_scheme(self.scheme, self.h)
-        starting = starting_steps(self.scheme, self.field, start)
-        self.starting_programs = [compile_scheme(one, self.h) for one in starting]
-        if shortcut is not None:
-            self.transition_program = transition(self.scheme, self.h)
+        self.program = compile_scheme(self.scheme, size)
+        self._compile(size, starting_steps(self.scheme, self.field, start))
         self.field.prepare([self.visits_at(n) for n in range(self.steps)])
-        self._coefficient_shape = check_shape(coefficient_shape)
+        self.coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
         self._plain = Direct().attach(self)
         self.gradient = gradient
         #: (step, what the solver reports) for each solve of the last pass; implicit schemes only
         self.reports: list[tuple[int, Report]] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_gradient" in vars(self):  # it is compiled
+            value = self._settled(name, value)
+        super().__setattr__(name, value)
 
     # -------------------------------------------------------------- structure
 
@@ -111,6 +132,22 @@ class ODENet(nn.Module):
     def evaluations(self) -> int:
         """Evaluations of the residual function in one forward pass."""
         return sum(sum(self.visits_at(n)) for n in range(self.steps))
+
+    @property
+    def h(self) -> float:
+        """The step size; may be set at any time, unless a TimeField has its own or it is learned."""
+        own = self.field.step_size
+        return self.program.h if own is None else own
+
+    @h.setter
+    def h(self, h: float) -> None:
+        if self.field.step_size is not None or learned(h):
+            raise FieldError(
+                f"h: got {h!r} for a network of {type(self.field).__name__} with h = {self.h:g}, expected a number for "
+                "one of layers whose h is a number; make another ODENet"
+            )
+        self._compile(number(h, "h"), [program.scheme for program in self.starting_programs])
+        self.gradient = self._gradient
 
     def program_of(self, n: int) -> Program:
         """The program that step n runs: the scheme's own, or that of a starting or transition step."""
@@ -168,12 +205,13 @@ class ODENet(nn.Module):
             )
         u = x if self.shortcut is None else self.shortcut(x)
         # All noise before the first step, in every mode: the same seed then gives the same network.
-        noises = [self.field.draw(n, u, self.h) for n in range(self.steps)]
+        noises = [self.field.draw(n, u, self.program.h) for n in range(self.steps)]
         run = Pass(self, noises, x.device)
         state, first = self._enter(x, u, run)
         self._check_coefficients(state[0])
-        runner = self._runner if torch.is_grad_enabled() and not forward_over_forward() else self._plain
-        state = runner.integrate(run, first, state)
+        # A trace has no backward pass of its own, and cannot hold what the other ways have for theirs.
+        recorded = torch.is_grad_enabled() and not (torch.jit.is_tracing() or forward_over_forward())
+        state = (self._runner if recorded else self._plain).integrate(run, first, state)
         self.reports = run.reports
         parts = state[: self.scheme.components]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
@@ -198,7 +236,7 @@ class ODENet(nn.Module):
             # In the state's dtype, or a bfloat16 slope would be all that undoing the first step could find.
             slope = slope_at(n, what, u).to(u.dtype)
         return tuple(
-            seed(parts, multiples, slope, 1.0 if kept_without_h else self.h)
+            seed(parts, multiples, slope, 1.0 if kept_without_h else self.program.h)
             for multiples, kept_without_h in zip(self.scheme.seeds, self.program.slopes, strict=True)
         )
 
@@ -209,7 +247,7 @@ class ODENet(nn.Module):
                 f"layer 0: got shapes {tuple(value.shape)} from the block and {tuple(u.shape)} from its shortcut, "
                 "expected the same"
             )
-        return value
+        return self.field.scaled(value)
 
     def _check_input(self, x: Tensor) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -220,7 +258,7 @@ class ODENet(nn.Module):
             raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
 
     def _check_coefficients(self, u: Tensor) -> None:
-        shape = self._coefficient_shape
+        shape = self.coefficient_shape
         fits = len(shape) <= u.dim() and all(a in (1, b) for a, b in zip(shape[::-1], u.shape[::-1], strict=False))
         if not fits:
             raise FieldError(
@@ -230,13 +268,37 @@ class ODENet(nn.Module):
 
     # ----------------------------------------------------------- construction
 
-    def _step_size(self, h: float | None) -> float:
+    def _step_size(self, h: float | Tensor | None) -> float:
+        """What h is in the program."""
         own = self.field.step_size
-        if own is None:
-            return 1.0 if h is None else number(h, "h")
-        if h is not None:
+        if own is not None and h is not None:
             raise FieldError(f"h: got {h} with a TimeField, expected none; its step size is (t1 - t0) / steps")
-        return own
+        if isinstance(h, Tensor) and learned(h):
+            self.field.learn_step(h)
+        if self.field.reference is not None:
+            return self.field.reference
+        return own or (1.0 if h is None else number(h, "h"))
+
+    def _compile(self, h: float, starting: Sequence[Scheme]) -> None:
+        """Make the programs of all steps."""
+        programs = [compile_scheme(scheme, h) for scheme in (self.scheme, *starting)]
+        made = {"program": programs[0], "starting_programs": programs[1:]}
+        if self.shortcut is not None:
+            made["transition_program"] = transition(self.scheme, h)
+        vars(self).update(made)
+
+    def _settled(self, name: str, value: Any) -> Any:
+        """What may be assigned to a network that is compiled."""
+        if name == "solver":
+            return self._stage_solver(value)
+        replaced = name == "shortcut" and isinstance(value, nn.Module) and self.shortcut is not None
+        if name in COMPILED and not replaced:
+            raise FieldError(
+                f"ODENet.{name}: got {value!r} for a network that is compiled, expected none; "
+                "odenets.swap_scheme(net, scheme) gives a network, or all in a model, another scheme, weights kept; "
+                "for all else make another ODENet of its blocks"
+            )
+        return value
 
     def _stage_solver(self, solver: Solver | None) -> Solver:
         if solver is not None and self.scheme.explicit:
@@ -248,7 +310,7 @@ class ODENet(nn.Module):
     def _make_coefficients(self) -> Coefficients:
         layers = {n: self.program_of(n).symbols for n in range(self.steps)}
         like = reference_tensor(self)
-        return Coefficients(self.scheme.init, layers, self._coefficient_shape, torch.empty(0) if like is None else like)
+        return Coefficients(self.scheme.init, layers, self.coefficient_shape, torch.empty(0) if like is None else like)
 
     def extra_repr(self) -> str:
         """Scheme, steps, step size, the starting steps and the range of each learnable coefficient."""
@@ -256,26 +318,6 @@ class ODENet(nn.Module):
         own = self.starting_programs[: self.steps]
         start = f", start={len(own)} x {own[0].scheme.name!r}" if own else ""
         return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}{mode}{start}{self.coefficients.ranges()}"
-
-
-def split(scheme: Scheme, u: Tensor) -> State:
-    """The components of the state: u itself, or its equal parts along dimension 1 (channels, features)."""
-    if scheme.components == 1:
-        return (u,)
-    if u.dim() < 2 or u.shape[1] % scheme.components:
-        raise FieldError(
-            f"{scheme.name}: got a state of shape {tuple(u.shape)}, expected {scheme.components} equal parts along "
-            "dimension 1 (channels or features)"
-        )
-    return u.chunk(scheme.components, 1)
-
-
-def seed(parts: State, multiples: Sequence[sympy.Expr], slope: Tensor | None, h: float) -> Tensor:
-    """One carried value at the very start: multiples of the components and, last, of h f(u_0)."""
-    terms = [x if m == 1 else x * float(m) for x, m in zip(parts, multiples, strict=False) if m != 0]
-    if slope is not None and multiples[-1] != 0:
-        terms.append(slope * (float(multiples[-1]) * h))
-    return sum(terms[1:], start=terms[0]) if terms else torch.zeros_like(parts[0])
 
 
 def reference_tensor(module: nn.Module) -> Tensor | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from ..fields.context import Context
 from ..fields.masks import Masks, refuse_random
 from ..fields.stage_statistics import modules_of
 from ..program import Evaluate, Program, Solve
@@ -34,16 +35,14 @@ class Segment:
     def __init__(self, owner: Pass, start: int, stop: int, masks: Masks | None = None) -> None:
         # Not the pass itself, whose noise would live as long as the graph.
         self.net, self.reports, self.start, self.stop = owner.net, owner.reports, start, stop
-        self.masks, self.field = masks or owner.masks, owner.net.field
+        self.masks, self.field, self.solver = masks or owner.masks, owner.net.field, owner.net.solver
         self._owner: Pass | None = owner
         self.programs: dict[int, Program] = {}
         self.tensors: list[Tensor] = []
         self.running: dict[int, None] = {}
-        self._flags: dict[nn.Module, bool] = {}
         self._coupled: set[tuple[int, int]] = set()
         self._bare: set[int] = set()
         self._modules: dict[int, list[nn.Module]] = {}
-        self.autocast = autocast_of(owner.device.type)
         self._places: dict[Tensor, int] = {}
         self._names: dict[tuple[int, int], dict[str, int]] = {}
         # name -> the dictionary of a module that holds that tensor, and its key there
@@ -52,6 +51,9 @@ class Segment:
         self._learned: dict[int, dict[str, int]] = {}
         for n in range(start, stop):
             self._gather(n)
+        modules = [self.field, *chain.from_iterable(self._modules.values())]
+        #: what is around the blocks now, in the forward pass
+        self.context = Context(modules, owner.device)
 
     # -------------------------------------------------------------- the layout
 
@@ -69,6 +71,7 @@ class Segment:
             refuse_random(self.field, n, program)
         for what in program.evaluated:
             names = self._names[n, what.index] = {}
+            self._place_own(self.field, "", names)
             used = self.field.uses(n, what)
             if not used:
                 self._bare.add(n)
@@ -84,18 +87,20 @@ class Segment:
         found = []
         for inner, owner in modules_of(module, path):
             found.append(owner)
-            if not torch.compiler.is_compiling():
-                self._flags[owner] = owner.training
-            updated = isinstance(owner, _NormBase) and owner.training and owner.track_running_stats
-            for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
-                if tensor is None:
-                    continue
-                name = f"{inner}.{key}" if inner else key
-                place = names[name] = self._place(tensor)
-                self._homes[name] = (owner._buffers if key in owner._buffers else owner._parameters), key
-                if updated and key in owner._buffers:
-                    self.running[place] = None
+            self._place_own(owner, inner, names)
         return found
+
+    def _place_own(self, owner: nn.Module, path: str, names: dict[str, int]) -> None:
+        """The tensors of a module itself."""
+        updated = isinstance(owner, _NormBase) and owner.training and owner.track_running_stats
+        for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
+            if tensor is None:
+                continue
+            name = f"{path}.{key}" if path else key
+            place = names[name] = self._place(tensor)
+            self._homes[name] = (owner._buffers if key in owner._buffers else owner._parameters), key
+            if updated and key in owner._buffers:
+                self.running[place] = None
 
     def layout(self, n: int) -> object:
         """What must not change for what has been seen of step n to hold; of a function that is no module, unknown."""
@@ -128,25 +133,6 @@ class Segment:
 
     # --------------------------------------------------------------- the steps
 
-    def precision(self) -> AbstractContextManager[None]:
-        """Autocast as it was in the forward pass; its cache is off, for it would hand out weights without a graph."""
-        return nullcontext() if self.autocast is None else torch.autocast(**self.autocast, cache_enabled=False)
-
-    def modes(self) -> AbstractContextManager[None]:
-        """Training or evaluation, module by module, as in the forward pass."""
-        return nullcontext() if torch.compiler.is_compiling() else self._modes()
-
-    @contextmanager
-    def _modes(self) -> Iterator[None]:
-        changed = [module for module, flag in self._flags.items() if module.training != flag]
-        for module in changed:
-            module.training = not module.training
-        try:
-            yield
-        finally:
-            for module in changed:
-                module.training = not module.training
-
     def evaluate(self, n: int, tensors: Sequence[Tensor], what: Evaluate, x: Tensor, again: bool = False) -> Tensor:
         """The function of step n at x; ``again`` leaves running statistics alone."""
         values = {name: tensors[place] for name, place in self._names[n, what.index].items()}
@@ -164,7 +150,12 @@ class Segment:
                 return self.field(n, noise, what, x)
             return functional_call(self.field, values, (n, noise, what, x), tie_weights=False)
 
-        return function(what, x) if self.masks is None else self.masks.call(n, function, what, x)
+        needed = x.requires_grad
+        value = function(what, x) if self.masks is None else self.masks.call(n, function, what, x)
+        # A function that takes a gradient inside of it may ask for that of x, and has a record whether wanted or not.
+        if x.requires_grad and not needed:
+            x.requires_grad_(False)
+        return value if torch.is_grad_enabled() or not value.requires_grad else value.detach()
 
     def _at_home(self, name: str) -> Tensor | None:
         held, key = self._homes[name]
@@ -185,10 +176,12 @@ class Segment:
         """Values of the functions whose stages depend on each other; what the solver reports goes to the pass."""
 
         def function(tensors: Sequence[Tensor], item: Evaluate, x: Tensor) -> Tensor:
-            return self.evaluate(n, tensors, item, x, again=True)
+            # The solver comes back to it in every backward pass, be it of autograd's own record.
+            with self.context.restored():
+                return self.evaluate(n, tensors, item, x, again=True)
 
         places = sorted(set().union(*(self.places(n, item) for item in what.evaluations)))
-        solver = self.net.solver
+        solver = self.solver
         if any((n, item.index) in self._coupled for item in what.evaluations):
             # A Krylov space for each sample does not see what another does to it.
             solver = replace(solver, per_sample=False)
@@ -221,12 +214,3 @@ class Segment:
 def couples(modules: Iterable[nn.Module]) -> bool:
     """Whether one of them makes a sample's value depend on the others': BatchNorm with the batch's statistics."""
     return any(isinstance(m, _BatchNorm) and (m.training or m.running_mean is None) for m in modules)
-
-
-def autocast_of(device: str) -> dict[str, Any] | None:
-    """Arguments of torch.autocast that restore what holds now; None on a device that has none."""
-    if device == "meta":
-        return None
-    # Off as well as on: the backward pass may be called inside autocast where the forward pass was not.
-    enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-    return {"device_type": device, "dtype": dtype, "enabled": enabled}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
 def active() -> list[str]:
@@ -23,3 +24,11 @@ def recorded() -> bool:
 def plain() -> bool:
     """Whether torch runs eagerly and without transformations, so that tensors can be told apart by identity."""
     return not (torch.compiler.is_compiling() or active())
+
+
+def unwrapped(x: Tensor) -> Tensor:
+    """The tensor in a wrapper of torch.func whose transformation is over, as in a pull that is called after it.
+
+    Such a wrapper says that it requires a gradient, but what is computed from it does not.
+    """
+    return torch._C._functorch.unwrap_if_dead(x)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .errors import once_only
 from .gmres import ROUNDING
 from .solver import rows
 
@@ -70,6 +71,9 @@ def pushed(function: Function, z: Tensor) -> Callable[[Tensor], Tensor]:
 
     G and its transpose are recorded here, once, so that a product is one backward pass. torch.func.jvp evaluates G for
     every product, and where one argument of an operation has no tangent, it takes ten times as long as the operation.
+
+    Raises:
+        SolverError: at a product, G consists of operations that have neither.
     """
 
     def forward(v: Tensor) -> Tensor:
@@ -86,9 +90,13 @@ def pushed(function: Function, z: Tensor) -> Callable[[Tensor], Tensor]:
         (pulled,) = torch.autograd.grad(value, at, u, create_graph=True, materialize_grads=True)
 
     def product(v: Tensor) -> Tensor:
+        # RuntimeError: torch has no other class for a backward pass without derivative, or what torch.func refuses.
         try:
             return torch.autograd.grad(pulled, u, v, retain_graph=True)[0]
-        except RuntimeError:  # an operation whose backward pass has no derivative
-            return forward(v)
+        except RuntimeError:
+            try:
+                return forward(v)
+            except RuntimeError as error:
+                raise once_only() from error
 
     return product

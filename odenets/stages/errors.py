@@ -23,3 +23,12 @@ class ConvergenceError(OdenetsError):
 
 class ConvergenceWarning(UserWarning):
     """What a ConvergenceError says, where the solver was told to go on: ``on_failure="flag"``."""
+
+
+def once_only() -> SolverError:
+    """The error of a function that can be differentiated once only, where a Jacobian-vector product is asked for."""
+    return SolverError(
+        "G(z) consists of operations that have neither a forward-mode derivative nor a second one by reverse mode (an "
+        "autograd.Function whose backward is a kernel, or is marked once_differentiable), of which there is no product "
+        "of the Jacobian with a vector. Take Anderson(), which needs none"
+    )

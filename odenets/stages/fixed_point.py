@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..program.vjp import captures
 from .errors import ConvergenceWarning, SolverError
 from .gmres import check_state
-from .implicit_gradient import Function, over_batch, pull_back, push_forward, solve_linear, stack
+from .implicit_gradient import Function, over_batch, pull_back, push_forward, settled, solve_linear, stack
 from .newton import NewtonKrylov
 from .solver import Solver
 from .solver_report import Report, failure
@@ -102,11 +103,12 @@ class _Problem:
             if calls > 1 or not self.tracked:
                 # Not detached: parameters that are in their modules already need not be put there.
                 return function(z, *tensors)
+            fixed = [t.detach() for t in tensors]
             with torch.enable_grad():
-                value = function(z, *(t.detach() for t in tensors))
-            if value.requires_grad:
+                value = function(z, *fixed)
+            if captures([value], lambda: [function(z, *fixed)], (z, *fixed)):
                 raise captured()
-            return value
+            return value.detach()
 
         with torch.no_grad():
             z, self.report = self.solver.iterate(checked, guess.clone())
@@ -139,7 +141,7 @@ class _FixedPoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
-        z, *tensors = ctx.saved_tensors
+        z, *tensors = settled(*ctx.saved_tensors)
         with torch.amp.autocast(z.device.type, enabled=False):
             adjoint = solve_linear(ctx.function, True, ctx.options, bar, (z, *tensors))
             bars = pull_back(lambda *t: ctx.function(z, *t), tensors, ctx.needs_input_grad[3:], adjoint)

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .dense import Matrix, fits
+from ..program.transforms import plain
+from ..program.vjp import vjp
+from .dense import Matrix, fits, pushed
 from .errors import SolverError
 from .gmres import GMRES
 from .solver import Solver
@@ -21,16 +23,22 @@ def jacobian(function: Function, z: Tensor, tensors: Sequence[Tensor], transpose
 
     By reverse mode alone (G_z is the transpose of G_z^T), so that it also holds for a G with
     operations that have no forward-mode derivative.
+
+    Raises:
+        SolverError: by a product G_z v, if G consists of operations that can be differentiated once only.
     """
+    if transposed:
+        pull = vjp(lambda y: (function(y, *tensors),), z, keep=True)[1]
+        return lambda v: pull((v,))[0]
+    if plain() and not torch.is_grad_enabled():
+        fixed = [t.detach() for t in tensors]
+        return pushed(lambda y: function(y, *fixed), z)
 
-    def pulled(u: Tensor) -> Tensor:
-        return torch.func.vjp(lambda y: function(y, *tensors), z)[1](u)[0]
+    def pulled(u: Tensor) -> tuple[Tensor, ...]:
+        return vjp(lambda y: (function(y, *tensors),), z)[1]((u,))
 
-    pull = torch.func.vjp(lambda y: function(y, *tensors), z)[1] if transposed else None
-    push = None if pull else torch.func.vjp(pulled, torch.zeros_like(z))[1]
-    chosen = pull or push
-    assert chosen is not None
-    return lambda v: chosen(v)[0]
+    push = vjp(pulled, torch.zeros_like(z), keep=True)[1]
+    return lambda v: push((v,))[0]
 
 
 def pull_back(
@@ -41,13 +49,18 @@ def pull_back(
     if not chosen:
         return [None] * len(tensors)
 
-    def partial(*some: Tensor) -> Tensor:
+    def partial(*some: Tensor) -> tuple[Tensor]:
         values = dict(zip(chosen, some, strict=True))
-        return function(*(values.get(i, t) for i, t in enumerate(tensors)))
+        return (function(*(values.get(i, t) for i, t in enumerate(tensors))),)
 
-    pull = torch.func.vjp(partial, *(tensors[i] for i in chosen))[1]
-    bars = dict(zip(chosen, pull(cotangent), strict=True))
+    pull = vjp(partial, *(tensors[i] for i in chosen))[1]
+    bars = dict(zip(chosen, pull((cotangent,)), strict=True))
     return [bars.get(i) for i in range(len(tensors))]
+
+
+def settled(x: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+    """A saved output, without what it depends on unless that is to be differentiated, and what else was saved."""
+    return (x if torch.is_grad_enabled() else x.detach()), *saved
 
 
 def push_forward(function: Function, tensors: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> Tensor:
@@ -60,7 +73,7 @@ def push_forward(function: Function, tensors: Sequence[Tensor], tangents: Sequen
 
     if not any(needed):
         return like
-    return torch.func.vjp(pulled, like)[1](tuple(t for t in tangents if t is not None))[0]
+    return vjp(pulled, like)[1](tuple(t for t in tangents if t is not None))[0]
 
 
 def over_batch(function: Function, size: int, samples: int, dims: Sequence[int | None], randomness: str) -> Function:
@@ -139,7 +152,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
-        x, *saved = ctx.saved_tensors
+        x, *saved = settled(*ctx.saved_tensors)
         adjoint = _Linear.apply(ctx.function, not ctx.transposed, ctx.options, bar, *saved)
         bars = pull_back(_Linear._product(ctx, x), saved, ctx.needs_input_grad[4:], adjoint)
         return None, None, None, adjoint, *bars

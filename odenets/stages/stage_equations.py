@@ -46,7 +46,10 @@ def solve_stages(
     from .fixed_point import fixed_point  # noqa: PLC0415 - loads torch's compiler, a third of the time of importing odenets
 
     if not constants[0].numel():
-        return tuple(torch.zeros_like(c) for c in constants), None
+        # Whatever they are, they solve it; as values of f, so that its parameters get gradients of 0 and not none.
+        return tuple(
+            function(tensors, one, c).to(c.dtype) for one, c in zip(what.evaluations, constants, strict=True)
+        ), None
     own = [tensors[place] for place in places]
     shape, stages = constants[0].shape, len(constants)
     samples = shape[0] if len(shape) > 1 else 1

@@ -18,7 +18,7 @@ def check_transforms(forward_mode: bool) -> None:
     Args:
         forward_mode: the solver itself uses torch.func.jvp.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         raise SolverError(
             "fixed_point was called while a graph was traced: how often it iterates depends on data, which a graph "
             "cannot hold. Call it eagerly (torch.compiler.disable), and compile the function it is given instead"

@@ -14,9 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import _has_any_global_hook
 
 from ..fields import FieldError, Layers, Noise
+from ..fields.context import autocast_of
 from ..fields.masks import capture, replaying
 from ..fields.stage_statistics import StageStatistics
-from ..passes.segment import autocast_of
 from ..program import Evaluate
 from ..program.transforms import active
 from .module_state import unchanged

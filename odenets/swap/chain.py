@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -24,7 +24,6 @@ from ..passes.steps import run_step
 from ..program import Evaluate
 from ..program.step import State
 from ..scheme import Scheme
-from ..scheme.given_numbers import real
 from .added_parameters import AddedCoefficients, add_statistics, remove_statistics
 from .branch import BlockCall, Branch, Branches
 from .history import History
@@ -196,22 +195,6 @@ class Chain(ODENet):
                 f"layer {n}: got a branch of shape {tuple(branch.shape)} for a state of shape {tuple(x.shape)}, "
                 "expected the same"
             )
-
-    def set_coefficients(self, values: float | Mapping[str, float]) -> None:
-        """Give the learnable coefficients values: one for all, or by symbol."""
-        symbols = sorted(map(str, self.scheme.symbols))
-        named = values if isinstance(values, Mapping) else dict.fromkeys(symbols, values)
-        given = {str(symbol): value for symbol, value in named.items()}
-        if not symbols or set(given) - set(symbols):
-            raise FieldError(
-                f"coefficients: got {values}, expected a number or a mapping of the symbols of {self.scheme.name}: "
-                f"{symbols}"
-            )
-        with torch.no_grad():
-            for n in range(self.steps):
-                for symbol, parameter in self.coefficients_at(n).items():
-                    if symbol in given:
-                        parameter.fill_(real(given[symbol], f"coefficients: {symbol}", FieldError))
 
 
 Kind = TypeVar("Kind", bound=nn.Module)

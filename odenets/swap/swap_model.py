@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from ..fields import FieldError
 from ..gradients import Gradient, as_gradient
-from ..net import networks
+from ..net import networks, odenets_in, with_scheme
 from ..net.copies import copy_of
 from ..program import compile_scheme
 from ..scheme import Scheme
@@ -44,15 +44,18 @@ def swap_scheme(
     scheme: Scheme | str,
     *,
     example: Any = None,
-    gradient: str | Gradient = "direct",
+    gradient: str | Gradient | None = None,
     post_activation: str = "project",
     coefficients: float | Mapping[str, float] | None = None,
     inplace: bool = False,
     start: Scheme | str | None = None,
     solver: Solver | None = None,
-    coefficient_shape: tuple[int, ...] = (),
+    coefficient_shape: tuple[int, ...] | None = None,
 ) -> Model:
     """The model with its residual blocks run under another scheme, weights kept.
+
+    An ODENet, or a model with ODENets in it: these are compiled for the scheme, and nothing else is changed. No example
+    is needed, and schemes of several functions a step go where the layers have as many modules. Of any other model:
 
     One pass at ``example`` shows the sums of which one operand is a module's own input, u + f(u), in place or not,
     one or several in a row. The innermost modules with such sums are the blocks; each sum is a step of size 1
@@ -64,7 +67,8 @@ def swap_scheme(
         scheme: a :class:`odenets.Scheme` of one function a step, or a name of ``odenets.schemes``.
         example: an input: a tensor, a tuple of arguments or a mapping of named ones. Not needed for a model that is
             swapped already.
-        gradient: as for :class:`odenets.ODENet`. "checkpoint" stores the state before each step, or, where the blocks
+        gradient: as for :class:`odenets.ODENet`; None is "direct", of an ODENet what it has. "checkpoint" stores the
+            state before each step, or, where the blocks
             are children of one nn.Sequential that map a tensor to the last sum itself, every sqrt(N)-th.
             "reversible" takes such blocks alone. The others are left alone.
         post_activation: where a function without parameters follows a block's last sum, as ReLU in ResNet v1:
@@ -87,7 +91,18 @@ def swap_scheme(
         FieldError: no block was found or none is left (the message says why), a bad option, no example.
         SchemeError: an unknown scheme, or one of several functions a step.
     """
-    scheme, options = as_scheme(scheme), as_gradient(gradient)
+    if isinstance(model, nn.Module) and odenets_in(model):
+        return with_scheme(
+            model,
+            scheme,
+            gradient=gradient,
+            coefficients=coefficients,
+            inplace=inplace,
+            start=start,
+            solver=solver,
+            coefficient_shape=coefficient_shape,
+        )
+    scheme, options = as_scheme(scheme), as_gradient("direct" if gradient is None else gradient)
     one_function(scheme)
     if post_activation not in POST_ACTIVATION:
         raise FieldError(f"post_activation: got {post_activation!r}, expected one of {', '.join(POST_ACTIVATION)}")
@@ -112,15 +127,18 @@ def swap_scheme(
     try:
         findings = find(model, example) if origin is None else origin.findings
         left = dict(findings.reasons)
-        given = {"gradient": options, "start": start, "solver": solver, "coefficient_shape": coefficient_shape}
+        given = {"gradient": options, "start": start, "solver": solver}
+        shape = coefficient_shape or ()
         chains = []
         for run, plans in _allowed(findings, scheme, options, post_activation, left):
             blocks = [(model.get_submodule(plan.name), plan) for plan in plans]
-            chains.append(Chain(blocks, scheme, run=run, stages=post_activation == "stages", **given))
+            chains.append(
+                Chain(blocks, scheme, run=run, stages=post_activation == "stages", coefficient_shape=shape, **given)
+            )
         _refuse_none(model, scheme, chains, left)
         if coefficients is not None:
             for chain in chains:
-                chain.set_coefficients(coefficients)
+                chain.coefficients.set(coefficients)
     except BaseException:
         _install(model, before)
         raise

@@ -1,0 +1,95 @@
+"""What is around a block when it is called, and is put back wherever it is called again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.utils import _device
+
+
+class Context:
+    """What a block's value depends on besides tensors and random numbers (:class:`.masks.Masks`).
+
+    That is training or evaluation, module by module, autocast, the default dtype, the default device and the
+    TorchFunctionModes. Captured in the forward pass; whoever evaluates f again, in whatever backward pass, does so
+    inside :meth:`restored`. So the blocks are the same functions whatever has been set in between.
+
+    Args:
+        modules: the modules that are called.
+        device: where they run.
+
+    While torch.compile traces, nothing but autocast can be read: what is called eagerly from there has the context of
+    its first call, which is in the forward pass.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], device: torch.device) -> None:
+        self.modules = modules
+        self.autocast = autocast_of(device.type)
+        # Parts of a block may be on the CPU, with an autocast of their own.
+        self._aside = device.type not in {"cpu", "meta"}
+        self._then = None if torch.compiler.is_compiling() else self._now()
+
+    def precision(self) -> AbstractContextManager[None]:
+        """Autocast as it was; its cache is off, for it would hand out weights without a graph."""
+        return nullcontext() if self.autocast is None else torch.autocast(**self.autocast, cache_enabled=False)
+
+    def restored(self) -> AbstractContextManager[None]:
+        """All of it but autocast, which is off where stages are solved for."""
+        if torch.compiler.is_compiling():
+            return nullcontext()
+        now = self._now()
+        if self._then is None:
+            self._then = now
+        return nullcontext() if now == self._then else self._exchanged(now, self._then)
+
+    def _now(self) -> _Surroundings:
+        modes = tuple(_get_current_function_mode_stack())
+        training = tuple([module.training for module in self.modules])
+        aside = torch.is_autocast_enabled("cpu") if self._aside else None
+        return _Surroundings(training, torch.get_default_dtype(), _device.CURRENT_DEVICE, aside, modes)
+
+    @contextmanager
+    def _exchanged(self, now: _Surroundings, then: _Surroundings) -> Iterator[None]:
+        self._put(then)
+        try:
+            yield
+        finally:
+            self._put(now)
+
+    def _put(self, surroundings: _Surroundings) -> None:
+        for module, training in zip(self.modules, surroundings.training, strict=True):
+            if module.training != training:
+                module.training = training
+        torch.set_default_dtype(surroundings.dtype)
+        if surroundings.aside is not None:
+            torch.set_autocast_enabled("cpu", surroundings.aside)
+        # A default device is a function mode as well; this is where torch.compile's guards look for it.
+        _device.CURRENT_DEVICE = surroundings.device
+        for _ in _get_current_function_mode_stack():
+            _pop_mode()
+        for mode in surroundings.modes:
+            _push_mode(mode)
+
+
+class _Surroundings(NamedTuple):
+    training: tuple[bool, ...]
+    dtype: torch.dtype
+    device: torch.device | None
+    aside: bool | None
+    modes: tuple[TorchFunctionMode, ...]
+
+
+def autocast_of(device: str) -> dict[str, Any] | None:
+    """Arguments of torch.autocast that restore what holds now; None on a device that has none.
+
+    Off as well as on: a backward pass may be called inside autocast where the forward pass was not.
+    """
+    if device == "meta":
+        return None
+    enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    return {"device_type": device, "dtype": dtype, "enabled": enabled}

@@ -1,0 +1,204 @@
+"""What is set between forward and backward does not change the gradient: modes, default device and dtype, autocast."""
+
+import pytest
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+import odenets
+
+#: scheme and gradient: every way that evaluates f again in a backward pass
+WAYS = [
+    ("rk4", "checkpoint"),
+    ("leapfrog", "reversible"),
+    ("implicit_midpoint", "direct"),
+    ("implicit_midpoint", "checkpoint"),
+]
+
+
+class Block(nn.Module):
+    """tanh(W x) with what ``inside`` makes of it, which may depend on anything that is set globally."""
+
+    def __init__(self, inside=lambda x: x):
+        super().__init__()
+        self.linear, self.inside = nn.Linear(4, 4), inside
+
+    def forward(self, x):
+        return torch.tanh(self.inside(self.linear(x)))
+
+
+def network(scheme, gradient, inside, layers=3):
+    torch.manual_seed(0)
+    solver = None if odenets.schemes[scheme].explicit else odenets.Anderson()
+    return odenets.ODENet([Block(inside) for _ in range(layers)], scheme, h=0.3, gradient=gradient, solver=solver)
+
+
+def gradient_with(net, around, between, x):
+    """The gradient for x, where ``around`` holds in the forward pass, and ``between`` in the backward pass."""
+    with around():
+        loss = net(x).square().sum()
+    with between():
+        return torch.autograd.grad(loss, x)[0]
+
+
+class Residual(nn.Module):
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x):
+        return x + self.f(x)
+
+
+@pytest.mark.parametrize("solver", [odenets.NewtonKrylov(), odenets.Anderson()], ids=["newton", "anderson"])
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, lambda n: nn.Dropout(0.5)], ids=["batch norm", "dropout"])
+def test_module_mode_of_each_module(layer, swapped, solver):
+    """pytorch 586 (a comment), memcnn 12: the mode is switched between forward and backward.
+
+    Of a network in which one block was in evaluation and the others in training. Right is what no switch gives.
+    """
+
+    def gradient(switch):
+        torch.manual_seed(1)
+        fs = [nn.Sequential(nn.Linear(4, 8), layer(8), nn.Tanh(), nn.Linear(8, 4)).double() for _ in range(2)]
+        x = torch.randn(6, 4, dtype=torch.double).requires_grad_()
+        if swapped:
+            model = nn.Sequential(*map(Residual, fs))
+            net = odenets.swap_scheme(model, "implicit_midpoint", example=x.detach(), solver=solver, inplace=True)
+        else:
+            net = odenets.ODENet(fs, "implicit_midpoint", solver=solver)
+        net.train()
+        fs[1].eval()
+        torch.manual_seed(0)
+        loss = net(x).square().sum()
+        if switch:
+            net.eval()
+            fs[1].train()
+        found = torch.autograd.grad(loss, x)[0]
+        assert [f.training for f in fs] == ([False, True] if switch else [True, False])
+        return found
+
+    torch.testing.assert_close(gradient(True), gradient(False), rtol=1e-12, atol=1e-12)
+
+
+def test_module_mode_of_an_adjoint():
+    """Pytorch 586, memcnn 12: dropout that was off in the forward pass is off in the adjoint equation."""
+    torch.manual_seed(0)
+    f = Autonomous(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Tanh()).double())
+    net = odenets.ODENet(odenets.TimeField(f, 0.0, 1.0, 4), "rk4", gradient="adjoint").eval()
+    x = torch.randn(3, 4, dtype=torch.double).requires_grad_()
+    right = torch.autograd.grad(net(x).square().sum(), x)[0]
+    loss = net(x).square().sum()
+    net.train()
+    torch.testing.assert_close(torch.autograd.grad(loss, x)[0], right, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("scheme", "how"), [*WAYS[:2]])
+def test_default_device(scheme, how):
+    """Pytorch 124788: a block makes a tensor, by torch.linspace, on a default device that holds in forward alone."""
+    seen = []
+
+    def inside(x):
+        seen.append(torch.linspace(0, 1, 4).device.type)
+        return x
+
+    net, x = network(scheme, how, inside), torch.ones(2, 4, requires_grad=True)
+    net(x).sum().backward()  # what is found out at the first call
+    seen.clear()
+    with torch.device("meta"):
+        loss = net(x).sum()
+    loss.backward()
+    with torch.device("meta"):
+        before = len(seen)
+        net(x.detach().requires_grad_()).sum()
+    assert len(seen) > before > 3
+    assert set(seen) == {"meta"}
+    assert torch.get_default_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize("how", ["direct", "checkpoint", "reversible"])
+def test_network_on_the_meta_device(how):
+    """Pytorch 124788: set_default_device around everything, with a device that has no values."""
+    torch.set_default_device("meta")
+    try:
+        net, x = network("leapfrog", how, lambda x: x + torch.linspace(0, 1, 4)), torch.randn(2, 4)
+        net(x).sum().backward()
+        assert net.field.layers[0].linear.weight.grad.is_meta
+    finally:
+        torch.set_default_device(None)
+
+
+@pytest.mark.parametrize(("scheme", "how"), WAYS)
+def test_default_dtype(scheme, how):
+    """Pytorch 124788, of the default dtype: 1/3 is another number in float32."""
+
+    class Default:
+        def __enter__(self):
+            torch.set_default_dtype(torch.float32)
+
+        def __exit__(self, *args):
+            torch.set_default_dtype(torch.float64)
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        net = network(scheme, how, lambda x: x + torch.ones(4).div(3).to(x.dtype))
+        x = torch.ones(2, 4, requires_grad=True)
+        right = gradient_with(net, Nothing, Nothing, x)
+        assert torch.equal(gradient_with(net, Nothing, Default, x), right)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+class Nothing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        return None
+
+
+class Doubled(TorchFunctionMode):
+    """torch.tanh is 2 tanh inside."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        value = func(*args, **(kwargs or {}))
+        return value * 2 if func is torch.tanh else value
+
+
+@pytest.mark.parametrize(("scheme", "how"), WAYS)
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_function_mode(scheme, how, where):
+    """Pytorch 124788, of any TorchFunctionMode: what holds in the forward pass, and nothing else, holds for f."""
+    around, between = (Doubled, Nothing) if where == "forward" else (Nothing, Doubled)
+    x = torch.ones(2, 4, requires_grad=True)
+    # Both times where f is not evaluated again, by the same scheme; an implicit one is compared with itself.
+    how_right = "direct" if odenets.schemes[scheme].explicit else how
+    right = gradient_with(network(scheme, how_right, lambda x: x), around, around, x)
+    found = gradient_with(network(scheme, how, lambda x: x), around, between, x)
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-5)
+    assert not torch.overrides._get_current_function_mode_stack()
+
+
+class Autonomous(nn.Module):
+    """f(t, x) = f(x)."""
+
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, t, x):
+        return self.f(x)
+
+
+@pytest.mark.parametrize(("scheme", "how"), [*WAYS[:2], ("rk4", "adjoint")])
+def test_autocast(scheme, how):
+    """memcnn 12, of autocast: f is evaluated again in the precision that it had, whatever is around backward."""
+    torch.manual_seed(0)
+    field = odenets.TimeField(Autonomous(Block()), 0.0, 1.0, 4)
+    net, x = odenets.ODENet(field, scheme, gradient=how), torch.ones(2, 4, requires_grad=True)
+    half = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+    assert torch.equal(gradient_with(net, Nothing, half, x), gradient_with(net, Nothing, Nothing, x))
+    if how != "adjoint":  # to whose tolerance bfloat16 is no function
+        assert torch.equal(gradient_with(net, half, Nothing, x), gradient_with(net, half, half, x))

@@ -1,0 +1,74 @@
+"""torch.jit.trace of networks that have not run, and what torchdiffeq does not solve."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import odenets
+
+
+def network(scheme, gradient="direct", first=nn.Identity, norm=False):
+    torch.manual_seed(0)
+    norms = [nn.BatchNorm1d(4)] * norm
+    return odenets.ODENet(
+        [nn.Sequential(first(), nn.Linear(4, 4), *norms) for _ in range(3)], scheme, gradient=gradient
+    ).eval()
+
+
+def traced(net, x):
+    with warnings.catch_warnings():
+        # Of torch itself, that it will be given up; of what is read off a shape.
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(net, x)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "gradient"), [("rk4", "direct"), ("lm", "direct"), ("rk4", "checkpoint"), ("leapfrog", "reversible")]
+)
+@pytest.mark.parametrize("first", [nn.Identity, lambda: nn.ReLU(inplace=True)], ids=["pure", "writes into its input"])
+@pytest.mark.parametrize("ran", [False, True])
+def test_trace(scheme, gradient, first, ran):
+    """nni 5134, transformers 25163: torch traces twice and compares, whether the network has run before or not."""
+    net, x = network(scheme, gradient, first), torch.linspace(-1, 1, 8).reshape(2, 4)
+    if ran:
+        net(x)
+    assert torch.equal(traced(net, x)(x + 1), net(x + 1))
+
+
+def test_trace_of_a_time_field():
+    """nni 5134: the first call finds out what times f takes."""
+    net = odenets.ODENet(odenets.TimeField(lambda t, x: t.cos() * x, 0.0, 1.0, 4), "rk4")
+    x = torch.ones(2, 4)
+    assert torch.equal(traced(net, x)(x + 1), net(x + 1))
+
+
+@pytest.mark.parametrize(("scheme", "norm"), [("implicit_midpoint", False), ("rk4", True)])
+def test_trace_that_is_refused(scheme, norm):
+    """Transformers 25163: what a trace cannot hold (iterations, statistics of further stages) is refused by name."""
+    with pytest.raises(odenets.OdenetsError, match="trace"):
+        traced(network(scheme, norm=norm), torch.ones(2, 4))
+
+
+class Decay(nn.Module):
+    """-rate x: stiff, and growing by exp(rate) backwards in time."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(rate))
+
+    def forward(self, t, x):
+        return -self.rate * x
+
+
+@pytest.mark.parametrize(("rate", "dtype"), [(1.0, torch.float16), (1e5, torch.float32)])
+def test_adjoint_that_torchdiffeq_does_not_solve(rate, dtype):
+    """torchdiffeq 27, 184 and 255: its AssertionError "underflow in dt" in low precision and on stiff problems."""
+    f = Decay(rate).to(dtype)
+    net = odenets.ODENet(odenets.TimeField(f, 0.0, 1.0, 4), "euler" if rate == 1 else "rk4", gradient="adjoint")
+    with torch.no_grad():
+        start = torch.ones(2, 3, dtype=dtype)
+    loss = net(start.requires_grad_()).sum()
+    with pytest.raises(odenets.AdjointError, match="checkpoint"):
+        loss.backward()
