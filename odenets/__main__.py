@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .console import missing, print_anywhere
+from .analysis.text.console import missing, print_anywhere
 
 STUDY, DATA, BENCH = "study", "data", "bench"
 OTHERS = {

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from odenets import OdenetsError, __version__
-from odenets.console import Parser, missing, print_anywhere
 
+from ..text.console import Parser, missing, print_anywhere
 from . import diagnosis, equations, figures, linear_stability, schemes
 
 GROUPS = (linear_stability, equations, figures, diagnosis, schemes)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from odenets import console
+from odenets.analysis.text import console
 
 USER_ERROR, FAILED_RUNS, INTERRUPTED = 2, 1, 130
 

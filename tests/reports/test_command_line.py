@@ -15,8 +15,8 @@ import torch
 
 from odenets.analysis.cli import main
 from odenets.analysis.cli.diagnosis import read_input
+from odenets.analysis.text.console import print_anywhere
 from odenets.benchmarks.common.command_line import Parser
-from odenets.console import print_anywhere
 
 
 def out_of(capsys, *argv):
