@@ -323,6 +323,7 @@ def test_by_default_results_are_in_out_and_the_name_with_the_resolved_study(tmp_
     ("parts", "complaint"),
     [
         ({"schemes": ["eulr"]}, "unknown scheme 'eulr'; did you mean 'euler'"),
+        ({"schemes": ["own.py:mine"]}, "unknown scheme 'own.py:mine'; one in a module or file is given"),
         ({"schemes": ["euler", "euler"]}, "toy.yaml: groups[0]: schemes: got 'euler' more than once"),
         ({"depths": [8, 15]}, "depth: got 15, expected 6n + 2"),
         ({"coefficients": 0}, "coefficients: got 0.0 for euler, which has none"),
