@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from odenets import OdenetsError, swap_report, swap_scheme
+from odenets.analysis.cli.shared_options import scheme_of
 
 from .common import machine
 from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
@@ -49,7 +50,7 @@ def networks(task: Task) -> tuple[nn.Module, nn.Module, nn.Module, Tensor]:
     torch.manual_seed(0)
     model = getattr(torchvision().models, task.model)()
     images = torch.randn(task.batch, 3, task.size, task.size)
-    swapped = swap_scheme(model, task.scheme, example=images[:1])
+    swapped = swap_scheme(model, scheme_of(task.scheme), example=images[:1])
     print(swap_report(swapped), file=sys.stderr)
     return model, copy.deepcopy(model), swapped, images
 
@@ -95,7 +96,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="odenets bench swap", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--model", default="resnet18", help="of torchvision.models")
-    parser.add_argument("--scheme", default="euler", help="one that costs what the network is: euler")
+    parser.add_argument("--scheme", default="euler", help="one that costs what the network is: euler; or MODULE:NAME")
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
     parser.add_argument("--batch", type=int, default=8, help="images")
     parser.add_argument("--rounds", type=int, default=21, help="pairs of samples")

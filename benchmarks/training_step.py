@@ -37,7 +37,7 @@ from .common.pairs import Row, compare, in_new_process, page
 from .data import augmentation
 from .data.dataset import Dataset
 from .data.in_memory import InMemoryDataset
-from .study import training
+from .study import run_state, training
 from .study.config import RunConfig
 
 BOUND = 1.03
@@ -95,7 +95,7 @@ def hand_step(model: nn.Module, config: RunConfig) -> Callable[[Batch], Tensor]:
     weights = [parameter for parameter in model.parameters() if parameter not in ks]
     groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": list(ks), "weight_decay": 0.0}]
     optimizer = torch.optim.SGD([g for g in groups if g["params"]], config.lr, config.momentum, foreach=True)
-    layout = training.memory_format(config)
+    layout = run_state.memory_format(config)
 
     def step(batch: Batch) -> Tensor:
         images, labels = batch
@@ -109,7 +109,7 @@ def hand_step(model: nn.Module, config: RunConfig) -> Callable[[Batch], Tensor]:
     return step
 
 
-def study_step(state: training.State, config: RunConfig) -> Callable[[Batch], Tensor]:
+def study_step(state: run_state.State, config: RunConfig) -> Callable[[Batch], Tensor]:
     """The study's training step; returns the loss."""
 
     def step(batch: Batch) -> Tensor:
@@ -151,8 +151,8 @@ def check_equal(config: RunConfig, losses: list[list[float]]) -> None:
 def rows_of(config: RunConfig, data: Dataset, rounds: int) -> list[Row]:
     """The study's step and a second hand-written one, each against a hand-written one."""
     plan = data.draw(augmentation.generator(0, 0))
-    state = training.fresh(config, data)
-    layout = training.memory_format(config)
+    state = run_state.fresh(config, data)
+    layout = run_state.memory_format(config)
     first, again = (HandWritten(state.model).to(memory_format=layout) for _ in range(2))
     steps = [hand_step(first, config), hand_step(again, config), study_step(state, config)]
     whole = slice(0, config.batch_size)
@@ -190,7 +190,7 @@ def images_per_second(config: RunConfig, data: Dataset, begin: Callable[[], obje
     """Of the study's step, in wall time; ``begin`` is called when all is warm."""
     torch.set_num_threads(1)
     plan = data.draw(augmentation.generator(0, 0))
-    step = study_step(training.fresh(config, data), config)
+    step = study_step(run_state.fresh(config, data), config)
     started = 0.0
     for i in range(WARM_UP + TIMED):
         if i == WARM_UP:

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from commands import Commands, living, wait_for
 
-from odenets.benchmarks.study import run_checkpoint, runs, study_file, training
+from odenets.benchmarks.study import run_checkpoint, run_state, runs, study_file
 
 EVERY = 3  # steps between two checkpoints; an epoch has 4
 MOST = 10  # files that are written between two kills
@@ -44,7 +44,7 @@ def positions(out, configs):
     for config in configs:
         folder = out / config.name
         try:
-            content = run_checkpoint.read(folder / run_checkpoint.NAME, config, training.CONTENT)
+            content = run_checkpoint.read(folder / run_checkpoint.NAME, config, run_state.CONTENT)
             found[config] = content["epoch"] * len(content["losses"]) + content["step"]
         except FileNotFoundError:
             found[config] = 10**9 if (folder / "result.json").exists() else 0

@@ -29,7 +29,7 @@ from ..common.files import write_json
 from ..common.lock import exclusive
 from ..data.dataset import Dataset
 from ..data.sources import load, names
-from ..study import training
+from ..study import epoch_end, run_state, training
 from ..study.config import PRECISIONS, RunConfig
 from . import report
 
@@ -104,15 +104,15 @@ def phases(options: argparse.Namespace, sums: int) -> tuple[Phase, Phase, Phase]
     return first, replace(later, scheme=options.scheme, phase="swapped"), replace(later, phase="control")
 
 
-def train(model: nn.Module, phase: Phase, data: Dataset, out: Path) -> training.State:
+def train(model: nn.Module, phase: Phase, data: Dataset, out: Path) -> run_state.State:
     """Train a network to the end of a phase, from the phase's checkpoint where there is one."""
-    total, steps = phase.epochs, training.steps_per_epoch(phase, data)
-    state = training.begin(model, phase, data)
+    total, steps = phase.epochs, run_state.steps_per_epoch(phase, data)
+    state = run_state.begin(model, phase, data)
     directory = out / phase.phase
     directory.mkdir(parents=True, exist_ok=True)
     with tqdm(total=total * steps, desc=phase.phase, unit="step", mininterval=5) as bar:
 
-        def watch(state: training.State) -> None:
+        def watch(state: run_state.State) -> None:
             bar.n = state.epoch * steps + state.step
             bar.update(0)
 
@@ -125,7 +125,7 @@ def train(model: nn.Module, phase: Phase, data: Dataset, out: Path) -> training.
 def outputs(model: nn.Module, data: Dataset) -> tuple[Tensor, Tensor]:
     """What a network says of the test images, in fp32, and their labels."""
     model.eval()
-    found = [(model(images), labels) for images, labels in data.test_batches(training.EVALUATION_BATCH)]
+    found = [(model(images), labels) for images, labels in data.test_batches(epoch_end.EVALUATION_BATCH)]
     scores, labels = zip(*found, strict=True)
     return torch.cat(scores), torch.cat(labels)
 

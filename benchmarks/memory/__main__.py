@@ -70,7 +70,7 @@ def make_parser() -> Parser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     depths = [8, 16, 32, 64, 128, 256, 512]
     parser.add_argument("--depths", type=int, nargs="+", default=depths, metavar="D", help="layers")
-    parser.add_argument("--scheme", default="leapfrog", help="in odenets.schemes, or mccallum_foster:rk4 and the like")
+    parser.add_argument("--scheme", default="leapfrog", help="its name or FILE.py:NAME, also after mccallum_foster:")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), metavar="W", help="direct, checkpoint:8, ...")
     parser.add_argument("--h", type=float, default=0.1, help="step size")
     parser.add_argument("--channels", type=int, default=8, help="of the state, for memory")

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odenets import Checkpoint, ODENet, Scheme, as_scheme, mccallum_foster
+from odenets import Checkpoint, ODENet, Scheme, mccallum_foster
+from odenets.analysis.cli import shared_options
 
 from ..common.errors import ConfigError
 
@@ -29,7 +30,7 @@ class Network:
 
     Args:
         library: whose code runs it.
-        scheme: of ``odenets.schemes``, or "mccallum_foster:" and a one-step scheme; a peer has one scheme only.
+        scheme: as ``scheme_of`` takes it, "mccallum_foster:" before a one-step scheme; a peer has one scheme only.
         way: "direct", "checkpoint", "checkpoint:<states>" or "reversible".
         depth, h: layers and their step size.
         channels, size, batch: of the state, square images.
@@ -78,9 +79,10 @@ def block(channels: int) -> nn.Module:
 
 
 def scheme_of(name: str) -> Scheme:
-    """The scheme of a name; UnknownSchemeError or SchemeError for one that is none."""
+    """The scheme of a name, MODULE:NAME or FILE.py:NAME; UnknownSchemeError or SchemeError for one that is none."""
     base = name.removeprefix(MADE_REVERSIBLE)
-    return as_scheme(name) if base == name else mccallum_foster(as_scheme(base))
+    scheme = shared_options.scheme_of(base)
+    return scheme if base == name else mccallum_foster(scheme)
 
 
 def gradient_of(way: str) -> str | Checkpoint:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..common.errors import ConfigError
 from ..data import augmentation
 from ..data.in_memory import InMemoryDataset
-from . import schedule, training
+from . import run_state, schedule, training
 from .config import RunConfig
 from .network import scheme_of
 
@@ -55,9 +55,9 @@ class DeviceStep:
     """
 
     def __init__(
-        self, state: training.State, config: RunConfig, data: InMemoryDataset, *, fused: bool | None = None
+        self, state: run_state.State, config: RunConfig, data: InMemoryDataset, *, fused: bool | None = None
     ) -> None:
-        device, steps = data.device, training.steps_per_epoch(config, data)
+        device, steps = data.device, run_state.steps_per_epoch(config, data)
         self.state, self.config, self.data = state, config, data
         self.fused = device.type == "cuda" if fused is None else fused
         self.number = torch.zeros(1, dtype=torch.int64, device=device)

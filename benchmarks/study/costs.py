@@ -23,7 +23,7 @@ from ..common.processes import RETURNED, answer
 from ..data import augmentation
 from ..data.dataset import Dataset
 from ..data.in_memory import InMemoryDataset
-from . import training
+from . import epoch_end, run_state, training
 from .config import RunConfig
 
 NAME = "costs.json"
@@ -91,7 +91,7 @@ def keep(out: Path, costs: Mapping[str, Cost]) -> None:
 
 def step_times(config: RunConfig, data: Dataset) -> tuple[list[float], float]:
     """Seconds of each timed training step, and of the test at the end of an epoch."""
-    state = training.fresh(config, data)
+    state = run_state.fresh(config, data)
     plan = data.draw(augmentation.generator(config.seed, 0))
     whole = max(1, data.train_size // config.batch_size)
     seconds = []
@@ -103,12 +103,12 @@ def step_times(config: RunConfig, data: Dataset) -> tuple[list[float], float]:
         wait(state)
         seconds.append(time.perf_counter() - started)
     started = time.perf_counter()
-    training.test_error(state.model, config, data, batches=1)
-    share = max(1.0, data.test_size / training.EVALUATION_BATCH)
+    epoch_end.test_error(state.model, config, data, batches=1)
+    share = max(1.0, data.test_size / epoch_end.EVALUATION_BATCH)
     return seconds[WARM_UP:], (time.perf_counter() - started) * share
 
 
-def wait(state: training.State) -> None:
+def wait(state: run_state.State) -> None:
     """Returns when all steps so far are done: reading one of their numbers waits for the device."""
     state.losses.sum().item()
 
@@ -132,14 +132,14 @@ def one_batch(config: RunConfig, data: Dataset) -> Batch:
 
 def two_steps_on_cuda(config: RunConfig, data: Dataset, batch: Batch) -> int:
     """Of torch's allocator; kernels and their handles are not in it."""
-    state = training.fresh(config, data)
+    state = run_state.fresh(config, data)
     before = torch.cuda.memory_allocated(data.device)
     torch.cuda.reset_peak_memory_stats(data.device)
     two_steps(state, config, batch)
     return torch.cuda.max_memory_allocated(data.device) - before
 
 
-def two_steps(state: training.State, config: RunConfig, batch: Batch) -> None:
+def two_steps(state: run_state.State, config: RunConfig, batch: Batch) -> None:
     """Two training steps, to their end."""
     for _ in range(2):
         state.step = 0
@@ -158,8 +158,8 @@ def main(argv: list[str]) -> int:
     data = InMemoryDataset(config.data, images, labels, images, labels, what["classes"], 0, False)
     images, labels = one_batch(config, data)
     # Kernels are loaded and compiled by a small batch first: they are no part of a step.
-    two_steps(training.fresh(config, data), config, (images[:2], labels[:2]))
-    state = training.fresh(config, data)
+    two_steps(run_state.fresh(config, data), config, (images[:2], labels[:2]))
+    state = run_state.fresh(config, data)
     print(peak_bytes(lambda: two_steps(state, config, (images, labels)))[0])
     return 0
 

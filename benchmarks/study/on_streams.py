@@ -19,7 +19,7 @@ from odenets import OdenetsError
 from ..common.errors import ConfigError
 from ..data.dataset import Dataset
 from ..data.in_memory import InMemoryDataset
-from . import captured, training
+from . import captured, run_state
 from .config import RunConfig
 from .progress import Progress
 from .runs import ENDS, Ended, Means, Told, one_run
@@ -51,7 +51,7 @@ class Lane:
         with on_stream, self.numbers.own():
             yield
 
-    def begin(self, state: training.State, config: RunConfig, data: Dataset) -> Callable[[], None]:
+    def begin(self, state: run_state.State, config: RunConfig, data: Dataset) -> Callable[[], None]:
         """As :data:`training.Begin`."""
         if self.step is None:
             assert isinstance(data, InMemoryDataset)  # check() has seen to it
@@ -139,7 +139,7 @@ def on_streams(
 
 def take_turn(config: RunConfig, data: Dataset, lane: Lane, steps: Iterator[Told], progress: Progress) -> bool:
     """Whether the run has steps left after its turn."""
-    an_epoch = training.steps_per_epoch(config, data)
+    an_epoch = run_state.steps_per_epoch(config, data)
     for told in steps:
         progress.watch(config, *told)
         # One at a time before there is a graph: to capture it waits for all that the device has been given.

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..data.dataset import Dataset
-from . import costs, training
+from . import costs, run_state
 from .config import RunConfig
 from .report.tables import markdown
 from .standing import evaluations, standing
@@ -55,7 +55,7 @@ def work(runs: Sequence[RunConfig], data: Dataset, out: Path, step: float, test:
     """
     one = runs[0]
     images = one.epochs * data.train_size * len(runs)
-    hours = one.epochs * (training.steps_per_epoch(one, data) * step + test) / HOUR
+    hours = one.epochs * (run_state.steps_per_epoch(one, data) * step + test) / HOUR
     left = sum(1 - standing(config, out).share for config in runs)
     return [len(runs), images, images * evaluations(runs)[one], hours * len(runs), hours * float(left)]
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from ..data.dataset import Dataset
-from . import training
+from . import run_state
 from .config import RunConfig
 from .distributed import first
 from .standing import evaluations, standing
@@ -27,7 +27,7 @@ class Progress:
 
     def __init__(self, configs: Sequence[RunConfig], data: Dataset, out: Path) -> None:
         self.costs = evaluations(configs)
-        self.totals = {config: config.epochs * training.steps_per_epoch(config, data) for config in configs}
+        self.totals = {config: config.epochs * run_state.steps_per_epoch(config, data) for config in configs}
         self.done = {config: int(standing(config, out).share * self.totals[config]) for config in configs}
         self.ended: set[RunConfig] = set()
         self.bar = tqdm(

@@ -16,7 +16,7 @@ from ..common import machine
 from ..common.errors import ConfigError, ResultError
 from .config import RunConfig
 from .distributed import processes
-from .training import State
+from .run_state import State
 
 NAME = "result.json"
 #: Of the layout of result.json; a reader of another number must refuse it.

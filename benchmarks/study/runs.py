@@ -22,7 +22,7 @@ from ..common.files import Check, write_atomic, write_json
 from ..common.lock import exclusive
 from ..data.dataset import Dataset
 from ..data.sources import load
-from . import result, run_checkpoint, training
+from . import result, run_checkpoint, run_state, training
 from .config import RunConfig
 from .distributed import by_first, held_by_first
 from .progress import Progress
@@ -104,7 +104,7 @@ def one_run(
                 )
                 state = next(taken)
                 for _ in taken:
-                    done = state.epoch * training.steps_per_epoch(config, data) + state.step
+                    done = state.epoch * run_state.steps_per_epoch(config, data) + state.step
                     yield done, state.history[-1]["test_error"] if state.step == 0 else None
             except DivergedError as error:
                 by_first(partial(write_atomic, directory / FAILURE, f"{error}\n".encode(), check))
@@ -113,7 +113,7 @@ def one_run(
         by_first(partial((directory / run_checkpoint.NAME).unlink, missing_ok=True))
 
 
-def finish(directory: Path, config: RunConfig, state: training.State, means: Means, check: Check) -> None:
+def finish(directory: Path, config: RunConfig, state: run_state.State, means: Means, check: Check) -> None:
     """Writes what a run leaves. Its result last: whoever sees it may rely on the weights beside it."""
     run_checkpoint.write_tensors(directory / WEIGHTS, state.tested.state_dict(), check)
     write_json(directory / result.NAME, result.summarise(config, state, means.command), check)

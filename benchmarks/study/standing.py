@@ -12,7 +12,7 @@ import torch
 
 import odenets
 
-from . import result, run_checkpoint, training
+from . import result, run_checkpoint, run_state
 from .config import RunConfig
 from .network import build_model
 
@@ -51,7 +51,7 @@ def standing(config: RunConfig, out: Path) -> Standing:
 def _checkpointed(config: RunConfig, path: Path) -> tuple[Fraction, str]:
     if not path.exists():
         return Fraction(0), "waiting"
-    content = run_checkpoint.read(path, config, training.content_of(config))
+    content = run_checkpoint.read(path, config, run_state.content_of(config))
     per_epoch = len(content["losses"])
     share = Fraction(content["epoch"] * per_epoch + content["step"], config.epochs * per_epoch)
     return share, f"epoch {content['epoch']} of {config.epochs}"

@@ -15,7 +15,17 @@ from odenets import Checkpoint, FieldError, ODENet, Reversible
 from odenets.benchmarks.common.errors import CheckpointError, ConfigError
 from odenets.benchmarks.common.lock import exclusive
 from odenets.benchmarks.data.in_memory import InMemoryDataset
-from odenets.benchmarks.study import captured, on_streams, result, run_checkpoint, runs, schedule, training
+from odenets.benchmarks.study import (
+    captured,
+    epoch_end,
+    on_streams,
+    result,
+    run_checkpoint,
+    run_state,
+    runs,
+    schedule,
+    training,
+)
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.config import RunConfig
 from odenets.benchmarks.study.network import update_average
@@ -108,7 +118,7 @@ def test_a_run_may_be_begun_by_one_and_finished_by_the_other(tmp_path, recipe, f
         done = [next(begun)[0] for _ in range(steps)]
         begun.close()
     assert done == [4, 5]
-    left = run_checkpoint.read(folder / run_checkpoint.NAME, run, training.content_of(run))
+    left = run_checkpoint.read(folder / run_checkpoint.NAME, run, run_state.content_of(run))
     assert (left["epoch"], left["step"]) == (1, 2)
     assert [done for done, _ in runs.one_run(run, toy(), tmp_path, MEANS, way_of(then))] == list(
         range(6, 3 * run.epochs + 1)
@@ -208,7 +218,7 @@ STEPPED = [
 
 def run_epochs(run, graphs):
     """Weights, average and history of a run whose steps go through ``graphs``."""
-    state = training.fresh(run, toy())
+    state = run_state.fresh(run, toy())
     step = captured.DeviceStep(state, run, toy(), fused=True)
     step.run = graphs(step.body)
     for _ in range(run.epochs):
@@ -216,8 +226,8 @@ def run_epochs(run, graphs):
         state.model.train()
         for _ in range(STEPS):
             step.take()
-        training.check_finite(state)
-        training.finish_epoch(state, run, toy(), 0.0)
+        epoch_end.check_finite(state)
+        epoch_end.finish_epoch(state, run, toy(), 0.0)
     return state
 
 
@@ -273,7 +283,7 @@ def test_a_step_is_run_three_times_then_captured_once_and_replayed(monkeypatch):
 
 
 def test_the_optimizer_is_as_it_was_after_a_step_on_the_device():
-    state = training.fresh(config(), toy())
+    state = run_state.fresh(config(), toy())
     before = [dict(group) for group in state.optimizer.param_groups]
     rate = torch.tensor(0.5)
     with captured.rate_on_device(state.optimizer, rate, fused=True):
@@ -286,7 +296,7 @@ def test_the_optimizer_is_as_it_was_after_a_step_on_the_device():
 @pytest.mark.parametrize("changes", [{"epochs": 4}, {"schedule": "one_cycle"}])
 def test_the_rates_of_a_run_are_those_that_its_optimizer_has_step_by_step(tmp_path, changes):
     run, seen = config(depth=8, **changes), []
-    state = training.fresh(run, toy())
+    state = run_state.fresh(run, toy())
     state.optimizer.register_step_pre_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]))
     training.train(run, toy(), tmp_path, state=state)
     assert schedule.rates(run, STEPS).tolist() == torch.tensor(seen, dtype=torch.float64).view(-1, STEPS).tolist()

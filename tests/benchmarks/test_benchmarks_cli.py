@@ -13,7 +13,7 @@ import yaml
 from odenets.benchmarks.common.errors import ResultError
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.in_memory import InMemoryDataset
-from odenets.benchmarks.study import costs, runs, standing, study_file, training
+from odenets.benchmarks.study import costs, run_state, runs, standing, study_file, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.config import RunConfig
@@ -98,7 +98,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def position(path):
-    content = checkpoint.read(path, RUN, training.CONTENT)
+    content = checkpoint.read(path, RUN, run_state.CONTENT)
     return content["epoch"] * STEPS + content["step"]
 
 
@@ -185,7 +185,7 @@ def test_finished_runs_are_left_alone_and_reported_again_without_training(out, t
     before = path.read_bytes(), path.stat().st_mtime_ns
     report = (out / "report.md").read_bytes()
     (out / "report.md").unlink()
-    monkeypatch.setattr(training, "train", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr(training, "steps", lambda *args, **options: pytest.fail("trained"))
     assert toy_run(out) == 0
     assert capsys.readouterr().out == first
     assert main(["report", "--out", str(out)]) == 0
@@ -323,6 +323,7 @@ def test_by_default_results_are_in_out_and_the_name_with_the_resolved_study(tmp_
     ("parts", "complaint"),
     [
         ({"schemes": ["eulr"]}, "unknown scheme 'eulr'; did you mean 'euler'"),
+        ({"schemes": ["own.py:mine"]}, "unknown scheme 'own.py:mine'; one in a module or file is given"),
         ({"schemes": ["euler", "euler"]}, "toy.yaml: groups[0]: schemes: got 'euler' more than once"),
         ({"depths": [8, 15]}, "depth: got 15, expected 6n + 2"),
         ({"coefficients": 0}, "coefficients: got 0.0 for euler, which has none"),

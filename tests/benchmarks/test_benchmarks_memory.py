@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import odenets
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.memory import measure as memory_measure
 from odenets.benchmarks.memory import networks as memory_networks
@@ -139,6 +140,16 @@ def test_a_scheme_that_cannot_be_undone_is_measured_the_other_ways(tmp_path, mon
     assert "- failed: odenets rk4 direct 4 layers: no memory left" in page
 
 
+def test_a_users_own_scheme(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text('import odenets\nmine = odenets.runge_kutta("mine", [[0, 0], ["2/3", 0]], ["1/4", "3/4"])\n')
+    mine = memory_networks.scheme_of(f"{own}:mine")
+    assert mine == odenets.runge_kutta("mine", [[0, 0], ["2/3", 0]], ["1/4", "3/4"])
+    assert memory_networks.scheme_of(f"mccallum_foster:{own}:mine") == odenets.mccallum_foster(mine)
+    # Of each of the two evaluations what a layer keeps of one.
+    assert saved("direct", 2, scheme=f"{own}:mine") == 2 * 2 * 3 * STATE
+
+
 def test_a_failed_process_says_why():
     what = {"network": {"library": OURS, "scheme": "eulr", "way": "direct", "depth": 1, "h": 0.1}}
     what["network"] |= {"channels": 2, "size": 2, "batch": 1}
@@ -151,6 +162,7 @@ def test_a_failed_process_says_why():
     [
         (["--scheme", "leapfrg"], "unknown scheme 'leapfrg'"),
         (["--scheme", "mccallum_foster:rk5"], "unknown scheme 'rk5'"),
+        (["--scheme", "nowhere.py:mine"], "expected a name that can be imported: FileNotFoundError"),
         (["--scheme", "mccallum_foster:lm"], "lm: got 2 carried values"),
         (["--ways", "reverse"], "gradient: got 'reverse', expected one of direct, checkpoint, reversible"),
         (["--ways", "checkpoint:many"], "--ways: got 'checkpoint:many', expected one of direct, checkpoint, "),

@@ -13,7 +13,7 @@ import torch
 from odenets.benchmarks.common.lock import exclusive
 from odenets.benchmarks.data import sources
 from odenets.benchmarks.study import run_checkpoint as checkpoint
-from odenets.benchmarks.study import runs, side_by_side, study_file, training
+from odenets.benchmarks.study import run_state, runs, side_by_side, study_file, training
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.progress import Progress
 
@@ -128,7 +128,7 @@ def begin(file, out, jobs):
 
 
 def position(path, run):
-    content = checkpoint.read(path, run, training.CONTENT)
+    content = checkpoint.read(path, run, run_state.CONTENT)
     return content["epoch"] * 21 + content["step"]
 
 

@@ -9,7 +9,7 @@ from odenets.benchmarks.common.errors import CheckpointError, ConfigError, Diver
 from odenets.benchmarks.data import augmentation
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.in_memory import InMemoryDataset
-from odenets.benchmarks.study import progress, schedule, training
+from odenets.benchmarks.study import epoch_end, progress, run_state, schedule, training
 from odenets.benchmarks.study import run_checkpoint as checkpoint
 from odenets.benchmarks.study.config import RunConfig
 from odenets.benchmarks.study.network import build_model
@@ -85,7 +85,7 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, unin
     whole = uninterrupted(run)
     with pytest.raises(Stop):
         training.train(run, toy(), tmp_path, checkpoint_every=every, watch=stop_after(stopped))
-    left = checkpoint.read(tmp_path / checkpoint.NAME, run, training.content_of(run))
+    left = checkpoint.read(tmp_path / checkpoint.NAME, run, run_state.content_of(run))
     assert left["epoch"] * STEPS + left["step"] == (stopped // every * every if every else stopped // STEPS * STEPS)
     # What happened in this process in between must not matter.
     torch.randn(17)
@@ -107,7 +107,7 @@ def test_the_moving_average_by_hand(tmp_path):
     averaged = training.train(run, toy(), tmp_path, watch=follow)
     for name, value in expected.items():
         torch.testing.assert_close(averaged.tested.state_dict()[name], value, rtol=1e-5, atol=1e-6)
-    assert averaged.history[-1]["test_error"] == training.test_error(averaged.tested, run, toy())
+    assert averaged.history[-1]["test_error"] == epoch_end.test_error(averaged.tested, run, toy())
     (tmp_path / "plain").mkdir()
     plain = training.train(config(), toy(), tmp_path / "plain")
     assert same(averaged.model.state_dict(), plain.model.state_dict())
@@ -191,7 +191,7 @@ def test_one_cycle_rises_to_lr_and_falls_to_nothing_step_by_step(tmp_path):
     """3 epochs of 5 steps: at step i of 15, i/16 of the way; up to 1/4 four times that, then (1 - i/16) 4/3."""
     rates = []
     run = config(epochs=3, depth=8, schedule="one_cycle", lr=0.32)
-    state = training.fresh(run, toy())
+    state = run_state.fresh(run, toy())
     state.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     training.train(run, toy(), tmp_path, state=state)
     expected = [0.08, 0.16, 0.24, 0.32] + [0.32 * (16 - i) / 12 for i in range(5, 16)]
@@ -207,7 +207,7 @@ def test_schedules_in_words():
 def test_label_smoothing_by_hand():
     """The loss is 0.8 that of the label and 0.1 that of each of the two classes."""
     run, loaded = config(label_smoothing=0.2), toy()
-    state = training.fresh(run, loaded)
+    state = run_state.fresh(run, loaded)
     images, labels = loaded.normalised(loaded.train_images[:8]), loaded.train_labels[:8]
     state.model.train()
     logs = state.model(images).log_softmax(1)
@@ -225,7 +225,7 @@ def test_two_steps_of_decayed_coefficients_by_hand(treatment, target):
     """v <- 0.9 v + g + 0.01 (k - target), k <- k - 0.05 v; without the middle part for those that are only trained."""
     run = config(lr=0.05, weight_decay=0.01, coefficients=treatment)
     loaded = toy()
-    state = training.fresh(run, loaded)
+    state = run_state.fresh(run, loaded)
     state.model.train()
     velocity = dict.fromkeys(learned(state), 0.0)
     for _ in range(2):
@@ -261,7 +261,7 @@ def test_coefficients_fixed_at_0_make_lm_what_euler_is(tmp_path):
 def test_coefficients_fixed_at_a_number_are_that_number_and_stay_it(tmp_path):
     """The network is the trained kind with its coefficients set to the number and left out of the optimizer."""
     run = config(coefficients=-0.25)
-    start = training.fresh(config(), toy())
+    start = run_state.fresh(config(), toy())
     held = learned(start)
     for name in ("by hand", "fixed"):
         (tmp_path / name).mkdir()
@@ -269,7 +269,7 @@ def test_coefficients_fixed_at_a_number_are_that_number_and_stay_it(tmp_path):
         for name, parameter in start.model.named_parameters():
             if name in held:
                 parameter.fill_(-0.25).requires_grad_(False)
-    by_hand = training.train(config(), toy(), tmp_path / "by hand", state=training.begin(start.model, config(), toy()))
+    by_hand = training.train(config(), toy(), tmp_path / "by hand", state=run_state.begin(start.model, config(), toy()))
     fixed = training.train(run, toy(), tmp_path / "fixed")
     assert not learned(fixed)
     for name, value in fixed.model.state_dict().items():
@@ -279,13 +279,13 @@ def test_coefficients_fixed_at_a_number_are_that_number_and_stay_it(tmp_path):
 
 def test_a_treatment_of_coefficients_that_are_not_there_is_an_error():
     with pytest.raises(ConfigError, match=r"coefficients: got 0\.0 for euler, which has none; expected 'trained'"):
-        training.fresh(config(scheme="euler", coefficients=0), toy())
+        run_state.fresh(config(scheme="euler", coefficients=0), toy())
 
 
 def test_one_step_is_sgd_with_momentum_and_decay_by_hand(tmp_path):
     run = config(epochs=1, batch_size=40, depth=8, lr=0.05, weight_decay=0.01)
     loaded = toy()
-    start = training.fresh(run, loaded)
+    start = run_state.fresh(run, loaded)
     images, labels = loaded.batch(loaded.draw(augmentation.generator(run.seed, 0)), slice(0, 40))
     start.model.train()
     loss = torch.nn.functional.cross_entropy(start.model(images), labels)
@@ -310,10 +310,10 @@ def test_test_error_is_counted_right(tmp_path):
 
 
 def test_evaluation_leaves_the_network_as_it_is(tmp_path):
-    state = training.fresh(config(), toy())
+    state = run_state.fresh(config(), toy())
     state.model.train()
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
-    training.test_error(state.model, config(), toy())
+    epoch_end.test_error(state.model, config(), toy())
     assert same(state.model.state_dict(), before)
 
 
@@ -331,7 +331,7 @@ def test_a_loss_that_is_not_finite_is_named_and_the_last_good_checkpoint_kept(tm
     run = config(lr=1e30)
     with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at epoch 1, step 2 of 5; the last good checkpoint"):
         training.train(run, toy(), tmp_path, checkpoint_every=1)
-    left = checkpoint.read(tmp_path / checkpoint.NAME, run, training.CONTENT)
+    left = checkpoint.read(tmp_path / checkpoint.NAME, run, run_state.CONTENT)
     assert (left["epoch"], left["step"]) == (0, 1)
     assert all(value.isfinite().all() for value in left["model"].values())
 
@@ -339,17 +339,17 @@ def test_a_loss_that_is_not_finite_is_named_and_the_last_good_checkpoint_kept(tm
 def test_the_first_bad_step_is_named_when_the_epoch_is_over(tmp_path):
     with pytest.raises(DivergedError, match="at epoch 1, step 2 of 5"):
         training.train(config(lr=1e30), toy(), tmp_path)
-    assert checkpoint.read(tmp_path / checkpoint.NAME, config(lr=1e30), training.CONTENT)["step"] == 0
+    assert checkpoint.read(tmp_path / checkpoint.NAME, config(lr=1e30), run_state.CONTENT)["step"] == 0
 
 
 def test_weights_that_are_not_finite_are_found_before_any_loss_is():
-    state = training.fresh(config(), toy())
+    state = run_state.fresh(config(), toy())
     state.step = 4
-    training.check_finite(state)
+    epoch_end.check_finite(state)
     with torch.no_grad():
         next(state.model.parameters()).view(-1)[3] = math.inf
     with pytest.raises(DivergedError, match="weights are not finite after epoch 1, step 4 of 5"):
-        training.check_finite(state)
+        epoch_end.check_finite(state)
 
 
 # ------------------------------------------------------------------------ checkpoints
@@ -358,12 +358,12 @@ def test_weights_that_are_not_finite_are_found_before_any_loss_is():
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / checkpoint.NAME
-    checkpoint.save(path, config(depth=8), training.snapshot(training.fresh(config(depth=8), toy())))
+    checkpoint.save(path, config(depth=8), run_state.snapshot(run_state.fresh(config(depth=8), toy())))
     return path
 
 
 def read(path):
-    return checkpoint.read(path, config(depth=8), training.CONTENT)
+    return checkpoint.read(path, config(depth=8), run_state.CONTENT)
 
 
 def test_damage_to_the_directory_of_the_archive_is_one_error(written):
@@ -379,7 +379,7 @@ def test_damage_to_the_directory_of_the_archive_is_one_error(written):
 
 
 def test_a_checkpoint_of_another_network_is_one_error(tmp_path):
-    content = training.snapshot(training.fresh(config(depth=8), toy()))
+    content = run_state.snapshot(run_state.fresh(config(depth=8), toy()))
     content["model"].popitem()
     checkpoint.save(tmp_path / checkpoint.NAME, config(depth=8), content)
     with pytest.raises(CheckpointError, match="does not fit this version's network"):
@@ -412,7 +412,7 @@ def test_a_truncated_checkpoint_is_one_error_naming_it(written, part):
 
 def test_another_runs_checkpoint_is_refused(written):
     with pytest.raises(CheckpointError, match="belongs to another run than toy-lm-8-s4-"):
-        checkpoint.read(written, config(depth=8, seed=4), training.CONTENT)
+        checkpoint.read(written, config(depth=8, seed=4), run_state.CONTENT)
 
 
 def test_a_foreign_file_is_refused(tmp_path):

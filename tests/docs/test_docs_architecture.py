@@ -5,6 +5,7 @@ the block runs.
 """
 
 import ast
+import functools
 import re
 import sys
 import textwrap
@@ -13,9 +14,6 @@ import pytest
 import torch
 from house.test_rooms import FILES, PACKAGES, ROOT, imported
 from house.test_rooms import layers as rooms_in_order
-
-from odenets.passes.starting import starting_scheme
-from odenets.program import compile_scheme
 
 TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -149,12 +147,19 @@ def as_called(file, name):
     return (file, name.split(".")[-1]) if isinstance(found, ast.FunctionDef) else None
 
 
+def forget_all():
+    """Clears every cache of the project, so that what a test before this one has asked is computed again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "odenets"]:
+        for value in list(vars(sys.modules[name]).values()):
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
+
+
 def test_the_ways_go_where_the_page_says():
     torch.manual_seed(0)
     space = {}
     for code, text in BLOCK.findall(TEXT):
-        compile_scheme.cache_clear()
-        starting_scheme.cache_clear()
+        forget_all()
         calls = iter(called(code, space))
         stops = [as_called(*stop) for stop in STOP.findall(text)]
         assert len(stops) >= 10

@@ -216,9 +216,8 @@ def test_one_scheme_and_integers_of_numpy():
 # ------------------------------------------------------------ records and figure
 
 
-def test_a_diagnosis_is_short_to_show_and_can_be_hashed():
+def test_a_diagnosis_can_be_hashed():
     d = diagnose(network([np.diag([-0.5, 0.31])] * 4), states(1, 2))
-    assert repr(d) == "Diagnosis(4 layers, 1 stages, max |zeta| 1.31; print() for the report)"
     assert hash(d) == hash(diagnose(network([np.diag([-0.5, 0.31])] * 4), states(1, 2)))
     assert "eigenvalues" not in repr(d.blocks[0].spectrum)
 
@@ -249,7 +248,7 @@ def test_the_panels_hold_the_region_and_the_marks_are_named():
     figure = plot.diagnosis(diagnose(net, states(1, 2), modified=False), resolution=20)
     assert figure.axes[0].get_ylim()[1] > 1.6
     lines = [(line.get_label(), line.get_ydata()[0]) for axes in figure.axes for line in axes.lines]
-    assert ("zero-stable: $k_n$ in between", -1) in lines
+    assert ("zero-stable in between", -1) in lines
     assert 1 in [y for label, y in lines if label.startswith("_") and not math.isnan(y)]
     torch.manual_seed(0)
     model = odenets.models.cifar_resnet(14, "euler").eval()

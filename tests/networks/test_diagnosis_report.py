@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import odenets
 from odenets import FieldError, ODENet
 from odenets.analysis import plot
 from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
+from odenets.scheme.shown import MOST_LINES
 
 
 def lm_network():
@@ -112,6 +114,32 @@ def test_a_transition_has_no_panel_and_breaks_the_lines():
     assert [t for t in titles(figure) if t.startswith("layer")] == [f"layer {n} (euler)" for n in (0, 1, 3, 5)]
     (line,) = [line for axes in figure.axes for line in axes.lines if str(line.get_label()).startswith("effective")]
     np.testing.assert_array_equal(line.get_xdata(), [0, 1, np.nan, 3, np.nan, 5])
+
+
+def test_what_a_prompt_shows(found):
+    shown = repr(found).split("\n")
+    assert re.split(" {2,}", shown[0])[:4] == ["layer", "scheme", "coefficient", "h_eff"]
+    # Euler at z = -1 and 1/2 multiplies by 0 and 3/2; LM at k = 1/4 advances by h/(1 + k) = 4/5.
+    assert re.split(" {2,}", shown[2].rstrip()) == [
+        *("0", "lm started by euler", "-", "1", "-1.00 to 0.50", "50 %", "0 %", "1.5")
+    ]
+    assert re.split(" {2,}", shown[3])[:4] == ["1", "lm", "k = 0.250", "0.8"]
+    assert shown[5:7] == ["", "Suggestion"]
+    assert " ".join(found.suggestion.split()) in " ".join(repr(found).split())
+    told = f"with {len(found.findings)} findings and {len(found.warnings)} warnings."
+    assert shown[-1] == f"print() shows all, {told}"
+    assert found._repr_html_().startswith("<pre>layer")
+    assert "max |zeta|" in found._repr_html_()
+
+
+def test_a_prompt_shows_the_worst_of_many_layers():
+    # |1 + z| for z = 0.01 n grows with n: the last layers are the worst.
+    d = diagnose(network([np.diag([-1.0, 0.01 * n]) for n in range(60)]), torch.ones(1, 2), modified=False, schemes=[])
+    shown = repr(d).split("\n")
+    assert len(shown) == MOST_LINES
+    layers = [int(line.split()[0]) for line in shown[2 : shown.index("")]]
+    assert layers == list(range(60 - len(layers), 60))
+    assert shown[-1].startswith(f"The {len(layers)} lines of 60 with the largest |zeta|; print() shows all")
 
 
 def test_nothing_to_draw():

@@ -4,7 +4,7 @@ import pytest
 import sympy
 
 import odenets
-from odenets import SchemeError, analysis, runge_kutta, schemes
+from odenets import SchemeError, UnknownSchemeError, analysis, runge_kutta, schemes
 from odenets.scheme.shown import MOST_LINES
 from odenets.zoo.mapping import Zoo
 
@@ -69,6 +69,8 @@ def test_a_scheme_of_ones_own():
         zoo.register(runge_kutta("rk4", [[0]], [1]))
     with pytest.raises(SchemeError, match="expected a Scheme"):
         zoo.register("rk4")
+    with pytest.raises(UnknownSchemeError, match=r"unknown scheme 'own:mine'; one .* after schemes.register"):
+        zoo["own:mine"]
 
 
 def test_a_registered_scheme_is_found_by_name(monkeypatch):

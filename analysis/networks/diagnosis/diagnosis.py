@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from .diagnosis_text import render
+from odenets.scheme.shown import Shown, cut
+
+from .diagnosis_text import render, short
 from .records import BlockDiagnosis, StageDiagnosis, to_plain
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """What :func:`odenets.analysis.diagnose` found.
 
     Attributes:
@@ -47,6 +48,5 @@ class Diagnosis:
         return self.text()
 
     def __repr__(self) -> str:
-        worst = max((b.amplification.maximum for b in self.blocks if b.amplification is not None), default=math.nan)
-        layers = len({b.layer for b in self.blocks})
-        return f"Diagnosis({layers} layers, {len(self.stages)} stages, max |zeta| {worst:.3g}; print() for the report)"
+        # Not the report itself, cut after 40 lines: its table is too wide for a prompt, and the advice is below it.
+        return cut(short(self.blocks, self.findings, self.suggestion, self.warnings))

@@ -1,10 +1,12 @@
-"""A diagnosis as text: a table, the findings, the suggestion, the warnings."""
+"""A diagnosis as text: a table, the findings, the suggestion, the warnings; and what of it a prompt shows."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Sequence
+
+from odenets.scheme.shown import MOST_LINES
 
 from ...text.tables import render as table
 from .layer_lists import percent
@@ -15,6 +17,8 @@ HEADER = (
     "layer", "stage", "scheme", "coefficient", "h_eff", "N", "Re(lambda)", "max |lambda|", "log norm", "||J||",
     "outside", "grows", "unstable", "max |zeta|", "||step||", "modified",
 )  # fmt: skip
+#: Those that a prompt shows: what decides whether a layer is stable.
+AT_A_PROMPT = ("layer", "scheme", "coefficient", "h_eff", "Re(lambda)", "outside", "unstable", "max |zeta|")
 LEGEND = (
     "h_eff: effective step. N: dimension. log norm: largest eigenvalue of (J + J^T)/2. outside: share of the "
     "eigenvalues with |zeta| > 1; grows: of these the flow over h_eff grows as well, Re(h_eff lambda) > 0, unstable: "
@@ -33,6 +37,26 @@ def render(blocks: Sequence[BlockDiagnosis], findings: Sequence[str], suggestion
     if warnings:
         parts.append("Where the analysis does not hold\n" + _bullets(warnings))
     return "\n\n".join(parts)
+
+
+def short(blocks: Sequence[BlockDiagnosis], findings: Sequence[str], suggestion: str, warnings: Sequence[str]) -> str:
+    """The table with fewer columns, of so many layers that the suggestion fits below it."""
+    below = "Suggestion\n" + _paragraph(suggestion, "  ")
+    room = max(1, MOST_LINES - below.count("\n") - 6)  # less the head of the table, empty lines, the last one
+    worst = sorted(range(len(blocks)), key=lambda i: _largest(blocks[i]), reverse=True)[:room]
+    columns = [HEADER.index(name) for name in AT_A_PROMPT]
+    rows = [[row[j] for j in columns] for row in (_row(blocks[i]) for i in sorted(worst))]
+    told = f"print() shows all, with {len(findings)} findings and {len(warnings)} warnings."
+    if len(rows) < len(blocks):
+        told = f"The {len(rows)} lines of {len(blocks)} with the largest |zeta|; {told}"
+    return "\n\n".join([table(AT_A_PROMPT, rows), below, told])
+
+
+def _largest(block: BlockDiagnosis) -> float:
+    """|zeta|, over the channels where they have coefficients of their own; what was not analysed comes last."""
+    if block.amplification is None:
+        return -math.inf
+    return block.amplification.maximum if block.channel_maximum is None else block.channel_maximum
 
 
 def _row(block: BlockDiagnosis) -> list[str]:
@@ -56,7 +80,7 @@ def _row(block: BlockDiagnosis) -> list[str]:
         percent(a.outside),
         percent(a.growing),
         percent(a.unstable),
-        number(a.maximum) if block.channel_maximum is None else f"{number(block.channel_maximum)} (channels)",
+        number(_largest(block)) + ("" if block.channel_maximum is None else " (channels)"),
         number(block.step_norm),
         modified,
     ]
