@@ -103,7 +103,8 @@ def test_channels_are_drawn_as_mean_and_band():
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_save(tmp_path, suffix):
-    path = plot.save(plot.stability_region("euler", resolution=30), tmp_path / "new" / f"region{suffix}")
+    (tmp_path / "figures").mkdir()
+    path = plot.save(plot.stability_region("euler", resolution=30), tmp_path / "figures" / f"region{suffix}")
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]
     assert path.read_bytes().startswith(start)
     assert [item.name for item in path.parent.iterdir()] == [path.name]
