@@ -249,7 +249,7 @@ def test_the_panels_hold_the_region_and_the_marks_are_named():
     figure = plot.diagnosis(diagnose(net, states(1, 2), modified=False), resolution=20)
     assert figure.axes[0].get_ylim()[1] > 1.6
     lines = [(line.get_label(), line.get_ydata()[0]) for axes in figure.axes for line in axes.lines]
-    assert ("zero-stable: $k_n$ in between", -1) in lines
+    assert ("zero-stable in between", -1) in lines
     assert 1 in [y for label, y in lines if label.startswith("_") and not math.isnan(y)]
     torch.manual_seed(0)
     model = odenets.models.cifar_resnet(14, "euler").eval()
