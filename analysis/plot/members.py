@@ -13,6 +13,23 @@ def as_list(given: Any) -> list[Any]:
     return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
 
 
+def settled(given: Any, values: Mapping[str, Any], what: str, kind: type) -> list[Any]:
+    """What is to be drawn, in its order: results of that kind as they are, and schemes with the values.
+
+    Raises:
+        SchemeError: what :func:`members` raises, or values where all is found already, with its own.
+    """
+    results = as_list(given)
+    named = [one for one in results if not isinstance(one, kind)]
+    if results and not named and values:
+        raise SchemeError(
+            f"{what}: got values for {', '.join(sorted(values))} beside what an analysis found with its own, expected "
+            "them there, or the scheme here"
+        )
+    schemes = iter(members(named, values, what) if named or not results else [])
+    return [one if isinstance(one, kind) else next(schemes) for one in results]
+
+
 def members(given: Sequence[Any], values: Mapping[str, Any], what: str) -> list[Scheme]:
     """The schemes, each with those of the values that are its symbols.
 

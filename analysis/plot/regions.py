@@ -19,7 +19,7 @@ from ..linear.region import TOLERANCE, Region, amplification_factors
 from ..linear.region import stability_region as region_on_grid
 from ..linear.resolve import numeric
 from ..linear.stability import stability_polynomial
-from .members import as_list, members
+from .members import settled
 from .style import LINES, colours, legend_beside, new_axes, plane_size, plane_title, shades
 
 Ends = tuple[float, float]
@@ -69,19 +69,15 @@ def stability_region(
     Raises:
         SchemeError: no scheme, a symbol without a value, an empty rectangle.
     """
-    given = as_list(schemes)
-    drawn = [one for one in given if isinstance(one, Region)]
-    if drawn and scale:
+    given = settled(schemes, values, "stability region", Region)
+    if scale and any(isinstance(one, Region) for one in given):
         raise SchemeError("stability region: got scale=True with regions, whose stages are unknown; pass the schemes")
-    named = [one for one in given if not isinstance(one, Region)]
-    settled = iter(members(named, values, "stability region") if named or not drawn else [])
     curves = []
     for one, colour in zip(given, colours(len(given)), strict=True):
         if isinstance(one, Region):
             curves.append(_Curve(None, one.scheme or "region", colour, found=one))
         else:
-            scheme = next(settled)
-            curves.append(_Curve(scheme, scheme.name, colour, scheme.stages if scale else 1))
+            curves.append(_Curve(one, one.name, colour, one.stages if scale else 1))
     return _draw(curves, re, im, resolution, title=title, unit=r"h\lambda / s" if scale else r"h\lambda", ax=ax)
 
 

@@ -20,7 +20,7 @@ from ..linear.dispersion import PhaseError
 from ..linear.dispersion import dispersion_dissipation as phase_of
 from ..linear.order_star import OrderStar
 from ..linear.order_star import order_star as star_of
-from .members import as_list, members
+from .members import settled
 from .style import LINES, colours, legend_below, legend_beside, line_styles, new_axes, new_panels, plane_size, roomy
 
 Members = Sequence[Scheme | str] | Scheme | str
@@ -57,7 +57,8 @@ def order_star(
 
     Source: Wanner, Hairer & Norsett (1978), Order Stars and Stability Theorems.
     """
-    star = scheme if isinstance(scheme, OrderStar) else star_of(scheme, re, im, resolution, **values)
+    (one,) = settled([scheme], values, "order star", OrderStar)
+    star = one if isinstance(one, OrderStar) else star_of(one, re, im, resolution)
     re, im = ((float(part[0]), float(part[-1])) for part in (star.re, star.im))
     with np.errstate(divide="ignore"):
         growth = np.clip(np.log(star.ratio), -4, 4)  # contours are interpolated: poles and zeros would shift them
@@ -181,10 +182,7 @@ def dispersion_dissipation(
 
 def _found(given: Any, values: Mapping[str, Any], what: str, find: Callable[[Scheme], Any], kind: type) -> list[Any]:
     """The results to draw: as they were given, or found for each scheme."""
-    results = as_list(given)
-    if results and all(isinstance(one, kind) for one in results):
-        return results
-    return [find(scheme) for scheme in members(results, values, what)]
+    return [one if isinstance(one, kind) else find(one) for one in settled(given, values, what, kind)]
 
 
 def _around(part: Any) -> tuple[float, float]:

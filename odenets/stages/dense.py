@@ -59,6 +59,15 @@ class Matrix:
         """Solve A x = b, or A^T x = b, b (S, D); NaN or infinite where A is singular."""
         return torch.linalg.lu_solve(self.lu, self.pivots, b[:, :, None], adjoint=transposed)[:, :, 0]
 
+    def separate(self, mask: Tensor) -> bool:
+        """Whether no row of G but its own depends on a row of z in the mask (S,): by one product."""
+        size, width = self.z.shape
+        u = torch.arange(1, size * width + 1, dtype=self.z.dtype, device=self.z.device).cos().reshape(size, width)
+        left = u - (self.entries.mT @ u[:, :, None])[:, :, 0] - self.pull(u)
+        norm = torch.linalg.vector_norm
+        scale = norm(self.entries, dim=(1, 2)) * norm(u, dim=1)
+        return bool((norm(left, dim=1) <= torch.finfo(u.dtype).eps ** 0.5 * scale)[mask].all())
+
     def solves(self, x: Tensor, b: Tensor, residual: Tensor, goal: Tensor) -> bool:
         """Whether each residual is at most its ``goal`` (S,), or at rounding level, as :class:`GMRES` has it."""
         norm = torch.linalg.vector_norm

@@ -19,7 +19,8 @@ def simplified_newton(solver: Solver, function: Function, z: Tensor) -> tuple[Te
     """Corrections d = (I - G_z)^-1 (G(z) - z), G_z that of an earlier z while good enough (Hairer & Wanner 1996, IV.8).
 
     A sample has converged as in :class:`NewtonKrylov`, and is corrected once more, as its last d costs no evaluation.
-    One whose corrections do not shorten, whatever the matrix, is left as not converged: it needs a line search.
+    One whose corrections do not shorten, whatever the matrix, is left as not converged: it needs a line search. So are
+    all where rows of G depend on other rows of z: a short correction by a matrix that leaves this out says nothing.
     """
     g, corrections, evaluations = function(z), _Corrections(function), 1
     size, last = Norm(solver, z)(g - z), torch.full_like(z[:, 0], torch.inf)
@@ -60,12 +61,16 @@ class _Corrections:
         slow = active & ~((length * (length / last) ** AHEAD <= 1) & (last > 1))
         if not bool(slow.any()):
             return d, length, active, slow
+        separate = True
         if not first:
-            matrix.replace(slow, self._new(z))
+            fresh = self._new(z)
+            matrix.replace(slow, fresh)
             d = rows(slow, matrix.solve(r), d)
             length = norm(d)
+            short = slow & (length <= 1)
+            separate = len(z) == 1 or not bool(short.any()) or fresh.separate(short)
         shorter = length.isfinite() & ((length <= CONTRACTION * last) | ((length <= 1) & (last <= 1)))
-        return d, length, active & (~slow | shorter), slow
+        return d, length, active & (~slow | (shorter & separate)), slow
 
     def _new(self, z: Tensor) -> Matrix:
         self.matrices += 1

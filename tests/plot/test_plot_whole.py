@@ -93,6 +93,11 @@ def test_what_the_analysis_returns_is_drawn():
         assert isinstance(draw(found), Figure)
     assert [t.get_text() for t in plot.boundary_locus([locus]).axes[0].get_legend().get_texts()] == ["euler"]
     assert plot.order_star(star).axes[0].get_xlim() == (-2, 2)
+    both = plot.boundary_locus([locus, "lm"], points=101, k="1/2").axes[0].get_legend().get_texts()
+    assert [t.get_text() for t in both] == ["euler", "lm(k=1/2)"]
+    for draw, found in ((plot.stability_region, region), (plot.boundary_locus, locus), (plot.order_star, star)):
+        with pytest.raises(SchemeError, match="got values for k beside what an analysis found"):
+            draw(found, k=1)
     with pytest.raises(SchemeError, match="whose stages are unknown"):
         plot.stability_region(region, scale=True)
 

@@ -111,6 +111,16 @@ def test_samples_that_are_coupled_against_the_promise_get_no_wrong_derivative(so
         torch.func.vjp(solve, b)[1](bar)
 
 
+@pytest.mark.parametrize(("dtype", "stiffness"), [(torch.float64, 1e11), (torch.float32, 1e6)])
+def test_stiff_samples_that_are_coupled_against_the_promise_are_not_said_to_have_converged(dtype, stiffness):
+    # z + K (z_1 + z_2) (1, 1) = (1, -1): what differs between the samples is not stiff, and each one's matrix is
+    b, z = torch.tensor([[1.0], [-1.0]], dtype=dtype), torch.tensor([[0.3], [0.1]], dtype=dtype)
+    with pytest.raises(ConvergenceError, match="per_sample=False if the function couples samples"):
+        fixed_point(lambda z: b - stiffness * z.sum(0).expand_as(z), z)
+    found, _ = fixed_point(lambda z: b - stiffness * z.sum(0).expand_as(z), z, (), NewtonKrylov(per_sample=False))
+    torch.testing.assert_close(found, b)
+
+
 class Square(torch.autograd.Function):
     """Has no rule for vmap."""
 

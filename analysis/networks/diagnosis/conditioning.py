@@ -14,8 +14,9 @@ from .amplification import kinds, roots_at
 from .jacobian import Array
 from .spectrum_record import Spectrum
 
-#: Directions in which an eigenvalue is moved to see whether the verdict on it stays the same.
-AROUND = np.concatenate([[0], np.exp(2j * np.pi * np.arange(16) / 16)])
+#: How an eigenvalue is moved to see whether the verdict on it stays the same: on circles, since what is stable may lie
+#: within the disc of one that is not.
+AROUND = np.concatenate([[0], *(np.exp(2j * np.pi * np.arange(16) / 16) / part for part in (1, 2, 4, 8))])
 #: A multiple eigenvalue that a perturbation e moves by less than this times e is not sensitive, whatever its vectors.
 FIRM = 10.0
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, as_scheme
 
+from ...linear.region import TOLERANCE
 from .alternatives import alternatives
 from .amplification import does_not_grow, of_decided, points_of
 from .conditioning import discs_of, reach, undecided
@@ -231,7 +232,11 @@ def _amplified(
         free_steps = [(j, step_operator(j, free, record.h, values)) for j in jacobians]
         radii = [largest_factor(j, step, setup.options) for j, step in free_steps]
         channel_maximum = None if None in radii else max(filter(None, radii))
-    far = rough.any() or found.norm > FAR * found.radius
+    ends = corners(free, record.coefficients)
+    normal = None if step_norm is None else normal_norm(ends, points)
+    # Powers of the step can grow only where one step does.
+    more = step_norm is not None and normal is not None and step_norm > max(normal, 1.0) + TOLERANCE
+    powers = steps.powers(layers) if more or rough.any() or found.norm > FAR * found.radius else None
     return replace(
         record,
         spectrum=found,
@@ -243,8 +248,9 @@ def _amplified(
         else largest_of_sequence(once, decided[does_not_grow(scheme, decided, margin)]),
         channel_maximum=channel_maximum,
         step_norm=step_norm,
-        normal_norm=None if step_norm is None else normal_norm(corners(free, record.coefficients), points),
-        power_norms=steps.powers(layers) if far else None,
+        normal_norm=normal,
+        power_norms=powers,
+        normal_powers=None if powers is None else normal_norm(ends, points, layers),
         pseudospectrum=reach(scheme, discs, rough) if rough.any() else None,
     )
 

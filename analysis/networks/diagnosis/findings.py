@@ -9,7 +9,7 @@ from ...linear.region import TOLERANCE
 from .layer_lists import layers_of, percent
 from .records import Amplification, BlockDiagnosis, StageDiagnosis
 from .spectrum_record import FAR
-from .suggestion import not_zero_stable, suggest, taken_once, transient
+from .suggestion import not_zero_stable, slowly_transient, suggest, taken_once, transient
 
 #: A leading modified term beyond this part of f: the layers are no small steps.
 LARGE = 0.5
@@ -168,6 +168,14 @@ def _at_once(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
             f"Transient growth: in {layers_of(far)} one step multiplies some disturbance by more than {FAR:g} times "
             f"what the eigenvalues say, up to {worst.step_norm:.4g} ({worst.label}; {worst.normal_norm:.4g} if J were "
             f"normal){_powers(worst)}."
+        )
+    if slow := slowly_transient(blocks):
+        worst = max(slow, key=lambda b: b.power_norms[0] if b.power_norms else 0.0)
+        assert worst.power_norms is not None
+        yield (
+            f"Transient growth: in {layers_of(slow)} the powers of the step, up to the layers of the stage, reach "
+            f"{worst.power_norms[0]:.4g} ({worst.label}; {worst.normal_powers:.4g} if J were normal), though one step "
+            f"multiplies nothing by more than {worst.step_norm:.4g}."
         )
     if own := [b for b in blocks if b.channel_maximum is not None]:
         rows = [(b, b.channel_maximum, b.amplification.maximum) for b in own if b.channel_maximum and b.amplification]

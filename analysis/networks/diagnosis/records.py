@@ -129,8 +129,10 @@ class BlockDiagnosis:
         channel_maximum: for coefficients per channel the largest |zeta| of the layer itself.
         step_norm: ||M(hJ)||_2, by how much one step may multiply a disturbance of all that it carries;
             None where J was not made as a matrix.
-        power_norms: where J is far from normal, or eigenvalues are undecided, and J was made as a matrix:
-            (max over n of ||M^n||_2, ||M^N||_2), n = 1 ... N, N the layers of the stage.
+        power_norms: where ``step_norm`` is more than a normal J explains, or J is far from normal, or eigenvalues are
+            undecided, and J was made as a matrix: (max over n of ||M^n||_2, ||M^N||_2), n = 1 ... N, N the layers
+            of the stage.
+        normal_powers: what the first of these would be if J were normal.
         pseudospectrum: where eigenvalues are undecided (largest Re(h lambda), largest |zeta|) over the discs of
             what rounding may have made of them.
         quotient_error: how much J v differs, relatively, from a difference quotient of f in a random direction.
@@ -168,6 +170,7 @@ class BlockDiagnosis:
     normal_norm: float | None = None
     quotient_error: float | None = None
     power_norms: tuple[float, float] | None = None
+    normal_powers: float | None = None
     pseudospectrum: tuple[float, float] | None = None
     sequence_maximum: float | None = None
     sequence: LayerSequence | None = field(default=None, repr=False, metadata={"json": False})

@@ -22,6 +22,11 @@ SMALLEST = 8  # a Krylov space is no smaller than the whole one below this dimen
 RESTARTS = 100
 #: Of a search for the largest |zeta|: where all roots are on the circle (leapfrog) it ends without any.
 STEP_RESTARTS = 30
+#: ||(J J^T - J^T J) v|| beyond so much of ||J||^2 ||v|| is no rounding: J is not normal. Random v, of a transport
+#: equation of 10,000 points 1e-2, whose computed eigenvalues may be wrong though ||J|| is hardly larger than they are.
+NOT_NORMAL = 1e-3
+#: Ends whose condition numbers are below this are well known, and so is what lies between them.
+SENSITIVE = 1e3
 SPACE = 48  # dimension of the Krylov space, at least: with scipy's 2 k + 1 the left end did not converge
 
 
@@ -101,9 +106,13 @@ def _extremal(jacobian: Jacobian, options: Options, step: Step | None) -> _Sampl
     values, vectors = _upper_distinct(values, vectors, near)
     residual = max(_residuals(jacobian, values, vectors), default=0.0) / (scale or 1.0)
     conditions: Array = np.full(len(values), np.nan)
-    if scale > FAR * np.abs(values).max(initial=0.0):
+    far = scale > FAR * np.abs(values).max(initial=0.0)
+    if far or not _is_normal(jacobian, start, scale):
         transposed = LinearOperator(jacobian.operator().shape, matvec=jacobian.transpose, dtype=jacobian.dtype)
         conditions = _conditions(values, vectors, *_ends(transposed, k, start, options.tolerance)[:2], near=near)
+        firm = conditions < SENSITIVE
+        if not far and firm.any() and firm[np.isfinite(conditions)].all():
+            conditions[~firm] = np.nan
     pairs, conditions = _with_conjugates(values, conditions)
     error = max(options.tolerance, residual) * scale
     return _Sample(pairs, False, residual, missing + lost, ends, conditions, error, factor)
@@ -150,6 +159,12 @@ def _multiplied_most(
 def largest_factor(jacobian: Jacobian, step: LinearOperator, options: Options) -> float | None:
     """The largest |zeta| of a step as an operator; None where ARPACK did not converge."""
     return _multiplied_most(jacobian, step, options, k=min(options.values, jacobian.size - 3), near=0.0)[0]
+
+
+def _is_normal(jacobian: Jacobian, v: Array, norm: float) -> bool:
+    """Whether J J^T v = J^T J v, of which a random v leaves nothing out."""
+    gap = jacobian.apply(jacobian.transpose(v)) - jacobian.transpose(jacobian.apply(v))
+    return bool(np.linalg.norm(gap) <= NOT_NORMAL * norm**2 * np.linalg.norm(v))
 
 
 def _conditions(values: Array, vectors: Array, others: Array, left: Array, *, near: float) -> Array:

@@ -39,8 +39,8 @@ class Spectrum:
         singular: of each sample ||J||_2, the largest singular value; no |lambda| is larger.
         turning: of each sample ||(J - J^T)/2||_2; no |Im lambda| is larger. With the two before it is the
             rectangle around the numerical range.
-        conditions: of each eigenvalue the condition number; of ends of the spectrum NaN unless J is far from
-            normal, and inf where no left eigenvector was found.
+        conditions: of each eigenvalue the condition number; where J was not made NaN if J is normal or
+            nothing is sensitive, and inf where no left eigenvector was found.
         errors: of each eigenvalue how far rounding, or ARPACK's tolerance, may move it: the condition number
             times the backward error e, to first order the radius of the e-pseudospectrum around it, and at most
             Elsner's bound (2 ||J||)^(1 - 1/N) e^(1/N).

@@ -59,18 +59,23 @@ class StepMatrices:
         """(the largest ||M^n||_2, ||M^count||_2), 1 <= n <= count; None where nothing is known."""
         largest, last = 0.0, 0.0
         for step in self._steps():
-            power, sizes = step, []
+            power = step
             with np.errstate(over="ignore", invalid="ignore"):
-                for n in range(count):
-                    power = power if n == 0 else step @ power
-                    sizes.append(spectral_norm(power) if np.isfinite(power).all() else np.inf)
-            largest, last = max(largest, *sizes), max(last, sizes[-1])
+                for n in range(1, count + 1):
+                    power = power if n == 1 else step @ power
+                    # Decompositions are what takes the time: none where the Frobenius norm, a bound, is no larger.
+                    if n < count and np.linalg.norm(power) <= largest:
+                        continue
+                    size = spectral_norm(power) if np.isfinite(power).all() else np.inf
+                    largest = max(largest, size)
+            last = max(last, size)
         return (largest, last) if self._matrices else None
 
 
-def normal_norm(schemes: Sequence[Scheme], points: Array) -> float:
-    """What the norm of a step would be for a normal J of these h lambda, max ||M(z)||_2 over the schemes."""
-    return max(float(_norms(scheme, points).max()) for scheme in schemes)
+def normal_norm(schemes: Sequence[Scheme], points: Array, count: int = 1) -> float:
+    """What ``count`` powers would reach for a normal J of these h lambda, max ||M(z)^n||_2 over the schemes."""
+    powers = range(1, count + 1)
+    return max(float(_norms(scheme, points, n).max()) for scheme in schemes for n in powers)
 
 
 def step_matrix(scheme: Scheme, J: Array, values: Channels) -> Array:
@@ -146,9 +151,10 @@ def combined(row: Sequence[Array], terms: Array) -> Array:
     return total
 
 
-def _norms(scheme: Scheme, points: Array) -> Array:
-    """||M(z)||_2 at the points; inf at a pole."""
-    found = step_matrices(scheme, points)
+def _norms(scheme: Scheme, points: Array, power: int) -> Array:
+    """||M(z)^power||_2 at the points; inf at a pole."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.linalg.matrix_power(step_matrices(scheme, points), power)
     finite = np.isfinite(found).all(axis=(1, 2))
     norms: Array = np.full(len(points), np.inf)
     norms[finite] = np.linalg.norm(found[finite], 2, axis=(1, 2))

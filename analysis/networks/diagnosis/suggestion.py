@@ -38,6 +38,12 @@ def transient(blocks: Sequence[BlockDiagnosis]) -> list[BlockDiagnosis]:
     return [b for b, norm, normal in norms if norm and normal is not None and norm > FAR * max(normal, 1.0)]
 
 
+def slowly_transient(blocks: Sequence[BlockDiagnosis]) -> list[BlockDiagnosis]:
+    """Other blocks of which not one step does, but several together."""
+    norms = [(b, b.power_norms, b.normal_powers) for b in blocks if b not in transient(blocks)]
+    return [b for b, powers, normal in norms if powers and normal is not None and powers[0] > FAR * max(normal, 1.0)]
+
+
 def suggest(pairs: Pairs, tolerance: float) -> str:
     """What to do, with the reason; at least one pair."""
     return " ".join(_suggestions(pairs, tolerance))
@@ -103,6 +109,13 @@ def _quiet(pairs: Pairs) -> str:
             f"No other scheme: {inside}. But J is far from normal in {layers_of(far)}, and one step multiplies some "
             f"disturbance by up to {most:.3g} (transient growth). If that is not wanted, change f: spectral "
             "normalisation bounds ||J||."
+        )
+    if slow := slowly_transient(blocks):
+        most = max(b.power_norms[0] for b in slow if b.power_norms)
+        return (
+            f"No other scheme: {inside}. But J is not normal in {layers_of(slow)}, and as many such steps as the stage "
+            f"has multiply some disturbance by up to {most:.3g} (transient growth). If that is not wanted, change f: "
+            "spectral normalisation bounds ||J||."
         )
     if unknown := [b for b in far_from_normal(blocks) if b.step_norm is None]:
         return (
