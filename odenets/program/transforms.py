@@ -52,7 +52,7 @@ def with_record(backward: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple
 
     @wraps(backward)
     def outside(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-        if not torch.is_inference_mode_enabled():
+        if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
             return backward(ctx, *cotangents)
         again = torch.is_grad_enabled()
         # Copies: what was made in inference mode cannot be saved for another backward pass.
