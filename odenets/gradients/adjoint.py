@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -21,6 +20,7 @@ from ..passes import Network, Pass
 from ..passes.segment import Segment
 from ..passes.steps import run_steps
 from ..program.step import State
+from ..program.transforms import active, saved, with_record
 from ..program.vjp import vjp
 from .errors import AdjointError
 from .gradient import Gradient, Runner, positive
@@ -118,6 +118,8 @@ class _Run(Runner):
                 "gradient='adjoint' cannot be traced: torchdiffeq takes as many steps as its tolerance needs; run it "
                 "eagerly, or take gradient='reversible'"
             )
+        if {"Jvp", "Vmap"} & {*active()}:
+            _refuse_transformed()
         segment = Segment(run, 0, 1)
         check_captured(segment, state)
         _refuse_random(time)
@@ -136,6 +138,14 @@ def _refuse_random(time: TimeField) -> None:
                 f"gradient='adjoint': got a {type(module).__name__} in training, expected a function f(t, u) that is "
                 "the same whenever it is called; take gradient='checkpoint'"
             )
+
+
+def _refuse_transformed() -> None:
+    if names := active():
+        raise AdjointError(
+            f"gradient='adjoint': got torch.func's {', '.join(names)} around it, which torchdiffeq does not take, "
+            "expected autograd, or a torch.func.vjp that is over; take gradient='checkpoint' or 'direct'"
+        )
 
 
 class _Function(nn.Module):
@@ -173,14 +183,40 @@ class _Continuous(torch.autograd.Function):
         ctx.save_for_backward(output, *parameters)
 
     @staticmethod
-    @once_differentiable
+    @with_record
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
-        u, *parameters = ctx.saved_tensors
+        _refuse_transformed()
+        u, *parameters = saved(ctx)
         way, wanted = ctx.way, [i for i in range(len(parameters)) if ctx.needs_input_grad[4 + i]]
-        with way.context.precision(), way.context.restored():
+        with torch.no_grad(), way.context.precision(), way.context.restored():
             found = _solution(way, u, bar, {way.names[i]: parameters[i] for i in wanted})
+        if torch.is_grad_enabled():
+            found = _OnceOnly.apply(len(found), *found, bar, u, *parameters)
         gradients = dict(zip(wanted, found[1:], strict=True))
         return (*[None] * 3, found[0], *(gradients.get(i) for i in range(len(parameters))))
+
+
+class _OnceOnly(torch.autograd.Function):
+    """First derivatives, whose own derivative is an error: autograd would drop it, or take it for 0.
+
+    torch's once_differentiable was rejected: what it returns depends on nothing, so that a penalty on a gradient that
+    is added to a loss gets none without a word.
+    """
+
+    @staticmethod
+    def forward(count: int, *tensors: Tensor) -> State:
+        return tuple(value.clone() for value in tensors[:count])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: State) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Any, ...]:
+        raise AdjointError(
+            "gradient='adjoint': got a derivative of its gradient (create_graph=True, torch.func.hessian), expected "
+            "first derivatives only; take gradient='checkpoint' or 'direct'"
+        )
 
 
 def _solution(way: _Way, u: Tensor, bar: Tensor, parameters: dict[str, Tensor]) -> State:

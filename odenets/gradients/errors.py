@@ -8,4 +8,4 @@ class ReversalError(OdenetsError):
 
 
 class AdjointError(OdenetsError):
-    """torchdiffeq could not solve the adjoint equation backwards in time."""
+    """torchdiffeq could not solve the adjoint equation backwards in time, or is asked for what it has not."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
@@ -14,7 +15,7 @@ from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..passes.segment import Segment
 from ..program.step import State
-from ..program.transforms import active, plain
+from ..program.transforms import active, plain, saved, with_record
 from ..program.vjp import captures
 from .backward import Backward, End
 from .defect import fingerprint
@@ -62,10 +63,11 @@ class SegmentFunction(torch.autograd.Function):
         ctx.save_for_forward(*kept)
 
     @staticmethod
+    @with_record
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """The steps taken back one by one, or once more."""
-        way, carried, saved = ctx.way, ctx.carried, ctx.saved_tensors  # read once: hooks unpack at each reading
-        inputs, (mark, *end) = saved[: ctx.inputs], saved[ctx.inputs :]
+        way, carried, kept = ctx.way, ctx.carried, saved(ctx)
+        inputs, (mark, *end) = kept[: ctx.inputs], kept[ctx.inputs :]
         state, tensors = inputs[:carried], inputs[carried:]
         needed = [place for place in range(len(tensors)) if ctx.needs_input_grad[2 + carried + place]]
         pullback = Pullback(way.segment, tensors, needed)
@@ -82,18 +84,18 @@ class ForwardModeSegmentFunction(SegmentFunction):
     def jvp(ctx: Any, *tangents: Any) -> tuple[Any, ...]:
         """The steps run again, with tangents."""
         way, carried = ctx.way, ctx.carried
-        segment, saved = way.segment, ctx.saved_tensors[: ctx.inputs]
-        moving = [i for i, tangent in enumerate(tangents[2:]) if tangent is not None and saved[i].is_floating_point()]
+        segment, kept = way.segment, saved(ctx)[: ctx.inputs]
+        moving = [i for i, tangent in enumerate(tangents[2:]) if tangent is not None and kept[i].is_floating_point()]
 
         def run(*values: Tensor) -> State:
-            inputs = list(saved)
+            inputs = list(kept)
             for i, value in zip(moving, values, strict=True):
                 inputs[i] = value
             return SegmentFunction.forward(way, carried, *inputs)[:carried]
 
         # J v as the derivative of J^T w by w: torch.func.jvp cannot run inside torch.autograd.forward_ad.
-        _, pull, *_ = torch.func.vjp(run, *(saved[i] for i in moving))
-        _, push, *_ = torch.func.vjp(pull, tuple(torch.zeros_like(w) for w in saved[:carried]))
+        _, pull, *_ = torch.func.vjp(run, *(kept[i] for i in moving))
+        _, push, *_ = torch.func.vjp(pull, tuple(torch.zeros_like(w) for w in kept[:carried]))
         (out,) = push(tuple(tangents[2 + i] for i in moving))
         return (*out, *[None] * (len(segment.running) + 1))
 
@@ -148,7 +150,9 @@ def check_captured(segment: Segment, state: State) -> None:
         return
     probe, device = segment.probe(), state[0].device
     tensors, state = [tensor.detach().clone() for tensor in segment.tensors], tuple(w.detach() for w in state)
-    with torch.enable_grad(), segment.context.precision(), replaying(capture(device), device):
+    # Not seen by hooks on what is saved: torch.utils.checkpoint counts, and would miss these the next time.
+    unseen = saved_tensors_hooks(lambda x: x, lambda x: x)
+    with unseen, torch.enable_grad(), segment.context.precision(), replaying(capture(device), device):
         for n in range(segment.start, new[-1] + 1):
             again = partial(probe.advance, n, state, tensors, again=True)
             found = again()

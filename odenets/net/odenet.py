@@ -24,9 +24,10 @@ from ..zoo import as_scheme
 from .learnable_coefficients import Coefficients, check_shape
 from .seeding import seed, split
 
-#: what a network is compiled from, and into, but for what may be set at any time
+#: what a network is compiled from, under the names of its arguments as well, and into, but for what may be set
 COMPILED = frozenset(
-    {"scheme", "field", "shortcut", "program", "starting_programs", "transition_program", "coefficient_shape"}
+    {"blocks", "scheme", "field", "shortcut", "start", "coefficient_shape"}
+    | {"program", "starting_programs", "transition_program"}
 )
 
 

@@ -92,15 +92,14 @@ class Segment:
 
     def _place_own(self, owner: nn.Module, path: str, names: dict[str, int]) -> None:
         """The tensors of a module itself."""
-        updated = isinstance(owner, _NormBase) and owner.training and owner.track_running_stats
-        for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
-            if tensor is None:
-                continue
-            name = f"{path}.{key}" if path else key
-            place = names[name] = self._place(tensor)
-            self._homes[name] = (owner._buffers if key in owner._buffers else owner._parameters), key
-            if updated and key in owner._buffers:
-                self.running[place] = None
+        for held in (owner._parameters, owner._buffers):
+            for key, tensor in held.items():
+                if tensor is not None:
+                    name = f"{path}.{key}" if path else key
+                    names[name] = self._place(tensor)
+                    self._homes[name] = held, key
+        if owner._buffers and isinstance(owner, _NormBase) and owner.training and owner.track_running_stats:
+            self.running.update((self._place(b), None) for b in owner._buffers.values() if b is not None)
 
     def layout(self, n: int) -> object:
         """What must not change for what has been seen of step n to hold; of a function that is no module, unknown."""
@@ -135,14 +134,14 @@ class Segment:
 
     def evaluate(self, n: int, tensors: Sequence[Tensor], what: Evaluate, x: Tensor, again: bool = False) -> Tensor:
         """The function of step n at x; ``again`` leaves running statistics alone."""
-        values = {name: tensors[place] for name, place in self._names[n, what.index].items()}
-        if again and self.running:
-            for name, place in self._names[n, what.index].items():
-                if place in self.running:
-                    values[name] = tensors[place].clone()
-        if plain():
-            # What is in its module already need not be put there, which takes as long as a small layer.
-            values = {name: value for name, value in values.items() if self._at_home(name) is not value}
+        names, homes, running = self._names[n, what.index], self._homes, self.running if again else ()
+        values = {name: tensors[place].clone() for name, place in names.items() if place in running}
+        # What is in its module already need not be put there, which takes as long as a small layer.
+        stays = plain()
+        for name, place in names.items():
+            held, key = homes[name]
+            if place not in running and not (stays and held[key] is tensors[place]):
+                values[name] = tensors[place]
         noise = tuple(tensors[place] for place in self._noise[n])
 
         def function(what: Evaluate, x: Tensor) -> Tensor:
@@ -156,10 +155,6 @@ class Segment:
         if x.requires_grad and not needed:
             x.requires_grad_(False)
         return value if torch.is_grad_enabled() or not value.requires_grad else value.detach()
-
-    def _at_home(self, name: str) -> Tensor | None:
-        held, key = self._homes[name]
-        return held[key]
 
     def learned(self, n: int, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """The learnable coefficients of step n."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,3 +36,27 @@ def unwrapped(x: Tensor) -> Tensor:
     Such a wrapper says that it requires a gradient, but what is computed from it does not.
     """
     return torch._C._functorch.unwrap_if_dead(x)
+
+
+def saved(ctx: Any) -> tuple[Tensor, ...]:
+    """What an autograd.Function has saved, as it is now. Hooks unpack at each reading: read once."""
+    kept: tuple[Tensor, ...] = ctx.saved_tensors
+    return kept if torch.compiler.is_compiling() else tuple(map(unwrapped, kept))
+
+
+def with_record(backward: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """A backward pass that evaluates f again, which may be called in torch.inference_mode.
+
+    There nothing is recorded, enable_grad or not: all products with a Jacobian would be 0, silently.
+    """
+
+    @wraps(backward)
+    def outside(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+            return backward(ctx, *cotangents)
+        again = torch.is_grad_enabled()
+        # Copies: what was made in inference mode cannot be saved for another backward pass.
+        with torch.inference_mode(False), torch.set_grad_enabled(again):
+            return backward(ctx, *(bar.clone() for bar in cotangents))
+
+    return outside

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..program.transforms import saved, with_record
 from ..program.vjp import captures
 from .errors import ConvergenceWarning, SolverError
 from .gmres import check_state
@@ -140,8 +141,9 @@ class _FixedPoint(torch.autograd.Function):
         ctx.save_for_forward(output, *tensors)
 
     @staticmethod
+    @with_record
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
-        z, *tensors = settled(*ctx.saved_tensors)
+        z, *tensors = settled(ctx)
         with torch.amp.autocast(z.device.type, enabled=False):
             adjoint = solve_linear(ctx.function, True, ctx.options, bar, (z, *tensors))
             bars = pull_back(lambda *t: ctx.function(z, *t), tensors, ctx.needs_input_grad[3:], adjoint)
@@ -149,7 +151,7 @@ class _FixedPoint(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        z, *tensors = ctx.saved_tensors
+        z, *tensors = saved(ctx)
         with torch.amp.autocast(z.device.type, enabled=False):
             rhs = push_forward(lambda *t: ctx.function(z, *t), tensors, tangents[3:])
             return solve_linear(ctx.function, False, ctx.options, rhs, (z, *tensors))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..program.transforms import plain
+from ..program.transforms import plain, saved, with_record
 from ..program.vjp import vjp
 from .dense import Matrix, fits, pushed
 from .errors import SolverError
@@ -58,9 +58,10 @@ def pull_back(
     return [bars.get(i) for i in range(len(tensors))]
 
 
-def settled(x: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+def settled(ctx: Any) -> tuple[Tensor, ...]:
     """A saved output, without what it depends on unless that is to be differentiated, and what else was saved."""
-    return (x if torch.is_grad_enabled() else x.detach()), *saved
+    x, *others = saved(ctx)
+    return (x if torch.is_grad_enabled() else x.detach()), *others
 
 
 def push_forward(function: Function, tensors: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> Tensor:
@@ -146,23 +147,24 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.function, ctx.transposed, ctx.options, _, *saved = inputs
-        ctx.save_for_backward(output, *saved)
-        ctx.save_for_forward(output, *saved)
+        ctx.function, ctx.transposed, ctx.options, _, *values = inputs
+        ctx.save_for_backward(output, *values)
+        ctx.save_for_forward(output, *values)
 
     @staticmethod
+    @with_record
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
-        x, *saved = settled(*ctx.saved_tensors)
-        adjoint = _Linear.apply(ctx.function, not ctx.transposed, ctx.options, bar, *saved)
-        bars = pull_back(_Linear._product(ctx, x), saved, ctx.needs_input_grad[4:], adjoint)
+        x, *values = settled(ctx)
+        adjoint = _Linear.apply(ctx.function, not ctx.transposed, ctx.options, bar, *values)
+        bars = pull_back(_Linear._product(ctx, x), values, ctx.needs_input_grad[4:], adjoint)
         return None, None, None, adjoint, *bars
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        x, *saved = ctx.saved_tensors
-        rhs = push_forward(_Linear._product(ctx, x), saved, tangents[4:])
+        x, *values = saved(ctx)
+        rhs = push_forward(_Linear._product(ctx, x), values, tangents[4:])
         rhs = rhs if tangents[3] is None else rhs + tangents[3]
-        return _Linear.apply(ctx.function, ctx.transposed, ctx.options, rhs, *saved)
+        return _Linear.apply(ctx.function, ctx.transposed, ctx.options, rhs, *values)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, int]:

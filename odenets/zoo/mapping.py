@@ -39,7 +39,7 @@ class Zoo(Shown, Mapping[str, Scheme]):
     def __getitem__(self, name: str) -> Scheme:
         if name not in self:
             close = difflib.get_close_matches(str(name).lower(), self._members, n=3)
-            hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+            hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
             if ":" in str(name):
                 # No import here, as of the command line: runs are named and found again by the name of their scheme,
                 # which a file that changes, or is gone, would not tell.

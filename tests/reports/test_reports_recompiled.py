@@ -60,6 +60,8 @@ def test_step_size_that_is_none(wrong):
         ("program", None),
         ("starting_programs", []),
         ("coefficient_shape", (3,)),
+        ("blocks", []),
+        ("start", "rk4"),
     ],
 )
 def test_what_a_network_was_compiled_from(name, value):
