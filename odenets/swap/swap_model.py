@@ -92,6 +92,11 @@ def swap_scheme(
         SchemeError: an unknown scheme, or one of several functions a step.
     """
     if isinstance(model, nn.Module) and odenets_in(model):
+        if example is not None:
+            raise FieldError(
+                "swap_scheme: got an example for a model with ODENets in it, expected none: these alone are swapped, "
+                "without one. Other blocks stay as they are; swap the modules that hold them first, one by one"
+            )
         return with_scheme(
             model,
             scheme,

@@ -158,3 +158,25 @@ def test_scheme_that_does_not_fit(scheme, options, match):
     with pytest.raises(odenets.OdenetsError, match=match):
         odenets.swap_scheme(net, scheme, inplace=True, **options)
     assert torch.equal(net(x), before)
+
+
+def test_blocks_beside_an_odenet_are_not_passed_over_in_silence():
+    """An example asks for blocks to be found, which only a model without ODENets has done."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x + self.f(x)
+
+    x = torch.randn(2, 4)
+    own = odenets.ODENet([nn.Linear(4, 4) for _ in range(3)], "euler")
+    model = nn.Sequential(own, nn.Sequential(Block(), Block()))
+    with pytest.raises(odenets.FieldError, match="expected none: these alone are swapped"):
+        odenets.swap_scheme(model, "lm", example=x)
+    model[1] = odenets.swap_scheme(model[1], "lm", example=x, coefficients=0)
+    both = odenets.swap_scheme(model, "lm", coefficients=0)
+    assert both[0].scheme.name == "lm"
+    torch.testing.assert_close(both(x), nn.Sequential(own, nn.Sequential(*model[1]))(x))
