@@ -26,7 +26,7 @@ from odenets.analysis.cli.shared_options import scheme_of
 from .common import machine
 from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
 from .common.files import write_atomic, write_json
-from .common.pairs import Row, compare, in_new_process, page
+from .common.pairs import Row, claim, compare, in_new_process, page, worst
 from .common.zoos import torchvision
 
 BOUND = 1.05
@@ -84,13 +84,6 @@ def measure(task: Task) -> list[Row]:
     return rows
 
 
-def claim(task: Task, rows: Sequence[Row]) -> str:
-    """The claim and whether it holds."""
-    worst = max(row.ratio for row in rows if "A/A" not in row.pair)
-    holds = "holds" if worst <= BOUND else "does not hold"
-    return f"At most {BOUND} times the time of the original: {holds} ({worst:.3f}). Median of {task.rounds} pairs."
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = Parser(prog="odenets bench swap", description=__doc__, allow_abbrev=False)
@@ -117,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = in_new_process("odenets.benchmarks.swap", asdict(task))
         facts = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
         title = f"{task.model} swapped to {task.scheme}, {task.size} x {task.size}, batch {task.batch}"
-        text = page(title, claim(task, rows), rows, facts)
+        text = page(title, claim(BOUND, "the original", rows, task.rounds), rows, facts)
         options.out.mkdir(parents=True, exist_ok=True)
         write_json(options.out / "swap.json", {"task": asdict(task), "rows": [asdict(row) for row in rows], **facts})
         write_atomic(options.out / "swap.md", text.encode())
@@ -125,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OdenetsError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
-    return 0 if max(row.ratio for row in rows if "A/A" not in row.pair) <= BOUND else FAILED_RUNS
+    return 0 if worst(rows) <= BOUND else FAILED_RUNS
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from .common.command_line import FAILED_RUNS, USER_ERROR, Parser, as_given
 from .common.errors import BenchmarkError
 from .common.files import write_atomic, write_json
 from .common.markdown import markdown
-from .common.pairs import Row, compare, in_new_process, page
+from .common.pairs import Row, claim, compare, in_new_process, page, worst
 from .data import augmentation
 from .data.dataset import Dataset
 from .data.in_memory import InMemoryDataset
@@ -220,13 +220,6 @@ def speeds(task: Task) -> list[list[str]]:
     return rows
 
 
-def claim(task: Task, rows: Sequence[Row]) -> str:
-    """The claim and whether it holds."""
-    worst = max(row.ratio for row in rows if "A/A" not in row.pair)
-    holds = "holds" if worst <= BOUND else "does not hold"
-    return f"At most {BOUND} times the time of the hand-written step: {holds} ({worst:.3f}). {task.rounds} pairs each."
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = Parser(prog="odenets bench training_step", description=__doc__, allow_abbrev=False)
@@ -251,7 +244,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         facts = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
         facts["command"] = as_given("odenets bench training_step", argv)
         title = f"A training step of cifar_resnet({task.depth}), batch {task.batch}, beside one written by hand"
-        text = page(title, claim(task, rows), rows, facts) + "\n" + markdown("Several runs at once", several) + "\n"
+        said = claim(BOUND, "the hand-written step", rows, task.rounds)
+        text = f"{page(title, said, rows, facts)}\n{markdown('Several runs at once', several)}\n"
         options.out.mkdir(parents=True, exist_ok=True)
         found = {"task": asdict(task), "rows": [asdict(row) for row in rows], "several": several, **facts}
         write_json(options.out / "training_step.json", found)
@@ -260,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OdenetsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
-    return 0 if max(row.ratio for row in rows if "A/A" not in row.pair) <= BOUND else FAILED_RUNS
+    return 0 if worst(rows) <= BOUND else FAILED_RUNS
 
 
 if __name__ == "__main__":

@@ -43,6 +43,18 @@ def compare(part: str, pair: str, runs: Sequence[Callable[[], float]], rounds: i
     return Row(part, pair, (medians[0], medians[1]), middle, (low, high))
 
 
+def worst(rows: Sequence[Row]) -> float:
+    """The largest ratio, but of the baseline against itself."""
+    return max(row.ratio for row in rows if "A/A" not in row.pair)
+
+
+def claim(bound: float, baseline: str, rows: Sequence[Row], rounds: int) -> str:
+    """What is claimed, and whether it holds."""
+    found = worst(rows)
+    holds = "holds" if found <= bound else "does not hold"
+    return f"At most {bound} times the time of {baseline}: {holds} ({found:.3f}). Median of {rounds} pairs."
+
+
 def in_new_process(module: str, what: dict[str, Any]) -> list[Row]:
     """The rows that ``python -m module --here WHAT`` prints, from a fresh process with one thread and a held heap.
 
