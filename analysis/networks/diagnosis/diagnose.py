@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import index
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, as_scheme
+from odenets.scheme.given_numbers import integer
 
 from ...linear.region import TOLERANCE
 from .alternatives import alternatives
@@ -98,7 +98,7 @@ def diagnose(
     """
     _check_input(x, dtype)
     samples, values, dense_limit = (
-        _integer(name, value, low)
+        integer(value, name, low, FieldError)
         for name, value, low in (("samples", samples, 1), ("values", values, 2), ("dense_limit", dense_limit, 0))
     )
     others = [as_scheme(scheme) for scheme in ([schemes] if isinstance(schemes, (Scheme, str)) else schemes)]
@@ -129,17 +129,6 @@ def _check_input(x: Any, dtype: torch.dtype | None) -> None:
         got = "on the meta device" if x.is_meta else f"of layout {x.layout}"
         raise FieldError(f"diagnose: got a tensor {got} for x, expected a dense one with values; use x.to_dense()")
     check_device(x.device, dtype)
-
-
-def _integer(name: str, value: Any, low: int) -> int:
-    """Of any integer type, numpy's too."""
-    try:
-        number = low - 1 if isinstance(value, bool) else index(value)
-    except TypeError:
-        number = low - 1
-    if number < low:
-        raise FieldError(f"{name}: got {value!r}, expected an integer of at least {low}")
-    return number
 
 
 @dataclass(frozen=True)
