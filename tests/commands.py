@@ -1,5 +1,11 @@
-"""Commands of odenets as processes that start at once, for tests that kill them."""
+"""Processes that start at once, for tests that kill them or that want one of their own: copies of one with all loaded.
 
+To start a process with torch, odenets and the benchmarks takes seconds, so that one is started for all tests, when it
+is first needed, and copied.
+"""
+
+import atexit
+import functools
 import json
 import pathlib
 import subprocess
@@ -7,24 +13,44 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-#: For each line a process with a group of its own that is the command line. It is a copy of this one, and so is the
-#: process of each of several runs at once: to start each with torch takes seconds. A copy has this process's ends of
-#: all pipes besides its own, and would not learn of the end of the command: so it closes them.
-COMMANDS = """
+#: For each line a process with a group of its own that runs its code; what it prints goes to a file.
+SERVER = """
 import json, multiprocessing, os, signal, sys, traceback
 from dataclasses import replace
 import torch, tqdm
+import odenets.benchmarks.memory.measure, odenets.benchmarks.study.diagnose, odenets.benchmarks.study.report.page
 from odenets.__main__ import main
 from odenets.benchmarks.data import sources
 from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study import __main__, side_by_side
 
 whole = sources.load("digits", "")
+torch.set_num_threads(1)
+tqdm.tqdm.monitor_interval = 0  # a thread less to copy
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+print("ready", flush=True)
+for line in sys.stdin:
+    number = os.fork()
+    if not number:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code, log, environment = json.loads(line)
+        os.environ.update(environment)
+        sys.stdout = sys.stderr = open(log, "a", buffering=1)
+        try:
+            exec(code)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    print(number, flush=True)
+"""
+#: What a copy does that is the command line, whose digits are few. The process of each of several runs at once is a
+#: copy as well; it has this one's ends of all pipes besides its own, and would not learn of its end: so it closes them.
+COMMAND = """
 few = replace(whole, **{part: getattr(whole, part)[:count] for part, count in
     (("train_images", 230), ("train_labels", 230), ("test_images", 64), ("test_labels", 64))})
 sources.SOURCES["digits"] = replace(sources.SOURCES["digits"], load=lambda folder: few)
-torch.set_num_threads(1)
-tqdm.tqdm.monitor_interval = 0  # a thread less to copy
 fork, work, listening = multiprocessing.get_context("fork"), side_by_side.work, []
 
 class Copies:
@@ -42,53 +68,51 @@ def alone(*arguments):
     work(*arguments)
 
 side_by_side.PROCESSES, side_by_side.work = Copies, alone
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-print("ready", flush=True)
-for line in sys.stdin:
-    number = os.fork()
-    if not number:
-        os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        arguments, log, environment, double = json.loads(line)
-        os.environ.update(environment)
-        sys.stdout = sys.stderr = open(log, "a", buffering=1)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if double:
-            torch.set_default_dtype(torch.float64)
-            single = InMemoryDataset.normalised
-            InMemoryDataset.normalised = lambda data, images: single(data, images).double()
-        try:
-            print("exit code", main(arguments))
-        except BaseException:
-            traceback.print_exc()
-        os._exit(0)
-    print(number, flush=True)
+if {double}:
+    torch.set_default_dtype(torch.float64)
+    single = InMemoryDataset.normalised
+    InMemoryDataset.normalised = lambda data, images: single(data, images).double()
+print("exit code", main({arguments}))
 """
 
 
-class Commands:
-    """Starts commands. What they print goes to a file."""
+@functools.cache
+def server():
+    """The process that is copied; it ends with this one."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert started.stdout.readline() == "ready\n"
 
-    def __init__(self, log):
-        self.log = log
-        self.server = subprocess.Popen(
-            [sys.executable, "-c", COMMANDS], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.server.stdout.readline() == "ready\n"
+    @atexit.register
+    def stop():
+        started.stdin.close()
+        started.stdout.close()
+        started.wait()
 
-    def __enter__(self):
-        return self
+    return started
 
-    def __exit__(self, *_):
-        self.server.stdin.close()
-        self.server.stdout.close()
-        self.server.wait()
 
-    def start(self, *arguments, environment=None, double=False):
-        """Number of a process that is ``odenets ARGUMENTS``, and of its group; numbers are float64 if wanted."""
-        line = [list(map(str, arguments)), str(self.log), environment or {}, double]
-        print(json.dumps(line), file=self.server.stdin, flush=True)
-        return int(self.server.stdout.readline())
+def copy(code, log, environment=None):
+    """Number of a process that runs this code, and of its group; what it prints is appended to the file ``log``."""
+    found = server()
+    print(json.dumps([code, str(log), environment or {}]), file=found.stdin, flush=True)
+    return int(found.stdout.readline())
+
+
+def command(log, *arguments, environment=None, double=False):
+    """Number of a process that is ``odenets ARGUMENTS``, and of its group; numbers are float64 if wanted."""
+    code = COMMAND.replace("{double}", str(double)).replace("{arguments}", repr(list(map(str, arguments))))
+    return copy(code, log, environment)
+
+
+def printed(codes, log):
+    """What these codes print, each in a process of its own, at the same time; AssertionError if one of them fails."""
+    groups = [copy(code, log) for code in codes]
+    wait_for(lambda: not any(map(living, groups)))
+    said = pathlib.Path(log).read_text()
+    assert "Traceback" not in said, said
+    return said
 
 
 def living(group):

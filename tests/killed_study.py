@@ -14,8 +14,9 @@ import signal
 import time
 from functools import partial
 
+import commands
 import torch
-from commands import Commands, living, wait_for
+from commands import living, wait_for
 
 from odenets.benchmarks.study import run_checkpoint, run_state, runs, study_file
 
@@ -57,23 +58,23 @@ def kill_study(folder, kills, seeds, seed=0):
     file.write_text(STUDY.format(seeds=list(range(seeds))))
     configs, chance, hits = study_file.load(str(file)).runs, random.Random(seed), collections.Counter()
     peace, out = folder / "peace", folder / "out"
-    command = ["study", "run", file, "--jobs=2", "--threads=1", f"--checkpoint-every={EVERY}", "--out"]
-    with Commands(folder / "log") as commands:
-        group = commands.start(*command, peace)
-        wait_for(lambda: not living(group), 3600)
-        start = partial(commands.start, *command, out)
-        group = start()
-        for _ in range(kills):
-            where, goes_on = disturb(group, out, configs, chance)
-            hits[where] += 1
-            if not goes_on:
-                hits["started again"] += 1
-                group = start()
-        while len(list(out.glob("*/result.json"))) < len(configs) or living(group):
-            if not living(group):
-                hits["started again"] += 1
-                group = start()
-            time.sleep(0.02)
+    run = partial(commands.command, folder / "log", "study", "run", file)
+    options = "--jobs=2", "--threads=1", f"--checkpoint-every={EVERY}", "--out"
+    group = run(*options, peace)
+    wait_for(lambda: not living(group), 3600)
+    start = partial(run, *options, out)
+    group = start()
+    for _ in range(kills):
+        where, goes_on = disturb(group, out, configs, chance)
+        hits[where] += 1
+        if not goes_on:
+            hits["started again"] += 1
+            group = start()
+    while len(list(out.glob("*/result.json"))) < len(configs) or living(group):
+        if not living(group):
+            hits["started again"] += 1
+            group = start()
+        time.sleep(0.02)
     compare(peace, out, configs)
     return hits
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import importlib.util
 import re
 import sys
 import unicodedata
@@ -68,6 +69,13 @@ class Parser(argparse.ArgumentParser):
         """As ArgumentParser's; a word that begins with a space is never an option."""
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([f" {x}" if NEGATIVE.match(x) else x for x in words], namespace)
+
+
+def require(*modules: str) -> None:
+    """Raises what importing the first that is not installed would: before hours of work that need it in the end."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 
 def missing(error: ImportError) -> str | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from .in_memory import InMemoryDataset
 
@@ -20,6 +18,10 @@ def load(data_dir: Path | None = None) -> InMemoryDataset:
     They come with scikit-learn: ``data_dir`` is there because every loader takes one. Never
     mirrored: a mirrored digit is another shape. Shifted by up to one pixel in training.
     """
+    # Loaded here, since it takes longer than torch, and most data sets do without.
+    from sklearn.datasets import load_digits  # noqa: PLC0415
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     del data_dir
     digits = load_digits()
     images = torch.from_numpy(digits.images).to(torch.uint8).unsqueeze(1)

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from odenets import OdenetsError
+from odenets.analysis.text.console import require
 
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, as_given
 from ..common.errors import ConfigError
@@ -25,7 +26,6 @@ from ..data.dataset import Dataset
 from . import diagnose, distributed, plan, result, standing, study_file
 from .command_line import COMMAND, check_together, folder, means_of, parse
 from .on_streams import check, on_streams
-from .report import page
 from .runs import Ended, Outcome, in_turn, run_all
 from .side_by_side import side_by_side
 from .study_file import Study
@@ -34,6 +34,7 @@ from .study_file import Study
 def run(options: argparse.Namespace, command: str) -> int:
     """Trains what is not finished, and reports."""
     check_together(options)
+    require("markdown", "matplotlib")  # of the report in the end
     study = study_file.load(options.study)
     standing.evaluations(study.runs)
     if options.submit:
@@ -85,13 +86,19 @@ def present(out: Path, outcome: Outcome) -> int:
     """Writes and prints the report of what is in ``out``, and what is not; returns the exit code."""
     # Where no run has ended there is nothing to report, and saying so would hide why.
     if any(out.glob(f"*/{result.NAME}")):
-        print(page.write(result.read_all(out), out))
+        report(result.read_all(out), out)
     if outcome.elsewhere:
         names = ", ".join(config.name for config in outcome.elsewhere)
         print(f"{len(outcome.elsewhere)} runs are being trained by other processes: {names}", file=sys.stderr)
     if outcome.failures:
         print(f"error: {len(outcome.failures)} runs failed:", *outcome.failures, sep="\n  ", file=sys.stderr)
     return FAILED_RUNS if outcome.failures else 0
+
+
+def report(results: Sequence[result.Result], out: Path) -> None:
+    """Writes the report and prints it."""
+    # Loaded when there is something to report: matplotlib and scipy take as long as torch.
+    print(importlib.import_module(f"{__package__}.report.page").write(results, out))
 
 
 def show_status(options: argparse.Namespace, command: str) -> int:
@@ -114,7 +121,7 @@ def show_plan(options: argparse.Namespace, command: str) -> int:
 def show_report(options: argparse.Namespace, command: str) -> int:
     """The report of what is there, training nothing."""
     out = existing(options)
-    print(page.write(result.read_all(out), out))
+    report(result.read_all(out), out)
     return 0
 
 
@@ -130,7 +137,7 @@ def show_diagnoses(options: argparse.Namespace, command: str) -> int:
     out = existing(options)
     results = result.read_all(out)
     diagnose.diagnose_all(results, out, options, command)
-    print(page.write(results, out))
+    report(results, out)
     return 0
 
 

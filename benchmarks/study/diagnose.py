@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from odenets.analysis import plot
-from odenets.analysis.networks.diagnosis import Diagnosis, diagnose
-from odenets.analysis.plot import style
+from odenets import analysis
 
 from ..common import files, machine
 from ..common.errors import CheckpointError, ConfigError
@@ -29,6 +27,9 @@ from . import run_checkpoint
 from .network import build_model
 from .result import Result
 from .runs import WEIGHTS
+
+if TYPE_CHECKING:
+    from odenets.analysis.networks.diagnosis import Diagnosis  # whose module loads scipy
 
 #: Of the files in a run's folder, without their suffixes.
 STEM = "diagnosis"
@@ -86,7 +87,7 @@ def write(diagnosis: Diagnosis, stem: Path, title: str, facts: dict[str, Any]) -
     """Figure, JSON and text, whose paths are the stem with a suffix. The JSON is the last: with it the others are."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     figure, numbers, text = (stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
-    style.save(plot.diagnosis(diagnosis, title=title), figure)
+    analysis.plot.save(analysis.plot.diagnosis(diagnosis, title=title), figure)
     lines = [f"{key}: {value}" for key, value in facts.items()]
     files.write_atomic(text, "\n".join([*lines, "", diagnosis.text(), ""]).encode())
     files.write_json(numbers, {**facts, **diagnosis.as_dict()})
@@ -126,7 +127,7 @@ def diagnose_one(
     model = load_network(run, directory, loaded)
     images, _ = next(loaded.test_batches(settings["samples"]))
     begun, processor = time.perf_counter(), time.process_time()
-    found = diagnose(model, images, **settings)
+    found = analysis.diagnose(model, images, **settings)
     seconds = time.perf_counter() - begun
     facts = {
         "run": config.name,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..common.markdown import padded
 from ..data.dataset import Dataset
 from . import costs, run_state
 from .config import RunConfig
-from .report.tables import markdown
 from .standing import evaluations, standing
 
 HOUR = 3600.0
@@ -45,7 +45,7 @@ def table(configs: Sequence[RunConfig], data: Dataset, out: Path) -> str:
         rows.append(
             [network.label, str(network.depth), str(evaluations(runs)[runs[0]]), speed, memory, *_shown(numbers)]
         )
-    return markdown(HEADER, [*rows, ["all", "", "", "", "", *_shown(sums)]])
+    return padded(HEADER, [*rows, ["all", "", "", "", "", *_shown(sums)]])
 
 
 def work(runs: Sequence[RunConfig], data: Dataset, out: Path, step: float, test: float) -> list[float]:

@@ -1,11 +1,11 @@
 import json
+import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 import time
 
+import commands
 import pytest
 import torch
 import yaml
@@ -19,12 +19,10 @@ from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.config import RunConfig
 from odenets.benchmarks.study.progress import Progress
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PYTHON = [sys.executable, "-W", "error"]
-#: One run of 2 epochs of 82 steps, for which a second is short: killing it in mid-epoch is easy.
-KILLED = {"data": "digits", "depths": [14], "schemes": ["lm"], "recipe": {"epochs": 2, "batch_size": 16}}
-RUN = RunConfig(data="digits", depth=14, scheme="lm", seed=0, epochs=2, batch_size=16)
-STEPS = 82
+#: One run of 2 epochs of 58 steps, for which half a second is short: killing it in mid-epoch is easy.
+KILLED = {"data": "digits", "depths": [14], "schemes": ["lm"], "recipe": {"epochs": 2, "batch_size": 4}}
+RUN = RunConfig(data="digits", depth=14, scheme="lm", seed=0, epochs=2, batch_size=4)
+STEPS = 58
 
 
 @pytest.fixture(autouse=True)
@@ -83,11 +81,12 @@ def directories(out):
 
 def command(out, *options):
     file = study(out.parent, name="killed", **KILLED)
-    return [*PYTHON, "-m", "odenets", "study", "run", str(file), "--threads=1", f"--out={out}", *options]
+    return commands.command(out.parent / "log", "study", "run", file, "--threads=1", f"--out={out}", *options)
 
 
 def run_to_the_end(out, *options):
-    subprocess.run(command(out, *options), cwd=ROOT, check=True, capture_output=True)
+    group = command(out, *options)
+    commands.wait_for(lambda: not commands.living(group))
     directory = out / RUN.name
     return torch.load(directory / runs.WEIGHTS, weights_only=True), json.loads((directory / "result.json").read_text())
 
@@ -106,7 +105,7 @@ def reached(path, wanted, process):
     """Wait for the checkpoint of that step; a file is read once, since reading it takes a core from the training."""
     deadline, seen = time.monotonic() + 120, None
     while True:
-        assert process.poll() is None
+        assert commands.living(process)
         assert time.monotonic() < deadline
         # Replaced as a whole: another checkpoint is another file.
         now = path.stat() if path.exists() else None
@@ -120,12 +119,10 @@ def reached(path, wanted, process):
 @pytest.mark.parametrize(("every", "wanted"), [(0, STEPS), (10, STEPS + 30)])
 def test_killed_in_mid_epoch_and_started_again_it_ends_with_the_same_weights(out, uninterrupted, every, wanted):
     path = out / RUN.name / checkpoint.NAME
-    process = subprocess.Popen(
-        command(out, f"--checkpoint-every={every}"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = command(out, f"--checkpoint-every={every}")
     reached(path, wanted, process)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    os.kill(process, signal.SIGKILL)
+    commands.wait_for(lambda: not commands.living(process))
     # Behind a checkpoint of the second epoch's start or middle, and not yet at its end: in mid-epoch.
     assert wanted <= position(path) < 2 * STEPS
     assert not (path.parent / "result.json").exists()
@@ -426,20 +423,20 @@ def test_a_damaged_file_of_a_run_ends_the_grid_before_it_starts(out, toy, capsys
 def test_another_process_keeps_its_run_and_lets_go_when_killed(out, toy, capsys):
     held = RunConfig(data="toy", depth=8, scheme="euler", seed=0, epochs=2, batch_size=8).name
     code = (
-        "import pathlib, sys, time\nfrom odenets.benchmarks.common.lock import exclusive\n"
-        "with exclusive(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
+        "import pathlib, time\nfrom odenets.benchmarks.common.lock import exclusive\n"
+        f"with exclusive(pathlib.Path({str(out / held)!r})):\n    print('held', flush=True)\n    time.sleep(600)"
     )
-    holder = subprocess.Popen([*PYTHON, "-c", code, str(out / held)], cwd=ROOT, stdout=subprocess.PIPE)
+    log = out.with_name("log")
+    holder = commands.copy(code, log)
     try:
-        assert holder.stdout.readline() == b"held\n"
+        commands.wait_for(lambda: log.exists() and log.read_text() == "held\n")
         assert toy_run(out, seeds=[0, 1]) == 0
         assert f"1 runs are being trained by other processes: {held}" in capsys.readouterr().err
         assert [path.parent.name[:14] for path in out.glob("*/result.json")] == ["toy-euler-8-s1"]
         (out / held / ".result.json.1.partial").write_text("half")
     finally:
-        holder.kill()
-        holder.wait()
-        holder.stdout.close()
+        os.kill(holder, signal.SIGKILL)
+        commands.wait_for(lambda: not commands.living(holder))
     assert toy_run(out, seeds=[0, 1]) == 0
     assert len(list(out.glob("*/result.json"))) == 2
     assert not list(out.rglob("*.partial"))

@@ -6,11 +6,12 @@ import signal
 import socket
 import sys
 
+import commands
 import killed_study
 import pytest
 import torch
 import yaml
-from commands import Commands, living, wait_for
+from commands import living, wait_for
 from torch import distributed, nn
 
 from odenets.benchmarks.common.lock import exclusive
@@ -38,34 +39,33 @@ def write(folder, name, groups, recipe):
     return path
 
 
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory):
-    with Commands(tmp_path_factory.mktemp("commands") / "log") as started:
-        yield started
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
 
 
-def start(commands, count, *arguments):
+def start(log, count, *arguments):
     """Numbers of processes with the variables that torchrun sets: to start that itself takes three times torch."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
     parts = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} if count > 1 else {}
     ranks = [parts and {**parts, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(count)]
-    return [commands.start(*arguments, environment=rank, double=True) for rank in ranks]
+    return [commands.command(log, *arguments, environment=rank, double=True) for rank in ranks]
 
 
 def ended(groups):
     return not any(living(group) for group in groups)
 
 
-def train(commands, count, *arguments):
-    groups = start(commands, count, *arguments)
+def train(log, count, *arguments):
+    groups = start(log, count, *arguments)
     wait_for(lambda: ended(groups))
 
 
-def said(commands):
+def said(log):
     """What the commands have printed since it was asked last."""
-    text = commands.log.read_text()
-    commands.log.write_text("")
+    text = log.read_text()
+    log.write_text("")
     return text
 
 
@@ -73,7 +73,7 @@ def history(folder):
     return json.loads((folder / "result.json").read_text())["epochs"]
 
 
-def test_two_processes_train_as_one_does(commands, tmp_path):
+def test_two_processes_train_as_one_does(log, tmp_path):
     """Uneven and empty parts, all ways to the gradient, dropped layers, averaged weights; failures and locks too."""
     file = write(tmp_path, "all", GROUPS, RECIPE)
     found = study_file.load(str(file)).runs
@@ -81,8 +81,8 @@ def test_two_processes_train_as_one_does(commands, tmp_path):
     for count in (1, 2):
         out = tmp_path / str(count)
         with exclusive(out / locked.name):
-            train(commands, count, "study", "run", file, "--out", out)
-        text = said(commands)
+            train(log, count, "study", "run", file, "--out", out)
+        text = said(log)
         assert text.count("error: 1 runs failed:") == 1
         assert text.count(f"1 runs are being trained by other processes: {locked.name}") == 1
         assert text.count("exit code 1") == count
@@ -100,13 +100,13 @@ def test_two_processes_train_as_one_does(commands, tmp_path):
     assert json.loads((two / "result.json").read_text())["hardware"]["processes"] == 2
 
 
-def test_interrupted_then_one_of_two_killed_it_ends_with_the_bits_of_two_left_in_peace(commands, tmp_path):
+def test_interrupted_then_one_of_two_killed_it_ends_with_the_bits_of_two_left_in_peace(log, tmp_path):
     file = write(tmp_path, "cut", GROUPS[2:3], {**RECIPE, "epochs": 6})
     (run,) = configs = study_file.load(str(file)).runs
     peace, out = tmp_path / "peace", tmp_path / "out"
     command = ["study", "run", file, "--checkpoint-every=3", "--out"]
-    train(commands, 2, *command, peace)
-    said(commands)
+    train(log, 2, *command, peace)
+    said(log)
 
     def cut(groups, safe, number, *victims):
         wait_for(lambda: killed_study.positions(out, configs)[run] >= safe)
@@ -114,17 +114,17 @@ def test_interrupted_then_one_of_two_killed_it_ends_with_the_bits_of_two_left_in
             os.kill(victim, number)
         wait_for(lambda: ended(groups), 60)  # without the other, a process ends by itself
         assert not (out / run.name / "result.json").exists()
-        return said(commands)
+        return said(log)
 
-    groups = start(commands, 2, *command, out)
+    groups = start(log, 2, *command, out)
     text = cut(groups, 3, signal.SIGINT, *groups)  # as Ctrl-C: all of them
     assert text.count("interrupted: the same command goes on from the last checkpoints in") == 1
     assert text.count("exit code 130") == 2
-    groups = start(commands, 2, *command, out)
+    groups = start(log, 2, *command, out)
     cut(groups, 9, signal.SIGKILL, groups[1])
-    groups = start(commands, 2, *command, out)
+    groups = start(log, 2, *command, out)
     cut(groups, 15, signal.SIGKILL, groups[0])
-    train(commands, 2, *command, out)
+    train(log, 2, *command, out)
     killed_study.compare(peace, out, configs)
 
 

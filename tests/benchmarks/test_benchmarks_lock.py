@@ -2,76 +2,63 @@
 
 import contextlib
 import os
-import pathlib
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import filelock
 import pytest
+from commands import copy, wait_for
 
 from odenets.benchmarks.common import lock
 from odenets.benchmarks.common.errors import ConfigError, LockedError, LostError
 from odenets.benchmarks.common.files import write_atomic
 from odenets.benchmarks.common.lock import exclusive
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Seconds: long enough that a busy machine does not keep a living holder from a sign of life.
 SHORT = 2.0
-#: For each line a process that holds the lock of the folder named there; it writes when there is a file "go" beside the
-#: folder, and says what came of it. Copies of one process: to start each with torch takes seconds.
-HOLDERS = f"""
-import os, pathlib, signal, sys, time
+#: Holds the lock of a folder; it writes when there is a file "go" beside the folder, and says what came of it.
+HOLDER = """
+import pathlib, time
 from odenets.benchmarks.common.errors import LostError
 from odenets.benchmarks.common.files import write_atomic
 from odenets.benchmarks.common.lock import exclusive
 
-def hold(folder):
-    with exclusive(folder, {SHORT}) as check:
-        print(os.getpid(), flush=True)
-        while not folder.with_name("go").exists():
-            time.sleep(0.01)
-        try:
-            write_atomic(folder / "checkpoint", b"of the first", check)
-            print("written", flush=True)
-        except LostError as error:
-            print(error, flush=True)
-
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for line in sys.stdin:
-    if not os.fork():
-        hold(pathlib.Path(line.strip()))
-        os._exit(0)
+folder = pathlib.Path({folder!r})
+with exclusive(folder, {seconds}) as check:
+    print("held", flush=True)
+    while not folder.with_name("go").exists():
+        time.sleep(0.01)
+    try:
+        write_atomic(folder / "checkpoint", b"of the first", check)
+        print("written", flush=True)
+    except LostError as error:
+        print(error, flush=True)
 """
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals and fork")
 
 
-@pytest.fixture(scope="module")
-def holders():
-    command = [sys.executable, "-W", "error", "-c", HOLDERS]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.stdin.close()
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
 
 
 @pytest.fixture
-def holder(holders, tmp_path):
+def holder(log, tmp_path):
     """The number of a process that holds the lock of the folder "run"."""
-    holders.stdin.write(f"{tmp_path / 'run'}\n")
-    holders.stdin.flush()
-    number = int(holders.stdout.readline())
+    number = copy(HOLDER.format(folder=str(tmp_path / "run"), seconds=SHORT), log)
+    wait_for(lambda: log.exists() and log.read_text() == "held\n")
     yield number
     with contextlib.suppress(ProcessLookupError):
         os.kill(number, signal.SIGKILL)
 
 
-def said(holders, tmp_path):
+def said(log):
     """What a holder says after it has tried to write."""
-    (tmp_path / "go").touch()
-    return holders.stdout.readline()
+    log.with_name("go").touch()
+    wait_for(lambda: log.read_text().count("\n") == 2)
+    return log.read_text().removeprefix("held\n")
 
 
 @contextlib.contextmanager
@@ -88,7 +75,7 @@ def soon(folder):
             time.sleep(0.01)
 
 
-def test_a_living_holder_keeps_its_lock_beyond_the_time_it_expires_in(holder, holders, tmp_path):
+def test_a_living_holder_keeps_its_lock_beyond_the_time_it_expires_in(holder, log, tmp_path):
     end = time.monotonic() + 1.5 * SHORT
     while time.monotonic() < end:
         with (
@@ -97,7 +84,7 @@ def test_a_living_holder_keeps_its_lock_beyond_the_time_it_expires_in(holder, ho
         ):
             pass
         time.sleep(SHORT / 4)
-    assert said(holders, tmp_path) == "written\n"
+    assert said(log) == "written\n"
     with soon(tmp_path / "run") as check:
         check()
     assert [path.name for path in sorted((tmp_path / "run").iterdir())] == ["checkpoint", "lock"]
@@ -109,7 +96,7 @@ def test_a_killed_holder_lets_go_at_once(holder, tmp_path):
         pass
 
 
-def test_a_suspended_holder_loses_its_lock_to_one_and_finds_out_before_it_writes(holder, holders, tmp_path):
+def test_a_suspended_holder_loses_its_lock_to_one_and_finds_out_before_it_writes(holder, log, tmp_path):
     """As a machine that sleeps, or one whose end the file system has not heard of: the file stays locked."""
     folder = tmp_path / "run"
     os.kill(holder, signal.SIGSTOP)
@@ -135,7 +122,7 @@ def test_a_suspended_holder_loses_its_lock_to_one_and_finds_out_before_it_writes
         taker.join()
     assert (len(inside), len(errors)) == (1, 3)
     os.kill(holder, signal.SIGCONT)
-    found = said(holders, tmp_path)
+    found = said(log)
     assert "another process has taken" in found
     assert "no sign of life for 2 seconds" in found
     assert (folder / "checkpoint").read_bytes() == b"of the second"

@@ -1,12 +1,11 @@
 """Several runs at once, and what becomes of them when something is killed."""
 
 import os
-import pathlib
 import signal
-import subprocess
 import sys
-import time
 
+import commands
+import killed_study
 import pytest
 import torch
 
@@ -17,11 +16,10 @@ from odenets.benchmarks.study import run_state, runs, side_by_side, study_file, 
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.progress import Progress
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Three runs of 3 epochs of 21 steps.
 STUDY = """
 {name: three, title: T, data: digits, recipe: {epochs: 3, batch_size: 64, schedule: one_cycle},
- groups: [{schemes: [lm], depths: [14], seeds: [0, 1, 2]}]}
+ groups: [{schemes: [momentum], depths: [8], seeds: [0, 1, 2]}]}
 """
 
 
@@ -88,9 +86,9 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
     monkeypatch.setattr(Progress, "watch", kill_seed_0)
     assert main(["run", str(file), "--jobs", "2", f"--out={out}"]) == 1
     error = capfd.readouterr().err
-    assert "1 runs failed:\n  digits-lm-14-s0-" in error
+    assert "1 runs failed:\n  digits-momentum-8-s0-" in error
     assert "its process ended (exit code -9); the same command goes on from its checkpoint" in error
-    assert [path.parent.name[13:15] for path in sorted(out.glob("*/result.json"))] == ["s1", "s2"]
+    assert [path.parent.name.split("-")[3] for path in sorted(out.glob("*/result.json"))] == ["s1", "s2"]
     monkeypatch.setattr(Progress, "watch", watch)
     assert main(["run", str(file), "--threads=1", f"--out={out}"]) == 0
     assert len(started) == 3
@@ -103,58 +101,39 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
     check(out, expected)
 
 
-#: The command line. A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
-PROGRAM = """
-import signal, sys
-from odenets.__main__ import main
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(main(sys.argv[1:]))
-"""
-
-
-def begin(file, out, jobs):
-    program = out.parent / "program.py"
-    program.write_text(PROGRAM)
-    command = [sys.executable, "-W", "error", str(program), "study", "run", str(file), f"--out={out}"]
-    return subprocess.Popen(
-        [*command, f"--jobs={jobs}", "--threads=1", "--checkpoint-every=5"],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def position(path, run):
     content = checkpoint.read(path, run, run_state.CONTENT)
     return content["epoch"] * 21 + content["step"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs signals and groups of processes")
-def test_interrupted_and_shared_by_two_commands_it_ends_with_the_same_weights(file, out, expected):
-    (first, *_) = study_file.load(str(file)).runs
-    path = out / first.name / checkpoint.NAME
-    interrupted = begin(file, out, jobs=2)
-    deadline = time.monotonic() + 120
-    while not path.exists() or position(path, first) < 10:
-        assert interrupted.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(interrupted.pid, signal.SIGINT)  # as Ctrl-C does: all of them
-    _, error = interrupted.communicate(timeout=60)
-    assert interrupted.returncode == 130
-    assert f"interrupted: the same command goes on from the last checkpoints in {out}" in error
-    assert "Traceback" not in error
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the processes of a group from /proc")
+def test_interrupted_and_shared_by_two_commands_it_ends_with_the_same_weights(file, tmp_path):
+    configs, log = study_file.load(str(file)).runs, tmp_path / "log"
+    peace, out = tmp_path / "peace", tmp_path / "out"
+
+    def start(where, jobs):
+        options = f"--jobs={jobs}", "--threads=1", "--checkpoint-every=2", f"--out={where}"
+        return commands.command(log, "study", "run", file, *options)
+
+    def ended(*groups):
+        commands.wait_for(lambda: not any(map(commands.living, groups)))
+        said = log.read_text()
+        log.unlink()
+        return said
+
+    assert "exit code 0" in ended(start(peace, 1))
+    interrupted = start(out, 2)
+    commands.wait_for(lambda: killed_study.positions(out, configs)[configs[0]] >= 2)
+    os.killpg(interrupted, signal.SIGINT)  # as Ctrl-C does: all of them
+    said = ended(interrupted)
+    assert "exit code 130" in said
+    assert f"interrupted: the same command goes on from the last checkpoints in {out}" in said
+    assert "Traceback" not in said
     for folder in out.glob("digits-*"):
         with exclusive(folder):  # LockedError if one were still at work
             assert not (folder / "result.json").exists()
-    other = begin(file, out, jobs=1)
-    assert main(["run", str(file), "--threads=1", f"--out={out}"]) == 0
-    _, error = other.communicate(timeout=120)
-    assert other.returncode == 0, error
-    check(out, expected)
+    assert ended(start(out, 1), start(out, 1)).count("exit code 0") == 2
+    killed_study.compare(peace, out, configs)
 
 
 def test_a_run_whose_command_was_killed_ends_at_its_next_step(file, out):

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import subprocess
 import sys
 
 import pytest
@@ -254,12 +253,6 @@ def test_option_typos(capsys, argv):
         main(argv)
     assert info.value.code == 2
     assert "error" in capsys.readouterr().err
-
-
-def test_import_brings_no_matplotlib():
-    code = "import sys, odenets.analysis.cli; assert not {'matplotlib', 'scipy'} & set(sys.modules); "
-    code += "odenets.analysis.plot.save"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_matplotlib(capsys, monkeypatch):

@@ -95,10 +95,15 @@ def test_every_scheme_at_64_layers(name, gradient, dtype):
     assert ("coefficients" in found) == bool(schemes[name].symbols)
 
 
+@cache
+def coupled(name):
+    return mccallum_foster(schemes[name])
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", COUPLED)
 def test_every_one_step_scheme_by_the_reversible_coupling(name, dtype):
-    scheme = mccallum_foster(schemes[name])
+    scheme = coupled(name)
     assert scheme.reversible
     oracle, net = pair(scheme, dtype, "reversible")
     assert max(errors(net, oracle, random_state(dtype)).values()) < TOLERANCE[dtype]

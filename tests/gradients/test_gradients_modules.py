@@ -3,10 +3,12 @@
 import copy
 import itertools
 import pickle
+import sys
 
+import commands
 import pytest
 import torch
-from distributed import network, work
+from distributed import network
 from helpers import batch, loss, residuals
 from modes import COUPLED, FIRST, KIND_CASES, RECOMPUTING, REVERSIBLE, SCHEMES, assert_same, make, output_and_gradients
 from torch import nn
@@ -323,8 +325,10 @@ def test_spectral_norm_in_training_is_refused(name, mode):
 DISTRIBUTED = [(n, m, b) for n, m, b in itertools.product((LEARNED, SEVERAL_STAGES), MODES, (False, True))]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the two processes are copies")
 def test_distributed_data_parallel_averages(tmp_path):
-    torch.multiprocessing.spawn(work, (str(tmp_path), DISTRIBUTED), nprocs=2)
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from distributed import work; work(%d, {str(tmp_path)!r}, %r)"
+    commands.printed([code % (rank, DISTRIBUTED) for rank in range(2)], tmp_path / "log")
     found = [torch.load(tmp_path / str(rank)) for rank in range(2)]
     for i, (name, _, normalised) in enumerate(DISTRIBUTED):
         each = [

@@ -235,13 +235,14 @@ def test_coefficients_per_channel_are_analysed_at_their_mean_with_a_range():
 
 def test_a_network_in_stages_numbers_its_layers_through():
     torch.manual_seed(0)
-    d = diagnose(odenets.models.cifar_resnet(14, "lm"), torch.randn(2, 3, 8, 8), samples=1, modified=False)
+    model, images = odenets.models.cifar_resnet(14, "lm"), torch.randn(2, 3, 4, 4)
+    d = diagnose(model, images, samples=1, modified=False, dense_limit=128)
     assert [(b.stage, b.layer, b.kind) for b in d.blocks] == [
         (0, 0, "starting"), (0, 1, "regular"),
         (1, 2, "transition"), (1, 3, "regular"),
         (2, 4, "transition"), (2, 5, "regular"),
     ]  # fmt: skip
-    assert [b.dimension for b in d.blocks] == [1024, 1024, None, 512, None, 256]
+    assert [b.dimension for b in d.blocks] == [256, 256, None, 128, None, 64]
     assert [b.spectrum.complete for b in d.analysed] == [False, False, True, True]
     assert d.settings["dtype"] == "float64"
 

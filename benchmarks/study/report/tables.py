@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from ...common.markdown import padded
 from ..costs import MEBIBYTE, Cost
 from .cells import Cell, cost_of
 from .coefficients import EffectiveDepth, Learned
@@ -11,17 +12,6 @@ from .comparisons import Comparison
 from .looks import in_order
 from .published import Published
 from .statistics import WORTH_SEEING, Difference, mean_std
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table padded so that it reads well in a terminal too."""
-    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
-
-    def line(entries: Sequence[str]) -> str:
-        return "| " + " | ".join(entry.rjust(width) for entry, width in zip(entries, widths, strict=True)) + " |"
-
-    rule = "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|"
-    return "\n".join([line(header), rule, *map(line, rows)])
 
 
 def show(values: Sequence[float], digits: int = 2) -> str:
@@ -36,7 +26,7 @@ def errors(table: Sequence[Cell]) -> str:
     entries = {(cell.depth, cell.label): f"{show(list(cell.errors.values()))} (n={len(cell.errors)})" for cell in table}
     depths = sorted({cell.depth for cell in table})
     rows = [[str(depth), *(entries.get((depth, label), "") for label in labels)] for depth in depths]
-    return markdown(["depth", *labels], rows)
+    return padded(["depth", *labels], rows)
 
 
 #: What a line of differences ends with: the heading, and the entry.
@@ -58,13 +48,13 @@ def _interval(found: Difference | None) -> str:
 def differences(found: Sequence[Comparison]) -> str:
     """Networks beside one of their depth."""
     rows = [[str(one.cell.depth), one.cell.label, one.reference.label, *_ends(one)] for one in found]
-    return markdown(["depth", "scheme", "beside", *ENDS], rows)
+    return padded(["depth", "scheme", "beside", *ENDS], rows)
 
 
 def equal_evaluations(found: Sequence[Comparison]) -> str:
     """Networks beside one of about as many evaluations, of another depth."""
     rows = [[*_work(one.cell), *_work(one.reference), *_ends(one)] for one in found]
-    return markdown(["scheme", "depth", "evaluations", "beside", "its depth", "its evaluations", *ENDS], rows)
+    return padded(["scheme", "depth", "evaluations", "beside", "its depth", "its evaluations", *ENDS], rows)
 
 
 def _work(cell: Cell) -> list[str]:
@@ -94,7 +84,7 @@ def costs(table: Sequence[Cell], measured: Mapping[str, Cost]) -> str:
         ]
         for cell, cost in zip(table, known, strict=True)
     ]
-    return markdown(header, rows)
+    return padded(header, rows)
 
 
 def _step(cost: Cost | None) -> list[str]:
@@ -114,7 +104,7 @@ def coefficients(found: Sequence[Learned], depths: Sequence[EffectiveDepth]) -> 
         network = [str(one.config.depth), one.config.label, one.symbol, str(len(one.values))]
         rows.append([*network, *numbers, show(list(map(float, made.final))), f"{made.plain:g}"])
     header = ["depth", "scheme", "symbol", "seeds", "smallest", "mean", "largest", "effective depth", "plain depth"]
-    return markdown(header, rows)
+    return padded(header, rows)
 
 
 def published(others: Sequence[Published], table: Sequence[Cell]) -> str:
@@ -132,4 +122,4 @@ def published(others: Sequence[Published], table: Sequence[Cell]) -> str:
         ]
         for one in others
     ]
-    return markdown(["depth", "scheme", "source", "epochs", "published, %", "its best epoch, %", "here, %"], rows)
+    return padded(["depth", "scheme", "source", "epochs", "published, %", "its best epoch, %", "here, %"], rows)
