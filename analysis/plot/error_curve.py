@@ -81,9 +81,9 @@ def convergence(
         axes.plot(result.h, result.error, color=colour, linestyle=style, marker=marker, markersize=4.5, label=label)
     for order in sorted({result.order for result in found} - {0}):
         _slope(axes, [result for result in found if result.order == order])
-    steps = sorted({float(h) for result in found for h in result.h})
-    if len(steps) <= LABELLED:  # within a decade matplotlib's own labels run into each other
-        axes.set_xticks(steps, [f"{h:.3g}" for h in steps])
+    sizes = sorted({float(h) for result in found for h in result.h})
+    if len(sizes) <= LABELLED:  # within a decade matplotlib's own labels run into each other
+        axes.set_xticks(sizes, [f"{h:.3g}" for h in sizes])
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="step size $h$", ylabel=r"error $\max_i\,|u_N - u(t_1)|_i$", title=title)
     legend_beside(axes, *axes.get_legend_handles_labels())
