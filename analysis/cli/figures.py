@@ -25,6 +25,7 @@ def _convergence(options: argparse.Namespace) -> str:
     title = r"Error at $t = 3$ on $u' = \cos(t)\,(-u_2, u_1)$"
     wrote = drawn(options.out, lambda plot: plot.convergence(results, title=title))
     note = "u' = cos(t) (-u_2, u_1), u(0) = (1, 0), at t = 3, in float64"
+    note = "\n".join([note, *(f"Order 0: {result.reason}." for result in results if result.reason)])
     return together(options, shown(options, head, [_row(result) for result in results]), *wrote, before=note)
 
 

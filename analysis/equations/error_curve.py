@@ -14,6 +14,7 @@ from torch import Tensor
 from odenets import FieldError, NewtonKrylov, ODENet, Scheme, SchemeError, TimeField, as_scheme
 from odenets.scheme.given_numbers import integer
 
+from ..linear.generating_polynomials import effective_step
 from ..linear.resolve import numeric
 
 #: Errors below this many units of rounding of the solution say nothing of the order; so many a step below.
@@ -34,6 +35,7 @@ class Convergence:
         error: max |u_N - u(t1)|, likewise.
         scale: max |u(t1)|, which rounding is measured by.
         fewest: steps that the largest of ``h`` is taken.
+        effective_step: the time that a step advances u' = f by, in units of h; for lm 1/(1 + k).
     """
 
     scheme: str
@@ -42,6 +44,20 @@ class Convergence:
     error: npt.NDArray[np.float64]
     scale: float
     fewest: int = 1
+    effective_step: float = 1.0
+
+    @property
+    def reason(self) -> str:
+        """Why the errors do not go to 0 with h, where they do not because of the effective step; else ""."""
+        step = self.effective_step
+        if self.order > 0 or step == 1:
+            return ""
+        if not np.isfinite(step):
+            return f"{self.scheme} follows no equation of first order (1 is a double root where f = 0)"
+        return (
+            f"{self.scheme} advances u' = f by h_eff = {step:.4g} h a step: it converges to the solution of "
+            f"u' = {step:.4g} f, not of u' = f"
+        )
 
     @property
     def clear(self) -> npt.NDArray[np.bool_]:
@@ -82,6 +98,9 @@ def convergence(
             have two errors above rounding (a scheme of order 6 may have none of 16 steps and more).
         values: exact numbers for its symbols.
 
+    A scheme whose effective step is not h (lm at k other than 0) has order 0: its errors go to a constant, and
+    :attr:`Convergence.reason` says what it solves instead.
+
     Raises:
         SchemeError: a symbol without a value.
         FieldError: steps that are not positive and different, a solution that is not finite.
@@ -105,9 +124,9 @@ def convergence(
 
     def curve(errors: dict[int, float]) -> Convergence:
         h = np.array([(t1 - t0) / count for count in errors])
-        return Convergence(found.name, found.order, h, np.array([*errors.values()]), scale, min(errors))
+        return Convergence(found.name, found.order, h, np.array([*errors.values()]), scale, min(errors), advance)
 
-    scale = float(end.abs().max())
+    scale, advance = float(end.abs().max()), float(effective_step(found))
     errors = {count: error(count) for count in counts}
     for count in COARSER if steps is None else ():
         if curve(errors).clear.sum() >= 2 or count <= found.starting_values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -11,13 +11,20 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 from torch.utils import _device
 
+#: a dictionary of a module, a key of it, and the value
+Attribute = tuple[dict[str, Any], str, Any]
+#: attributes that every module has: flags, hooks, and what holds its tensors
+INTERNAL = frozenset(vars(nn.Module()))
+_NONE = object()
+
 
 class Context:
     """What a block's value depends on besides tensors and random numbers (:class:`.masks.Masks`).
 
-    That is training or evaluation, module by module, autocast, the default dtype, the default device and the
-    TorchFunctionModes. Captured in the forward pass; whoever evaluates f again, in whatever backward pass, does so
-    inside :meth:`restored`. So the blocks are the same functions whatever has been set in between.
+    That is training or evaluation, module by module, and all else that is an attribute of these modules (Dropout.p, a
+    BatchNorm's momentum), autocast, the default dtype, the default device and the TorchFunctionModes. Captured in the
+    forward pass; whoever evaluates f again, in whatever backward pass, does so inside :meth:`restored`. So the blocks
+    are the same functions whatever has been set in between.
 
     Args:
         modules: the modules that are called.
@@ -33,6 +40,16 @@ class Context:
         # Parts of a block may be on the CPU, with an autocast of their own.
         self._aside = device.type not in {"cpu", "meta"}
         self._then = None if torch.compiler.is_compiling() else self._now()
+        self._before = [] if self._then is None else list(_attributes(modules))
+        self._kept: list[Attribute] = []
+
+    def settle(self) -> None:
+        """The forward pass is over: attributes that it has not set itself, as a counter is, are kept for what follows.
+
+        By identity, so that nothing is compared or copied; what is written into a list in place is not seen.
+        """
+        self._kept = [item for item in self._before if item[0].get(item[1], _NONE) is item[2]]
+        self._before = []
 
     def precision(self) -> AbstractContextManager[None]:
         """Autocast as it was; its cache is off, for it would hand out weights without a graph."""
@@ -45,7 +62,11 @@ class Context:
         now = self._now()
         if self._then is None:
             self._then = now
-        return nullcontext() if now == self._then else self._exchanged(now, self._then)
+        # Those that have been set since, as they are now.
+        new = [
+            (held, key, held.get(key, _NONE)) for held, key, value in self._kept if held.get(key, _NONE) is not value
+        ]
+        return nullcontext() if now == self._then and not new else self._exchanged(now, self._then, new)
 
     def _now(self) -> _Surroundings:
         modes = tuple(_get_current_function_mode_stack())
@@ -54,12 +75,15 @@ class Context:
         return _Surroundings(training, torch.get_default_dtype(), _device.CURRENT_DEVICE, aside, modes)
 
     @contextmanager
-    def _exchanged(self, now: _Surroundings, then: _Surroundings) -> Iterator[None]:
+    def _exchanged(self, now: _Surroundings, then: _Surroundings, new: Sequence[Attribute]) -> Iterator[None]:
         self._put(then)
+        places = {(id(held), key) for held, key, _ in new}
+        _set(item for item in self._kept if (id(item[0]), item[1]) in places)
         try:
             yield
         finally:
             self._put(now)
+            _set(new)
 
     def _put(self, surroundings: _Surroundings) -> None:
         for module, training in zip(self.modules, surroundings.training, strict=True):
@@ -74,6 +98,25 @@ class Context:
             _pop_mode()
         for mode in surroundings.modes:
             _push_mode(mode)
+
+
+def _attributes(modules: Sequence[nn.Module]) -> Iterator[Attribute]:
+    """The attributes of modules that torch has not given to all, and their submodules."""
+    for module in modules:
+        held = vars(module)
+        for key, value in held.items():
+            if key not in INTERNAL:
+                yield held, key, value
+        for key, value in module._modules.items():
+            yield module._modules, key, value
+
+
+def _set(attributes: Iterable[Attribute]) -> None:
+    for held, key, value in attributes:
+        if value is _NONE:
+            del held[key]
+        else:
+            held[key] = value
 
 
 class _Surroundings(NamedTuple):

@@ -22,7 +22,7 @@ class Field(nn.Module):
 
     steps: int
     #: attributes that are set once: what a network is made of follows from them
-    fixed: ClassVar[frozenset[str]] = frozenset({"steps"})
+    fixed: ClassVar[frozenset[str]] = frozenset({"steps", "reference"})
     #: where the step size is learned, what it was when the network was made; its program has that one
     reference: float | None = None
     #: the step size itself, where it is learned and no time is
@@ -50,7 +50,7 @@ class Field(nn.Module):
         return own
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.fixed and name in {*vars(self), *self._parameters, *self._buffers}:
+        if name in self.fixed and hasattr(self, name):
             raise FieldError(
                 f"{type(self).__name__}.{name}: got {value!r} for {getattr(self, name)!r}, expected no other one once "
                 f"it is made, for what follows from it would stay as it is; make another {type(self).__name__}, or "
@@ -70,7 +70,11 @@ class Field(nn.Module):
     def learn_step(self, h: Tensor) -> None:
         """Have the step size learned."""
         self.keep("h", h, "h")
-        self.reference = float(h.detach())
+        self._refer(float(h.detach()))
+
+    def _refer(self, h: float) -> None:
+        """Take h for the step size of the program, where another one is learned."""
+        vars(self)["reference"] = h
 
     def step(self, device: torch.device) -> Tensor:
         """The step size that is learned, as a 0-dimensional tensor."""

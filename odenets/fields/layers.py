@@ -13,6 +13,7 @@ from ..program import Evaluate
 from ..scheme.errors import SchemeWarning
 from .errors import FieldError
 from .field import Field, Noise
+from .layer_list import LayerList
 from .stage_statistics import StageStatistics, norms
 
 
@@ -30,10 +31,13 @@ class Layers(Field):
     had learned digits to 1 % erred on 77 % of them.
     """
 
+    fixed = Field.fixed | {"layers"}
+
     def __init__(self, blocks: Iterable[nn.Module | Sequence[nn.Module]]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            b if isinstance(b, nn.Module) else b[0] if len(b) == 1 else nn.ModuleList(b) for b in blocks
+        self.layers = LayerList(
+            LayerList(b) if isinstance(b, nn.ModuleList) else b if isinstance(b, nn.Module) else _one_of(b)
+            for b in blocks
         )
         if not len(self.layers):
             raise FieldError("blocks: got an empty list, expected one nn.Module per layer")
@@ -63,6 +67,7 @@ class Layers(Field):
                 "has trained; make a new field of the same modules, or a copy.deepcopy of it"
             )
         self._prepared, held, self.statistics = True, self.statistics, nn.ModuleDict()
+        self.statistics.training = self.training
         for n, counts in enumerate(visits):
             modules = self.modules_of(n)
             if len(modules) != len(counts):
@@ -97,6 +102,10 @@ class Layers(Field):
         key = f"{n}_{what.module}_{what.visit}"
         found = [(path, layer)]
         return [*found, (f"statistics.{key}", self.statistics[key])] if key in self.statistics else found
+
+
+def _one_of(functions: Sequence[nn.Module]) -> nn.Module:
+    return functions[0] if len(functions) == 1 else LayerList(functions)
 
 
 def as_field(blocks: Field | Iterable[nn.Module | Sequence[nn.Module]]) -> Field:

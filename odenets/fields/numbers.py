@@ -29,12 +29,13 @@ def current(value: float | Tensor) -> float:
 
 
 def checked(value: Kind, what: str) -> Kind:
-    """A tensor that is to be learned in the place of a number; FieldError where it is not a single real one."""
+    """A tensor that is to be learned in the place of a number; FieldError where it is not a single finite one."""
     if value.numel() != 1 or not value.is_floating_point():
         raise FieldError(
             f"{what}: got a tensor of shape {tuple(value.shape)} in {value.dtype} that is to be learned, expected one "
             "real number"
         )
+    number(value.detach().item(), what)
     return value
 
 

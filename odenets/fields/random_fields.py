@@ -48,6 +48,9 @@ def probability(value: Any, what: str) -> float:
 class RandomLayers(Field):
     """Layers whose value is changed at random in training; the subclasses are the ways to do it."""
 
+    fixed = Field.fixed | {"layers"}
+    layers: Layers
+
     def __init__(self, blocks: Iterable[nn.Module | Sequence[nn.Module]]) -> None:
         super().__init__()
         self.layers = Layers(blocks)
@@ -57,7 +60,7 @@ class RandomLayers(Field):
         """As of a field, and of the layers in it."""
         own = super().renewed()
         assert isinstance(own, RandomLayers)
-        own.layers = self.layers.renewed()
+        own._modules["layers"] = self.layers.renewed()
         return own
 
     def learn_step(self, h: Tensor) -> None:

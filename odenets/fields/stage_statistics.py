@@ -19,6 +19,7 @@ class StageStatistics(nn.Module):
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.norms = nn.ModuleList()
+        self.training = self.norms.training = block.training
         for _, norm in norms(block):
             own = copy.deepcopy(norm)
             own.register_parameter("weight", None)
@@ -33,6 +34,13 @@ class StageStatistics(nn.Module):
             for prefix, norm in zip(self._prefixes, self.norms, strict=True)
             for name, value in norm.named_buffers(recurse=False)
         }
+
+
+def originals(block: nn.Module, statistics: nn.Module) -> dict[nn.Module, nn.Module]:
+    """Norms of the statistics of a block -> the norms of the block that they stand in for, in whose mode they are."""
+    if not isinstance(statistics, StageStatistics):
+        return {}
+    return dict(zip(statistics.norms, (norm for _, norm in norms(block)), strict=False))
 
 
 def norms(block: nn.Module) -> list[tuple[str, _BatchNorm]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +42,13 @@ class TimeField(Field):
     # Tensors, where they are learned.
     t0: float
     t1: float
+    #: whether f takes times in float64: found out at its first call
+    _wide: bool | None
 
     def __init__(
         self, f: Callable[[Tensor, Tensor], Tensor], t0: float | Tensor, t1: float | Tensor, steps: int
     ) -> None:
         super().__init__()
-        if not callable(f):
-            raise FieldError(f"TimeField: got f = {f!r}, expected a callable f(t, x)")
         self.f, self.steps = f, integer(steps, "TimeField: steps", error=FieldError)
         self.keep("t0", t0, "TimeField: t0")
         self.keep("t1", t1, "TimeField: t1")
@@ -55,9 +56,17 @@ class TimeField(Field):
         if not 0 < abs(self.h) < float("inf"):
             raise FieldError(f"TimeField: got t0 = {t0}, t1 = {t1}, expected two different finite times")
         if learned(t0) or learned(t1):
-            self.reference = self._h
-        # Whether f takes times in float64: found out at the first call.
-        self._wide: bool | None = None
+            self._refer(self._h)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "f":
+            if not callable(value):
+                raise FieldError(f"TimeField: got f = {value!r}, expected a callable f(t, x)")
+            if not isinstance(value, nn.Module):
+                self._modules.pop("f", None)
+            # What was found out about another f.
+            vars(self).update(_wide=None, _writes={}, checked={}, drawing=set())
+        super().__setattr__(name, value)
 
     @property
     def h(self) -> float:

@@ -127,6 +127,7 @@ class _Run(Runner):
         named = dict(function.named_parameters())
         way = _Way(self.options, function, segment.context, list(named))
         out = _Continuous.apply(way, partial(run_steps, run, first), state[1:], state[0], *named.values())
+        segment.context.settle()
         # A copy: the node keeps its output, into which what follows may write, as nn.ReLU(inplace=True) does.
         return (out.clone(), *state[1:])
 

@@ -26,7 +26,7 @@ from .seeding import seed, split
 
 #: what a network is compiled from, under the names of its arguments as well, and into, but for what may be set
 COMPILED = frozenset(
-    {"blocks", "scheme", "field", "shortcut", "start", "coefficient_shape"}
+    {"blocks", "scheme", "field", "shortcut", "start", "coefficient_shape", "coefficients"}
     | {"program", "starting_programs", "transition_program"}
 )
 
@@ -292,8 +292,9 @@ class ODENet(nn.Module):
         """What may be assigned to a network that is compiled."""
         if name == "solver":
             return self._stage_solver(value)
-        replaced = name == "shortcut" and isinstance(value, nn.Module) and self.shortcut is not None
-        if name in COMPILED and not replaced:
+        # A module in the place of another is no other network; the coefficients of swapped blocks are in these.
+        kind = {"shortcut": nn.Module, "coefficients": Coefficients}.get(name, ())
+        if name in COMPILED and not (isinstance(value, kind) and getattr(self, name) is not None):
             raise FieldError(
                 f"ODENet.{name}: got {value!r} for a network that is compiled, expected none; "
                 "odenets.swap_scheme(net, scheme) gives a network, or all in a model, another scheme, weights kept; "

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from ..fields.context import INTERNAL
 from ..gradients import Gradient
 from ..scheme import Scheme
 from ..stages import Solver
@@ -15,8 +16,6 @@ from .copies import copy_of
 from .odenet import ODENet
 
 Model = TypeVar("Model", bound=nn.Module)
-#: attributes that every module has: flags, hooks, and what holds its tensors
-INTERNAL = frozenset(vars(nn.Module()))
 
 
 def odenets_in(model: nn.Module) -> list[ODENet]:

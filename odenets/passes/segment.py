@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ..fields.context import Context
 from ..fields.masks import Masks, refuse_random
-from ..fields.stage_statistics import modules_of
+from ..fields.stage_statistics import modules_of, originals
 from ..program import Evaluate, Program, Solve
 from ..program.step import State, step
 from ..program.transforms import plain
@@ -75,30 +75,33 @@ class Segment:
             used = self.field.uses(n, what)
             if not used:
                 self._bare.add(n)
+            _, block = used[0] if used else ("", self.field)
             for path, module in used:
-                modules = self._gather_module(path, module, names)
+                modules = self._gather_module(path, module, names, originals(block, module))
                 self._modules.setdefault(n, []).extend(modules)
                 if couples(modules):
                     self._coupled.add((n, what.index))
         self._noise[n] = tuple(self._place(tensor) for tensor in owner.noises[n])
         self._learned[n] = {symbol: self._place(value) for symbol, value in net.coefficients_at(n).items()}
 
-    def _gather_module(self, path: str, module: nn.Module, names: dict[str, int]) -> list[nn.Module]:
+    def _gather_module(
+        self, path: str, module: nn.Module, names: dict[str, int], standing_for: Mapping[nn.Module, nn.Module]
+    ) -> list[nn.Module]:
         found = []
         for inner, owner in modules_of(module, path):
             found.append(owner)
-            self._place_own(owner, inner, names)
+            self._place_own(owner, inner, names, standing_for.get(owner, owner).training)
         return found
 
-    def _place_own(self, owner: nn.Module, path: str, names: dict[str, int]) -> None:
-        """The tensors of a module itself."""
+    def _place_own(self, owner: nn.Module, path: str, names: dict[str, int], training: bool = False) -> None:
+        """The tensors of a module itself; ``training``: whether it is evaluated in that mode."""
         for held in (owner._parameters, owner._buffers):
             for key, tensor in held.items():
                 if tensor is not None:
                     name = f"{path}.{key}" if path else key
                     names[name] = self._place(tensor)
                     self._homes[name] = held, key
-        if owner._buffers and isinstance(owner, _NormBase) and owner.training and owner.track_running_stats:
+        if owner._buffers and isinstance(owner, _NormBase) and training and owner.track_running_stats:
             self.running.update((self._place(b), None) for b in owner._buffers.values() if b is not None)
 
     def layout(self, n: int) -> object:
@@ -192,7 +195,8 @@ class Segment:
         return values
 
     def write_back(self, statistics: Sequence[Tensor]) -> None:
-        """Give the modules the running statistics that the steps have left in the copies."""
+        """End the forward pass: give the modules the running statistics that the steps have left in the copies."""
+        self.context.settle()
         with torch.no_grad():
             for place, value in zip(self.running, statistics, strict=True):
                 self.tensors[place].copy_(value)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .program import Combine, Evaluate, Program, Solve
 from .rows import Learned, Op
@@ -100,8 +101,9 @@ def _add(acc: Tensor, x: Tensor, c: float | Tensor, owned: bool) -> Tensor:
     if isinstance(c, Tensor):
         # Never in place: under vmap over the coefficients the buffer may not be batched.
         return torch.addcmul(acc, x, _cast(c, x))
-    # In place would keep a low-precision function's dtype where the state has a higher one.
-    if owned and acc.dtype == x.dtype:
+    # In place would keep a low-precision function's dtype where the state has a higher one. And torch.func.linearize,
+    # which runs in a dual level, takes for leaves the sums that do not depend on a tangent.
+    if owned and acc.dtype == x.dtype and forward_ad._current_level < 0:
         return acc.add_(x, alpha=c)
     return torch.add(acc, x, alpha=c)
 

@@ -30,9 +30,8 @@ def fixed_point(
     The gradient is that of the implicit function theorem at the solution, dz = (I - G_z)^-1 G_t dt:
     backward solves lambda = zbar + G_z^T lambda by GMRES (``solver.adjoint``) and returns
     G_t^T lambda (Christianson 1994). Kept for it are z and the tensors, however many iterations
-    it took. Derivatives of any order, by reverse or forward mode (torch.func.jvp) or torch.func.vmap,
-    are of this kind; jvp of jvp is refused, and forward mode by
-    torch.autograd.forward_ad needs Anderson.
+    it took. Derivatives of any order, by reverse or forward mode (torch.func.jvp, torch.autograd.forward_ad) or
+    torch.func.vmap, are of this kind; jvp of jvp is refused.
 
     Args:
         function: G(z, \*tensors), of z's shape and dtype, deterministic. All that it depends on and
@@ -50,8 +49,8 @@ def fixed_point(
 
     Raises:
         SolverError: a guess, tensors, a solver or a value of G that does not fit; G uses a tensor
-            that requires a gradient but is not among the tensors; called while torch.export
-            traces, or under forward mode that torch cannot nest.
+            that requires a gradient but is not among the tensors; called while torch.export or
+            torch.func.linearize traces, or under forward mode that torch cannot nest.
         ConvergenceError: some sample did not converge (a ConvergenceWarning if
             ``solver.on_failure`` is "flag"), or, in backward, its adjoint equation did not.
     """
@@ -68,7 +67,7 @@ def fixed_point(
 def _check(guess: Tensor, tensors: Sequence[Tensor], solver: Solver) -> None:
     if not isinstance(solver, Solver):
         raise SolverError(f"solver: got {solver!r}, expected NewtonKrylov(...) or Anderson(...)")
-    check_transforms(isinstance(solver, NewtonKrylov))
+    check_transforms()
     check_state("guess", guess)
     if isinstance(tensors, Tensor) or not all(isinstance(t, Tensor) for t in tensors):
         raise SolverError(

@@ -7,33 +7,25 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ..program.transforms import active
 from .errors import SolverError
 
 
-def check_transforms(forward_mode: bool) -> None:
-    """Refuse tracing and the nestings of forward mode that torch has no means for.
-
-    Args:
-        forward_mode: the solver itself uses torch.func.jvp.
-    """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+def check_transforms() -> None:
+    """Refuse tracing, and the nesting of forward mode that torch has no means for."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or get_proxy_mode() is not None:
         raise SolverError(
             "fixed_point was called while a graph was traced: how often it iterates depends on data, which a graph "
-            "cannot hold. Call it eagerly (torch.compiler.disable), and compile the function it is given instead"
+            "cannot hold. Call it eagerly (torch.compiler.disable), and compile the function it is given instead; for "
+            "torch.func.linearize take torch.func.jvp"
         )
-    names = active()
-    if names.count("Jvp") > 1:
+    if active().count("Jvp") > 1:
         # torch runs the jvp of a Function with forward mode off: the outer tangent would be 0.
         raise SolverError(
             "fixed_point was called under a jvp of a jvp, whose outer derivative torch would take as 0. Take the "
             "second derivative forward over reverse (torch.func.hessian) or reverse over forward"
-        )
-    if forward_mode and not names and forward_ad._current_level >= 0:
-        raise SolverError(
-            "NewtonKrylov was called within torch.autograd.forward_ad.dual_level, which cannot be nested with its own "
-            "forward-mode products. Use torch.func.jvp or torch.func.jacfwd instead, or Anderson"
         )
 
 

@@ -1,9 +1,11 @@
 """Figures over training and depth, and of convergence; recording of k_n at each epoch is in the benchmarks' tests."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
+import sympy
 import torch
 
 from odenets import FieldError, SchemeError
@@ -114,6 +116,28 @@ def test_convergence_figure():
         assert np.diff(y)[0] / np.diff(x)[0] == pytest.approx(order)
 
 
+def test_convergence_figure_of_schemes():
+    problem = (lambda t, u: -u, lambda t: [math.exp(-t)])
+    done = convergence("euler", *problem, steps=(8, 16))
+    axes = plot.convergence([done, "rk4", "lm"], *problem, steps=(8, 16), k="1/2").axes[0]
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [name.partition(",")[0] for name in names] == ["euler: $p$ = 1", "rk4: $p$ = 4", "lm(k=1/2): $p$ = 0"]
+    assert names[2].endswith("$h_{eff}$ = 0.667 $h$")
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), convergence("rk4", *problem, steps=(8, 16)).error)
+
+
+@pytest.mark.parametrize("k", ["1/2", "-1/4"])
+def test_lm_converges_to_the_equation_of_its_effective_step(k):
+    step = 1 / (1 + float(sympy.Rational(k)))
+    found = convergence("lm", lambda t, u: -u, lambda t: [math.exp(-t)], steps=(512, 1024), k=k)
+    # What is left of the error with h is that of u' = -u/(1 + k).
+    np.testing.assert_allclose(found.error, abs(math.exp(-step) - math.exp(-1)), rtol=1e-2)
+    assert (found.order, found.effective_step) == (0, pytest.approx(step))
+    assert f"h_eff = {step:.4g} h a step" in found.reason
+    assert convergence("lm", lambda t, u: -u, lambda t: [math.exp(-t)], steps=(8, 16), k=0).reason == ""
+    assert "no equation of first order" in dataclasses.replace(found, effective_step=math.inf).reason
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -121,6 +145,8 @@ def test_convergence_figure():
         (lambda: convergence("euler", torch.add, lambda t: [1.0], steps=(4, 4)), FieldError, "different"),
         (lambda: convergence("euler", torch.add, lambda t: [math.nan]), FieldError, "finite"),
         (lambda: plot.convergence([]), FieldError, "got no result"),
+        (lambda: plot.convergence("rk4"), FieldError, "rk4 without a problem"),
+        (lambda: plot.convergence("lm", torch.add, lambda t: [1.0]), SchemeError, "no value for k"),
     ],
 )
 def test_bad_convergence(call, error, match):

@@ -202,3 +202,67 @@ def test_autocast(scheme, how):
     assert torch.equal(gradient_with(net, Nothing, half, x), gradient_with(net, Nothing, Nothing, x))
     if how != "adjoint":  # to whose tolerance bfloat16 is no function
         assert torch.equal(gradient_with(net, half, Nothing, x), gradient_with(net, half, half, x))
+
+
+class Scaled(nn.Module):
+    """a tanh(x), a number that is no tensor; counts its calls, as blocks of users do."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.calls = 0.5, 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.a * torch.tanh(x)
+
+
+@pytest.mark.parametrize(("scheme", "gradient"), WAYS)
+@pytest.mark.parametrize("what", ["p", "a", "eps", "module"])
+def test_attributes_of_modules(scheme, gradient, what):
+    """Pytorch 586: other attributes than the mode that are set between forward and backward, as Dropout.p."""
+
+    def found(switch):
+        torch.manual_seed(1)
+        fs = [nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), Scaled()) for _ in range(2)]
+        net = odenets.ODENet(fs, scheme, h=0.3, gradient=gradient).double()
+        x = torch.randn(5, 4, dtype=torch.double).requires_grad_()
+        torch.manual_seed(0)
+        loss = net(x).square().sum()
+        if switch:
+            _, norm, drop, scaled = fs[1]
+            drop.p = 0.9 if what == "p" else drop.p
+            scaled.a = 7.0 if what == "a" else scaled.a
+            norm.eps = 0.1 if what == "eps" else norm.eps
+            if what == "module":
+                fs[1][3] = nn.Identity()
+        calls = fs[0][3].calls
+        result = torch.autograd.grad(loss, x)[0]
+        assert fs[0][3].calls > calls
+        if switch:
+            assert (drop.p, scaled.a, norm.eps) == {
+                "p": (0.9, 0.5, 1e-5),
+                "a": (0.3, 7.0, 1e-5),
+                "eps": (0.3, 0.5, 0.1),
+            }.get(what, (0.3, 0.5, 1e-5))
+            assert isinstance(fs[1][3], nn.Identity if what == "module" else Scaled)
+        return result
+
+    torch.testing.assert_close(found(True), found(False), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("gradient", ["checkpoint", "reversible"])
+def test_statistics_of_stages_in_another_mode_than_their_block(gradient, training):
+    """Pytorch 586: the block's own mode counts, as in direct, where it is the block that is called."""
+
+    def found(gradient):
+        torch.manual_seed(0)
+        fs = [nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Tanh()) for _ in range(2)]
+        net = odenets.ODENet(fs, "reversible_heun", h=0.3, gradient=gradient).double().train(training)
+        net.field.statistics.train(not training)
+        x = torch.randn(5, 4, dtype=torch.double).requires_grad_()
+        return torch.autograd.grad(net(x).square().sum(), x)[0], net.state_dict()
+
+    (one, kept), (other, also) = found("direct"), found(gradient)
+    torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(kept, also, rtol=1e-10, atol=1e-12)

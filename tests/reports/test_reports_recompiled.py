@@ -46,6 +46,9 @@ def test_step_size_that_is_none(wrong):
     with pytest.raises(odenets.OdenetsError, match="h"):
         net.h = wrong
     assert net.h == 1.0
+    if isinstance(wrong, float):
+        with pytest.raises(odenets.FieldError, match="h: got nan"):
+            odenets.ODENet(blocks(), "euler", h=nn.Parameter(torch.tensor(wrong)))
     if wrong is not None and not isinstance(wrong, torch.Tensor):
         with pytest.raises(odenets.OdenetsError, match="h"):
             odenets.ODENet(blocks(), "euler", h=wrong)
@@ -62,6 +65,7 @@ def test_step_size_that_is_none(wrong):
         ("coefficient_shape", (3,)),
         ("blocks", []),
         ("start", "rk4"),
+        ("coefficients", None),
     ],
 )
 def test_what_a_network_was_compiled_from(name, value):
@@ -79,6 +83,87 @@ def test_what_a_network_was_compiled_from(name, value):
     net.shortcut = nn.Linear(3, 5, bias=False)
     net(input_()).sum().backward()
     assert net.shortcut.weight.grad is not None
+
+
+def change(layers, how):
+    one = nn.Linear(3, 3)
+    match how:
+        case "append":
+            layers.append(one)
+        case "extend":
+            layers.extend([one])
+        case "+=":
+            layers += [one]
+        case "insert":
+            layers.insert(0, one)
+        case "add_module":
+            layers.add_module("4", one)
+        case "setattr":
+            setattr(layers, "4", one)
+        case "pop":
+            layers.pop(-1)
+        case "del":
+            del layers[1]
+        case "slice":
+            del layers[1:3]
+
+
+@pytest.mark.parametrize("how", ["append", "extend", "+=", "insert", "add_module", "setattr", "pop", "del", "slice"])
+def test_layers_that_come_and_go(how):
+    """torchdiffeq 87: a layer that is put in never ran, one that is taken out was an IndexError at the next call."""
+    x, net = input_(), odenets.ODENet(blocks(), "lm")
+    several = odenets.ODENet([[nn.Linear(3, 3), nn.Linear(3, 3)] for _ in range(2)], "mpoly2")
+    random = odenets.ODENet(odenets.StochasticDepth(blocks(), [0.5] * 4), "euler")
+    for layers in (net.field.layers, random.field.layers.layers):
+        before = list(layers)
+        with pytest.raises(odenets.FieldError, match="another number of modules"):
+            change(layers, how)
+        assert list(layers) == before
+    with pytest.raises(odenets.FieldError, match="another number of modules"):
+        change(several.field.layers[0], "append" if how == "slice" else how.replace("add_module", "append"))
+    net(x).sum().backward()
+
+
+def test_lists_of_layers_that_are_replaced():
+    """torchdiffeq 87: neither; a module in the place of one is what the network then runs."""
+    x, net = input_(), odenets.ODENet(blocks(), "euler")
+    with pytest.raises(odenets.FieldError, match="layers"):
+        net.field.layers = nn.ModuleList(blocks(2))
+    net.field.layers[3] = nn.Identity()
+    inner = x
+    for f in net.field.layers:
+        inner = inner + f(inner)
+    torch.testing.assert_close(net(x), inner)
+    assert len(net.field.layers[1:]) == 3
+
+
+@pytest.mark.parametrize("gradient", ["direct", "checkpoint"])
+def test_function_of_a_time_field_that_is_replaced(gradient):
+    """torchdiffeq 166: another f runs, and gets its gradient; what is no function is refused where it is set."""
+
+    class Decay(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, t, x):
+            return -self.rate * x
+
+    x, h = torch.ones(2, 3), 0.25
+    net = odenets.ODENet(odenets.TimeField(lambda t, x: -x, 0.0, 1.0, 4), "euler", gradient=gradient)
+    torch.testing.assert_close(net(x), x * (1 - h) ** 4)
+    net.field.f = Decay()
+    out = net(x)
+    torch.testing.assert_close(out, x * (1 - 2 * h) ** 4)
+    out.sum().backward()
+    torch.testing.assert_close(net.field.f.rate.grad, torch.tensor(-6 * 4 * h * (1 - 2 * h) ** 3))
+    net.field.f = lambda t, x: -3 * x
+    torch.testing.assert_close(net(x), x * (1 - 3 * h) ** 4)
+    assert not list(net.parameters())
+    with pytest.raises(odenets.FieldError, match="callable"):
+        net.field.f = 3
+    with pytest.raises(odenets.FieldError, match="reference"):
+        net.field.reference = 2.0
 
 
 @pytest.mark.parametrize("name", ["t0", "t1", "steps"])
@@ -180,3 +265,14 @@ def test_blocks_beside_an_odenet_are_not_passed_over_in_silence():
     both = odenets.swap_scheme(model, "lm", coefficients=0)
     assert both[0].scheme.name == "lm"
     torch.testing.assert_close(both(x), nn.Sequential(own, nn.Sequential(*model[1]))(x))
+
+
+def test_other_scheme_in_evaluation():
+    """torchdiffeq 87: every module of the network is in the mode that it was in, those that are new as well."""
+    net = odenets.ODENet(blocks(norm=True), "euler").eval()
+    net.field.layers[1].train()
+    other = odenets.swap_scheme(net, "rk4")
+    assert [m.training for m in other.field.layers[1].modules()] == [True] * 4
+    rest = {name: m for name, m in other.named_modules() if ".1" not in name and "1_" not in name}
+    assert [name for name, m in rest.items() if m.training] == []
+    assert "field.statistics.0_0_1.norms" in rest

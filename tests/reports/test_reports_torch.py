@@ -51,6 +51,43 @@ def test_trace_that_is_refused(scheme, norm):
         traced(network(scheme, norm=norm), torch.ones(2, 4))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("scheme", "gradient"),
+    [("euler", "direct"), ("rk4", "direct"), ("rk4", "checkpoint"), ("lm", "reversible"), ("tsit5", "direct")],
+)
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # torch's own, of the graph that linearize folds
+def test_linearize(scheme, gradient, dtype):
+    """Pytorch 124550: torch.func.linearize folds what does not depend on the tangent, and takes it for leaves."""
+    net, x = network(scheme, gradient).to(dtype), torch.linspace(-1, 1, 8, dtype=dtype).reshape(2, 4)
+    value, push = torch.func.linearize(net, x)
+    torch.testing.assert_close((value, push(x + 1)), torch.func.jvp(net, (x,), (x + 1,)))
+
+
+def test_linearize_of_what_is_solved_for():
+    """Pytorch 124550: a graph cannot hold iterations, whatever traces it."""
+    with pytest.raises(odenets.SolverError, match=r"torch\.func\.jvp"):
+        torch.func.linearize(network("implicit_midpoint"), torch.ones(2, 4))
+
+
+@pytest.mark.parametrize("dense", [64, 0], ids=["dense", "products"])
+def test_forward_over_reverse_of_stages_run_again(dense):
+    """Functorch 592: jvp of vjp with implicit steps that are run again, as with those that are recorded."""
+
+    def curvature(gradient):
+        net = network("implicit_midpoint", gradient).double()
+        net.solver = odenets.NewtonKrylov(dense=dense)
+        x = torch.linspace(-1, 1, 8, dtype=torch.double).reshape(2, 4)
+
+        def slope(x):
+            value, pull = torch.func.vjp(lambda x: net(x).tanh(), x)
+            return pull(torch.ones_like(value))[0]
+
+        return torch.func.jvp(slope, (x,), (x + 1,))
+
+    torch.testing.assert_close(curvature("checkpoint"), curvature("direct"), rtol=1e-10, atol=1e-12)
+
+
 class Decay(nn.Module):
     """-rate x: stiff, and growing by exp(rate) backwards in time."""
 

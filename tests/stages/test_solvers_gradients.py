@@ -187,10 +187,18 @@ def test_what_torch_cannot_nest_is_refused():
     solve = solution(NewtonKrylov())
     with pytest.raises(SolverError, match="jvp of a jvp"):
         torch.func.jacfwd(torch.func.jacfwd(lambda b: solve(W, b)))(b)
-    with torch.autograd.forward_ad.dual_level(), pytest.raises(SolverError, match="dual_level"):
-        solve(W, torch.autograd.forward_ad.make_dual(b, b))
     with pytest.raises(SolverError, match="jacrev"):
         torch.autograd.functional.jacobian(lambda b: solve(W, b), b, vectorize=True)
+
+
+@pytest.mark.parametrize("solver", [NewtonKrylov(), NewtonKrylov(dense=0), Anderson()])
+def test_dual_numbers(solver):
+    W, b = inputs()
+    solve = solution(solver)
+    with torch.autograd.forward_ad.dual_level():
+        dual = solve(W, torch.autograd.forward_ad.make_dual(b, b.flip(0)))
+        tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+    torch.testing.assert_close(tangent, torch.func.jvp(lambda b: solve(W, b), (b,), (b.flip(0),))[1])
 
 
 def test_compiled_it_runs_eagerly_or_is_named():

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from odenets import FieldError, ODENet, Scheme, as_scheme
+from odenets import FieldError, Scheme, as_scheme
 from odenets.scheme.given_numbers import integer
 
-from ...linear.region import TOLERANCE
-from .alternatives import alternatives
-from .amplification import does_not_grow, of_decided, points_of
-from .conditioning import discs_of, reach, undecided
 from .diagnosis import Diagnosis
 from .findings import conclude
-from .flow import relative_step
 from .jacobian import Jacobian
-from .layer_products import largest_of_sequence, parasitic_growth, sequence_of
-from .layer_scheme import (
-    Channels,
-    channels,
-    coefficients,
-    corner_range,
-    corners,
-    is_zero_stable,
-    parasitic_roots,
-    reduced,
-    substituted,
-)
+from .layer_products import parasitic_growth
+from .layer_record import Setup, block_of
+from .layer_scheme import channels
 from .limits import activations, limits
-from .modified_terms import leading_term
-from .records import BlockDiagnosis, LayerSequence, StageDiagnosis
-from .residual_function import ResidualFunction, check_separate, piecewise_linear, residual_functions
-from .spectrum import largest_factor, spectrum
-from .spectrum_record import FAR, Options, Spectrum
+from .records import BlockDiagnosis, StageDiagnosis
+from .residual_function import check_separate, residual_functions
+from .spectrum_record import Options
+from .stage_products import Layer, stage_product
 from .states import Visited, check_device, undisturbed, visit
-from .step_matrix import StepMatrices, normal_norm
-from .step_operator import step_operator
+from .step_matrix import known_by_jacobian
 
 SCHEMES: tuple[str, ...] = ("euler", "heun", "rk4", "ssprk33", "ab2", "lm", "leapfrog", "backward_euler")
 
@@ -107,13 +92,13 @@ def diagnose(
         # The accuracy asked of ARPACK: a residual, of which an eigenvalue that is sensitive loses some digits.
         precision = next((u.dtype for one in visited for u in one.states), dtype or torch.float64)
         tolerance = torch.finfo(precision).eps ** 0.6
-        setup = _Setup(Options(dense_limit, values, tolerance, seed), others, modified)
+        setup = Setup(Options(dense_limit, values, tolerance, seed), others, modified)
         blocks: list[BlockDiagnosis] = []
         stages: list[StageDiagnosis] = []
         for stage, one in enumerate(visited):
-            found = _stage(setup, stage, sum(earlier.net.steps for earlier in visited[:stage]), one)
+            found, summary = _stage(setup, stage, sum(earlier.net.steps for earlier in visited[:stage]), one)
             blocks += found
-            stages.append(_summary(stage, one))
+            stages.append(summary)
     settings: dict[str, Any] = {"samples": len(x[:samples]), "values": values, "dense_limit": dense_limit}
     settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance}
     findings, suggestion = conclude(blocks, stages, tolerance, activations(visited))
@@ -131,117 +116,36 @@ def _check_input(x: Any, dtype: torch.dtype | None) -> None:
     check_device(x.device, dtype)
 
 
-@dataclass(frozen=True)
-class _Setup:
-    """What is the same for all layers."""
-
-    options: Options
-    schemes: Sequence[Scheme]
-    modified: bool
-
-
-def _stage(setup: _Setup, stage: int, before: int, one: Visited) -> list[BlockDiagnosis]:
+def _stage(setup: Setup, stage: int, before: int, one: Visited) -> tuple[list[BlockDiagnosis], StageDiagnosis]:
     """The records of one ODENet, ``before`` layers into the model."""
     net = one.net
-    found = []
+    found: list[BlockDiagnosis] = []
+    layers: list[Layer] = []
     for n in range(net.steps):
         scheme = net.program_of(n).scheme
         kind = "transition" if n < one.first else "regular" if scheme == net.scheme else "starting"
         place = BlockDiagnosis(stage, before + n, None, kind, scheme.name, net.h)
         if n < one.first:
             found.append(place)
-        else:
-            u = one.states[n - one.first]
-            found += [_block(setup, place, net, n, residual=residual, u=u) for residual in residual_functions(net, n)]
-    return found
+            continue
+        u = one.states[n - one.first]
+        for residual in residual_functions(net, n):
+            check_separate(residual.function, u, place.label)
+            jacobians = [Jacobian(residual.function, u[i : i + 1], place.label) for i in range(len(u))]
+            found.append(block_of(setup, place, net, n, residual=residual, u=u, jacobians=jacobians))
+            if residual.index is None and known_by_jacobian(scheme):
+                layers.append(Layer(scheme, channels(net, n, u[:1]), jacobians))
+    summary = _summary(stage, one)
+    if layers and len(layers) == net.steps - one.first:
+        summary = replace(summary, product=stage_product(layers, net.h, before + one.first, _explained(found)))
+    return found, summary
 
 
-def _block(
-    setup: _Setup, place: BlockDiagnosis, net: ODENet, n: int, *, residual: ResidualFunction, u: Tensor
-) -> BlockDiagnosis:
-    """The record of one function of layer n at the states u."""
-    check_separate(residual.function, u, place.label)
-    learned = coefficients(net, n)
-    free = reduced(net.program_of(n).scheme)
-    scheme = substituted(free, learned)
-    values = channels(net, n, u[:1])
-    jacobians = [Jacobian(residual.function, u[i : i + 1], place.label) for i in range(len(u))]
-    found = spectrum(jacobians, setup.options, lambda jacobian: step_operator(jacobian, scheme, net.h, {}))
-    step = relative_step(scheme)
-    record = replace(
-        place,
-        function=residual.index,
-        dimension=u[0].numel(),
-        coefficients=learned,
-        effective_step=None if step is None else net.h * step,
-        parasitic_roots=parasitic_roots(scheme),
-        zero_stable=is_zero_stable(free, values),
-        quotient_error=max(jacobian.quotient_error(setup.options.seed) for jacobian in jacobians),
-        scheme=scheme,
-        sequence=_sequence(net, n, place.kind),
-    )
-    if not found.eigenvalues:
-        return record
-    term, note = leading_term(free, learned, residual, u, net.h) if setup.modified else (None, "not asked for")
-    bent = piecewise_linear(residual.function, u[:1])
-    record = replace(record, modified=term, modified_note=note, piecewise_linear=bent)
-    return _amplified(setup, record, found, jacobians, free=free, values=values, layers=net.steps)
-
-
-def _sequence(net: ODENet, n: int, kind: str) -> LayerSequence | None:
-    """What follows a starting step n, at the coefficients of the first regular layer; the scheme's own without any."""
-    if kind != "starting":
-        return None
-    steps = [net.program_of(m).scheme for m in range(n, net.steps)]
-    starts = [scheme for scheme in steps if scheme != net.scheme]
-    after = coefficients(net, n + len(starts)) if len(starts) < len(steps) else ()
-    return sequence_of(net, n, starts, substituted(net.scheme, after))
-
-
-def _amplified(
-    setup: _Setup,
-    record: BlockDiagnosis,
-    found: Spectrum,
-    jacobians: Sequence[Jacobian],
-    *,
-    free: Scheme,
-    values: Channels,
-    layers: int,
-) -> BlockDiagnosis:
-    """The record with what follows from the spectrum."""
-    scheme = substituted(free, record.coefficients)
-    points, margin = points_of(found, record.h, setup.options.tolerance)
-    discs = discs_of(found, points, record.h)
-    rough = undecided(scheme, discs, margin)
-    decided, once = points[~rough], record.sequence
-    schemes = setup.schemes if len(decided) else ()
-    steps = StepMatrices(jacobians, record.h, free=free, values=values)
-    channel_maximum, step_norm = steps.radius, steps.norm
-    if step_norm is None and steps.ranged:
-        free_steps = [(j, step_operator(j, free, record.h, values)) for j in jacobians]
-        radii = [largest_factor(j, step, setup.options) for j, step in free_steps]
-        channel_maximum = None if None in radii else max(filter(None, radii))
-    ends = corners(free, record.coefficients)
-    normal = None if step_norm is None else normal_norm(ends, points)
-    # Powers of the step can grow only where one step does.
-    more = step_norm is not None and normal is not None and step_norm > max(normal, 1.0) + TOLERANCE
-    powers = steps.powers(layers) if more or rough.any() or found.norm > FAR * found.radius else None
-    return replace(
-        record,
-        spectrum=found,
-        amplification=of_decided(scheme, points, margin, rough),
-        amplification_range=corner_range(free, record.coefficients, points, margin),
-        alternatives=alternatives(schemes, scheme, record.coefficients, decided, margin),
-        sequence_maximum=None
-        if once is None
-        else largest_of_sequence(once, decided[does_not_grow(scheme, decided, margin)]),
-        channel_maximum=channel_maximum,
-        step_norm=step_norm,
-        normal_norm=normal,
-        power_norms=powers,
-        normal_powers=None if powers is None else normal_norm(ends, points, layers),
-        pseudospectrum=reach(scheme, discs, rough) if rough.any() else None,
-    )
+def _explained(blocks: Sequence[BlockDiagnosis]) -> float:
+    """:attr:`StageProduct.explained` of the blocks of a stage."""
+    known = [(b, b.amplification.maximum) for b in blocks if b.amplification is not None]
+    factors = [max(1.0, b.channel_maximum or 1.0, 1.0 if np.isnan(most) else most) for b, most in known]
+    return float(np.prod(factors)) * max((b.normal_powers for b in blocks), default=1.0)
 
 
 def _summary(stage: int, one: Visited) -> StageDiagnosis:

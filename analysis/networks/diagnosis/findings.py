@@ -9,7 +9,7 @@ from ...linear.region import TOLERANCE
 from .layer_lists import layers_of, percent
 from .records import Amplification, BlockDiagnosis, StageDiagnosis
 from .spectrum_record import FAR
-from .suggestion import not_zero_stable, slowly_transient, suggest, taken_once, transient
+from .suggestion import grows_together, not_zero_stable, suggest, taken_once, transient
 
 #: A leading modified term beyond this part of f: the layers are no small steps.
 LARGE = 0.5
@@ -29,13 +29,17 @@ def conclude(
         *_stability(pairs),
         *_undecided(pairs),
         *_at_once(blocks),
+        *_together(stages),
         *_parasites(stages),
         *_modified(blocks),
     ]
     if not after:
-        return findings, suggest(pairs, tolerance)
+        return findings, suggest(pairs, stages, tolerance)
     before = f"Before {', '.join(after)}, applied to what each step combines"
-    return [f"{before}: {findings[0]}", *findings[1:]], f"{before}, which may undo it: {suggest(pairs, tolerance)}"
+    return [
+        f"{before}: {findings[0]}",
+        *findings[1:],
+    ], f"{before}, which may undo it: {suggest(pairs, stages, tolerance)}"
 
 
 def _coefficients(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
@@ -147,16 +151,12 @@ def _undecided(pairs: Pairs) -> Iterator[str]:
     s, reached = block.spectrum, block.pseudospectrum
     assert s is not None
     assert reached is not None
-    powers = "; their norms were not computed, since J was not made"
-    if block.power_norms:
-        most, last = block.power_norms
-        powers = f": over the layers of the stage ||M^n|| reaches {most:.4g}, at last it is {last:.4g}"
     yield (
         f"Not decided by eigenvalues: in {_named(rough)} {_range([a.undecided for _, a in rough])} of them may have "
         f"been moved across the boundary by rounding. In {block.label} their condition numbers reach "
         f"{s.condition:.2g}; over the pseudospectrum, to first order, Re(h lambda) is at most {reached[0]:.3g} and "
         f"|zeta| at most {reached[1]:.3g}; the numerical range has Re(lambda) from {s.bounds[0]:.3g} to "
-        f"{s.bounds[1]:.3g} and |Im(lambda)| up to {max(s.turning):.3g}. What holds are powers of the step{powers}."
+        f"{s.bounds[1]:.3g} and |Im(lambda)| up to {max(s.turning):.3g}. What holds is the product of the steps."
     )
 
 
@@ -167,15 +167,7 @@ def _at_once(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
         yield (
             f"Transient growth: in {layers_of(far)} one step multiplies some disturbance by more than {FAR:g} times "
             f"what the eigenvalues say, up to {worst.step_norm:.4g} ({worst.label}; {worst.normal_norm:.4g} if J were "
-            f"normal){_powers(worst)}."
-        )
-    if slow := slowly_transient(blocks):
-        worst = max(slow, key=lambda b: b.power_norms[0] if b.power_norms else 0.0)
-        assert worst.power_norms is not None
-        yield (
-            f"Transient growth: in {layers_of(slow)} the powers of the step, up to the layers of the stage, reach "
-            f"{worst.power_norms[0]:.4g} ({worst.label}; {worst.normal_powers:.4g} if J were normal), though one step "
-            f"multiplies nothing by more than {worst.step_norm:.4g}."
+            "normal)."
         )
     if own := [b for b in blocks if b.channel_maximum is not None]:
         rows = [(b, b.channel_maximum, b.amplification.maximum) for b in own if b.channel_maximum and b.amplification]
@@ -183,10 +175,19 @@ def _at_once(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
         yield f"With the coefficients of every channel (at their means) the largest |zeta| of a step is {text}."
 
 
-def _powers(block: BlockDiagnosis) -> str:
-    if not block.power_norms:
-        return ""
-    return f". Its powers up to the layers of the stage reach {block.power_norms[0]:.4g}"
+def _together(stages: Sequence[StageDiagnosis]) -> Iterator[str]:
+    """What the steps of a stage do one after the other."""
+    for stage in stages:
+        if stage.product is not None:
+            p, (i, j) = stage.product, stage.product.run
+            least = "" if p.exact else "at least "
+            where = f"layer {i}" if i == j else f"layers {i}-{j}"
+            growth = "Transient growth in stage" if grows_together(stage) else "Stage"
+            yield (
+                f"{growth} {stage.stage}: the product of its steps, each at its own state, multiplies some disturbance "
+                f"by {least}{p.largest:.4g} over {where}, by {least}{p.whole:.4g} over all layers. Eigenvalues of the "
+                f"layers, one by one, explain up to {p.explained:.4g}."
+            )
 
 
 def _parasites(stages: Sequence[StageDiagnosis]) -> Iterator[str]:

@@ -25,8 +25,8 @@ def _first_line(error: Exception) -> str:
 class Jacobian:
     """J = df/du at one sample u of shape (1, ...), N numbers in all.
 
-    J v is one torch.func.jvp, J^T w one torch.func.vjp at a linearisation that is kept. ``matrix`` is
-    what :meth:`dense` made; None before.
+    J v is one torch.func.jvp, J^T w one torch.func.vjp at a linearisation that is kept; both are products with
+    ``matrix`` once :meth:`dense` has made it.
 
     Raises:
         FieldError: f that torch cannot differentiate.
@@ -54,11 +54,15 @@ class Jacobian:
 
     def apply(self, v: Array) -> Array:
         """J v of a real vector."""
+        if self.matrix is not None:
+            return np.asarray(self.matrix @ v)
         self.products += 1
         return self._out(torch.func.jvp(self._f, (self._u,), (self._in(v),))[1])
 
     def transpose(self, w: Array) -> Array:
         """J^T w of a real vector."""
+        if self.matrix is not None:
+            return np.asarray(self.matrix.T @ w)
         self.products += 1
         return self._out(self._pull(self._in(w))[0])
 

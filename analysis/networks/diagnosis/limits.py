@@ -70,7 +70,7 @@ def _of_fields(model: nn.Module, visited: Sequence[Visited], blocks: Sequence[Bl
     elif sum(one.net.steps for one in visited) > 1:
         yield (
             "Every layer has its own f: the theory of u' = f(u) holds layer by layer, and |zeta| of several layers "
-            "must not be multiplied."
+            "must not be multiplied. What they do together is the product of their steps."
         )
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float64}
     if dtypes:

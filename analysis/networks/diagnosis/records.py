@@ -129,10 +129,9 @@ class BlockDiagnosis:
         channel_maximum: for coefficients per channel the largest |zeta| of the layer itself.
         step_norm: ||M(hJ)||_2, by how much one step may multiply a disturbance of all that it carries;
             None where J was not made as a matrix.
-        power_norms: where ``step_norm`` is more than a normal J explains, or J is far from normal, or eigenvalues are
-            undecided, and J was made as a matrix: (max over n of ||M^n||_2, ||M^N||_2), n = 1 ... N, N the layers
-            of the stage.
-        normal_powers: what the first of these would be if J were normal.
+        normal_powers: how far powers of the step would reach with a normal J beyond those of its largest |zeta|,
+            max ||M(h lambda)^n||_2 / max(1, |zeta|)^n, n = 1 ... the layers of the stage: 1 for a scheme without
+            history.
         pseudospectrum: where eigenvalues are undecided (largest Re(h lambda), largest |zeta|) over the discs of
             what rounding may have made of them.
         quotient_error: how much J v differs, relatively, from a difference quotient of f in a random direction.
@@ -169,8 +168,7 @@ class BlockDiagnosis:
     step_norm: float | None = None
     normal_norm: float | None = None
     quotient_error: float | None = None
-    power_norms: tuple[float, float] | None = None
-    normal_powers: float | None = None
+    normal_powers: float = 1.0
     pseudospectrum: tuple[float, float] | None = None
     sequence_maximum: float | None = None
     sequence: LayerSequence | None = field(default=None, repr=False, metadata={"json": False})
@@ -180,6 +178,31 @@ class BlockDiagnosis:
     def label(self) -> str:
         """Such as "layer 4", or "layer 4, function 1"."""
         return f"layer {self.layer}" + ("" if self.function is None else f", function {self.function}")
+
+
+@dataclass(frozen=True)
+class StageProduct:
+    """The product of the steps of a stage as matrices, M_n at the state that layer n has: what its layers do together.
+
+    Attributes:
+        largest: max over i <= j of ||M_j ... M_i||_2, by which layers in a row may multiply a disturbance of all that
+            a step carries.
+        run: (i, j), layers counted over all stages.
+        whole: the same of all layers.
+        explained: what ``largest`` could be at most if every J were normal, all with the same vectors: the product of
+            their largest |zeta|, of those above 1, times the largest ``normal_powers``.
+        exact: whether all products were made; else ``largest`` and ``whole`` were searched for by products with
+            vectors, and are lower bounds.
+
+    Source: Horn & Johnson, Matrix Analysis (2013), 5.6, for norms of products; Golub & Van Loan, Matrix
+    Computations (2013), 8.2, for the power method.
+    """
+
+    largest: float
+    run: tuple[int, int]
+    whole: float
+    explained: float
+    exact: bool
 
 
 @dataclass(frozen=True)
@@ -194,6 +217,8 @@ class StageDiagnosis:
         calls: how often the model runs it; only the first time is analysed.
         given: states that the model's run has in it, more than the samples where the model flattens its
             batch; the first ones are analysed, as many as there are samples.
+        product: what the layers do together; None where a layer has functions that are analysed each by itself,
+            or stage equations were not solved.
     """
 
     stage: int
@@ -202,6 +227,7 @@ class StageDiagnosis:
     parasitic_peak: float | None
     calls: int
     given: int | None = None
+    product: StageProduct | None = None
 
 
 def to_plain(value: Any) -> Any:

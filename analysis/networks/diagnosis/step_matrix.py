@@ -16,6 +16,8 @@ from ...linear.stability import shares
 from .jacobian import Array, Jacobian
 from .layer_scheme import Channels
 
+#: A matrix of a scheme, of numbers for each number of a component.
+Entries = list[list[Array]]
 #: Dimension up to which a full decomposition takes less than a second.
 LARGE = 1200
 
@@ -38,8 +40,8 @@ class StepMatrices:
     """
 
     def __init__(self, jacobians: Sequence[Jacobian], h: float, *, free: Scheme, values: Channels) -> None:
-        added = free.components == 1 and len(free.functions) > 1 and not free.A.is_zero_matrix
-        known = [] if added else [jacobian.matrix for jacobian in jacobians if jacobian.matrix is not None]
+        follows = known_by_jacobian(free)
+        known = [jacobian.matrix for jacobian in jacobians if follows and jacobian.matrix is not None]
         self._matrices = known if len(known) == len(jacobians) else []
         self._h, self._scheme, self._values = h, free, values
         self.ranged = any(value.min() < value.max() for value in values.values())
@@ -55,27 +57,16 @@ class StepMatrices:
         for matrix in self._matrices:
             yield step_matrix(self._scheme, matrix if self._h == 1 else self._h * matrix, self._values)
 
-    def powers(self, count: int) -> tuple[float, float] | None:
-        """(the largest ||M^n||_2, ||M^count||_2), 1 <= n <= count; None where nothing is known."""
-        largest, last = 0.0, 0.0
-        for step in self._steps():
-            power = step
-            with np.errstate(over="ignore", invalid="ignore"):
-                for n in range(1, count + 1):
-                    power = power if n == 1 else step @ power
-                    # Decompositions are what takes the time: none where the Frobenius norm, a bound, is no larger.
-                    if n < count and np.linalg.norm(power) <= largest:
-                        continue
-                    size = spectral_norm(power) if np.isfinite(power).all() else np.inf
-                    largest = max(largest, size)
-            last = max(last, size)
-        return (largest, last) if self._matrices else None
+
+def known_by_jacobian(scheme: Scheme) -> bool:
+    """Whether J says what a step does: not where functions that are added are evaluated one after the other."""
+    return scheme.components > 1 or len(scheme.functions) == 1 or bool(scheme.A.is_zero_matrix)
 
 
-def normal_norm(schemes: Sequence[Scheme], points: Array, count: int = 1) -> float:
-    """What ``count`` powers would reach for a normal J of these h lambda, max ||M(z)^n||_2 over the schemes."""
+def normal_norm(schemes: Sequence[Scheme], points: Array, count: int = 1, factor: float = 1.0) -> float:
+    """For a normal J of these h lambda max ||M(z)^n||_2 / factor^n over n = 1 ... count, and over the schemes."""
     powers = range(1, count + 1)
-    return max(float(_norms(scheme, points, n).max()) for scheme in schemes for n in powers)
+    return max(float(_norms(scheme, points, n).max()) / factor**n for scheme in schemes for n in powers)
 
 
 def step_matrix(scheme: Scheme, J: Array, values: Channels) -> Array:
@@ -129,7 +120,7 @@ def maps_of(scheme: Scheme) -> list[tuple[float, tuple[int, int]]]:
     return [(float(share), scheme.functions[colour]) for share, colour in found]
 
 
-def entries_of(block: sympy.MatrixBase, values: Channels) -> list[list[Array]]:
+def entries_of(block: sympy.MatrixBase, values: Channels) -> Entries:
     """Entries as columns of shape (m, 1), or (1, 1) where no symbol is in them."""
     symbols = sorted(block.free_symbols, key=str)
     columns = [values[str(symbol)][:, None] for symbol in symbols]

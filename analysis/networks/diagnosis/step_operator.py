@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
@@ -9,7 +11,7 @@ from odenets import Scheme
 
 from .jacobian import Array, Jacobian
 from .layer_scheme import Channels
-from .step_matrix import combined, entries_of, maps_of
+from .step_matrix import Entries, combined, entries_of, maps_of
 
 #: Accuracy of the stages of an implicit step, relative; one that is not reached ends the search.
 STAGES = 1e-11
@@ -22,6 +24,9 @@ class StagesUnsolved(ArithmeticError):
 def step_operator(jacobian: Jacobian, scheme: Scheme, h: float, values: Channels) -> LinearOperator:
     """M(hJ) on all that a step carries, I + hJ for Euler: products with J are all that it takes.
 
+    Its transpose, for Z of the stages' Jacobians, is M^T = V^T + U^T (I - Z^T A^T)^-1 Z^T B^T: a step of the
+    scheme of the matrices A^T, B^T, U^T, V^T with J^T, its stages in the other order.
+
     Args:
         jacobian: of one sample, N numbers.
         scheme: may have symbols.
@@ -31,21 +36,41 @@ def step_operator(jacobian: Jacobian, scheme: Scheme, h: float, values: Channels
     Raises (its products):
         StagesUnsolved: I - Z A, solved by GMRES, is too near a matrix without an inverse.
     """
-    m, r, s = jacobian.size // scheme.components, scheme.carried, scheme.stages
     A, U, B, V = (entries_of(block, values) for block in (scheme.A, scheme.U, scheme.B, scheme.V))
-    maps = maps_of(scheme)
+    order = scheme.evaluation_order if scheme.explicit else None
+    maps = [(h * part, takes, yields) for part, (takes, yields) in maps_of(scheme)]
+    there = _product(jacobian, jacobian.apply, (A, U, B, V), maps, order)
+    turned = [(part, yields, takes) for part, takes, yields in maps]
+    At, Ut, Bt, Vt = (list(map(list, zip(*block, strict=True))) for block in (A, U, B, V))
+    back = _product(jacobian, jacobian.transpose, (At, Bt, Ut, Vt), turned, order and order[::-1])
+    size = scheme.carried * jacobian.size // scheme.components
+    return LinearOperator((size, size), matvec=there, rmatvec=back, dtype=jacobian.dtype)
+
+
+def _product(
+    jacobian: Jacobian,
+    apply: Callable[[Array], Array],
+    blocks: tuple[Entries, Entries, Entries, Entries],
+    maps: Sequence[tuple[float, int, int]],
+    order: Sequence[int] | None,
+) -> Callable[[Array], Array]:
+    """The step of the matrices A, U, B, V with J, or its transpose, as ``apply``; ``order`` of explicit stages."""
+    A, U, B, V = blocks
+    s, r = len(A), len(V)
+    components = max(max(takes, yields) for _, takes, yields in maps) + 1
+    m = jacobian.size // components
 
     def slope(i: int, y: Array) -> Array:
-        part, (takes, yields) = maps[i]
-        whole = np.zeros((scheme.components, m, 1), dtype=jacobian.dtype)
+        part, takes, yields = maps[i]
+        whole = np.zeros((components, m, 1), dtype=jacobian.dtype)
         whole[takes] = y
-        return part * h * jacobian.apply(whole.reshape(-1)).reshape(scheme.components, m, 1)[yields]
+        return part * apply(whole.reshape(-1)).reshape(components, m, 1)[yields]
 
     def stages(carried: Array) -> Array:
         start = [combined(U[i], carried) for i in range(s)]
         slopes = np.zeros((s, m, 1), dtype=jacobian.dtype)
-        if scheme.explicit:
-            for i in scheme.evaluation_order:
+        if order is not None:
+            for i in order:
                 slopes[i] = slope(i, start[i] + combined(A[i], slopes))
             return slopes
 
@@ -65,4 +90,4 @@ def step_operator(jacobian: Jacobian, scheme: Scheme, h: float, values: Channels
         slopes = stages(carried)
         return np.concatenate([combined(B[i], slopes) + combined(V[i], carried) for i in range(r)]).reshape(-1)
 
-    return LinearOperator((r * m, r * m), matvec=product, dtype=jacobian.dtype)
+    return product

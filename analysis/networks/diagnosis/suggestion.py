@@ -8,7 +8,7 @@ from ...linear.region import TOLERANCE
 from .amplification import amplification, does_not_grow, points_of
 from .layer_lists import layers_of
 from .layer_products import largest_of_sequence
-from .records import Amplification, BlockDiagnosis
+from .records import Amplification, BlockDiagnosis, StageDiagnosis
 from .spectrum_record import FAR
 
 #: Parts of the step that are tried.
@@ -38,18 +38,17 @@ def transient(blocks: Sequence[BlockDiagnosis]) -> list[BlockDiagnosis]:
     return [b for b, norm, normal in norms if norm and normal is not None and norm > FAR * max(normal, 1.0)]
 
 
-def slowly_transient(blocks: Sequence[BlockDiagnosis]) -> list[BlockDiagnosis]:
-    """Other blocks of which not one step does, but several together."""
-    norms = [(b, b.power_norms, b.normal_powers) for b in blocks if b not in transient(blocks)]
-    return [b for b, powers, normal in norms if powers and normal is not None and powers[0] > FAR * max(normal, 1.0)]
+def grows_together(stage: StageDiagnosis) -> bool:
+    """Whether its layers, one after the other, multiply a disturbance by much more than their eigenvalues explain."""
+    return stage.product is not None and stage.product.largest > FAR * max(stage.product.explained, 1.0)
 
 
-def suggest(pairs: Pairs, tolerance: float) -> str:
+def suggest(pairs: Pairs, stages: Sequence[StageDiagnosis], tolerance: float) -> str:
     """What to do, with the reason; at least one pair."""
-    return " ".join(_suggestions(pairs, tolerance))
+    return " ".join(_suggestions(pairs, stages, tolerance))
 
 
-def _suggestions(pairs: Pairs, tolerance: float) -> Iterator[str]:
+def _suggestions(pairs: Pairs, stages: Sequence[StageDiagnosis], tolerance: float) -> Iterator[str]:
     wrong = not_zero_stable([b for b, _ in pairs])
     sound = [(b, a) for b, a in pairs if b not in wrong]
     unstable = [(b, a) for b, a in sound if a.unstable > 0 and not taken_once(b)]
@@ -74,26 +73,30 @@ def _suggestions(pairs: Pairs, tolerance: float) -> Iterator[str]:
             "not wanted, change f: weight decay, spectral normalisation, a field with Re(lambda) <= 0 by construction."
         )
     if unsure := [b for b, a in sound if a.undecided > 0]:
-        yield _unsure(unsure)
+        yield _unsure(unsure, stages)
     if not (wrong or unstable or ranged or growing or unsure):
-        yield _quiet(pairs)
+        yield _quiet(pairs, stages)
 
 
-def _unsure(blocks: Sequence[BlockDiagnosis]) -> str:
+def _unsure(blocks: Sequence[BlockDiagnosis], stages: Sequence[StageDiagnosis]) -> str:
     """What to go by where eigenvalues decide nothing."""
-    powers = [b.power_norms[0] for b in blocks if b.power_norms]
-    said = (
-        f"and the powers of the step reach {max(powers):.3g}"
-        if powers
-        else ("and how the powers of the step grow was not computed (raise dense_limit, if memory allows)")
-    )
+    said = _product([stage for stage in stages if stage.stage in {b.stage for b in blocks}])
     return (
         f"No verdict by eigenvalues in {layers_of(blocks)}: J is so far from normal that rounding moves them across "
-        f"the boundary, {said}. If such growth is not wanted, change f: spectral normalisation bounds ||J||."
+        f"the boundary, and {said}. If such growth is not wanted, change f: spectral normalisation bounds ||J||."
     )
 
 
-def _quiet(pairs: Pairs) -> str:
+def _product(stages: Sequence[StageDiagnosis]) -> str:
+    """The largest product of steps, in words."""
+    if any(stage.product is None for stage in stages):
+        return "what the steps do one after the other was not computed"
+    most = max((stage.product for stage in stages if stage.product), key=lambda product: product.largest)
+    by = "up to" if most.exact else "at least"
+    return f"the product of the steps of a stage multiplies some disturbance by {by} {most.largest:.3g}"
+
+
+def _quiet(pairs: Pairs, stages: Sequence[StageDiagnosis]) -> str:
     """Nothing outside: whether that is all there is to say."""
     blocks = [b for b, _ in pairs]
     partial = [b.spectrum for b in blocks if b.spectrum and not b.spectrum.complete]
@@ -103,27 +106,21 @@ def _quiet(pairs: Pairs) -> str:
     inside = f"every {what} is in the stability region of its layer"
     if any(a.boundary > 0 for _, a in pairs):
         inside += " or on its boundary, where nothing decays"
+    mend = "If that is not wanted, change f: spectral normalisation bounds ||J||."
+    together = [stage for stage in stages if grows_together(stage)]
     if far := transient(blocks):
         most = max(b.step_norm or 0.0 for b in far)
+        also = f", and {_product(together)}" if together else ""
         return (
             f"No other scheme: {inside}. But J is far from normal in {layers_of(far)}, and one step multiplies some "
-            f"disturbance by up to {most:.3g} (transient growth). If that is not wanted, change f: spectral "
-            "normalisation bounds ||J||."
+            f"disturbance by up to {most:.3g} (transient growth){also}. {mend}"
         )
-    if slow := slowly_transient(blocks):
-        most = max(b.power_norms[0] for b in slow if b.power_norms)
-        return (
-            f"No other scheme: {inside}. But J is not normal in {layers_of(slow)}, and as many such steps as the stage "
-            f"has multiply some disturbance by up to {most:.3g} (transient growth). If that is not wanted, change f: "
-            "spectral normalisation bounds ||J||."
-        )
-    if unknown := [b for b in far_from_normal(blocks) if b.step_norm is None]:
-        return (
-            f"No other scheme: {inside}. But J is far from normal in {layers_of(unknown)}; by how much one step may "
-            "multiply a disturbance (transient growth) was not computed: raise dense_limit, if memory allows."
-        )
+    if together:
+        return f"No other scheme: {inside}. But {_product(together)} (transient growth). {mend}"
+    if any(stage.product is None for stage in stages):
+        return f"No other scheme: {inside}. But {_product(stages)}: growth of several layers together is not ruled out."
     once = [(b, a) for b, a in pairs if a.unstable > 0]
-    return f"None is needed: {inside}." if not once else f"None is needed: {inside}, {_restart(once)}."
+    return f"None is needed: {inside}{f', {_restart(once)}' if once else ''}, and {_product(stages)}."
 
 
 def _restart(starts: Pairs) -> str:
@@ -147,17 +144,18 @@ def _mend(pairs: Pairs, unstable: Pairs, tolerance: float) -> str:
     if stable := _stable_alternatives(pairs, "same_cost"):
         return f"{where} {stable[0]}, stable there at the same cost. {note}"
     kept = all(b.scheme is not None and b.scheme.series.preconsistent for b, _ in pairs)
-    part = next((p for p in PARTS if kept and _stable_at(pairs, p, tolerance)), None)
+    part = next((p for p in PARTS if kept and all(a.unstable == 0 for a in _at_part(pairs, p, tolerance))), None)
     if other := _stable_alternatives(pairs, "same_step"):
         cost = "at the same cost no explicit scheme compared is stable there"
-        smaller = f"or {_split(pairs, part, tolerance)}" if part else f"no step down to h/{PARTS[-1]} helps"
         if not kept:
             smaller = "a smaller step was not tried, since its coefficients would have to change with it"
+        else:
+            smaller = f"or {_split(pairs, part, tolerance)}" if part else _smaller(pairs, tolerance)
         return f"{where} {other[0]} at the same {_step(pairs)} ({cost}); {smaller}. {note}"
     if part is not None:
         return f"{where} {_split(pairs, part, tolerance)}. {note}"
     least = min(_shared_names(pairs), key=lambda name: _worst(pairs, name, "same_step"), default=None)
-    tried = "none of the schemes compared removes it" + (", nor does a smaller step" if kept else "")
+    tried = "none of the schemes compared removes it" + (f"; {_smaller(pairs, tolerance)}" if kept else "")
     if least is None:
         return f"{where} {tried}."
     return f"{where} {tried}; {least} comes nearest, with |zeta| up to {_worst(pairs, least, 'same_step'):.3g}. {note}"
@@ -199,19 +197,33 @@ def _base(label: str) -> str:
     return label.partition("(")[0]
 
 
-def _stable_at(pairs: Pairs, part: int, tolerance: float) -> bool:
-    """Whether every block's own scheme is stable at h/part where the flow does not grow.
+def _at_part(pairs: Pairs, part: int, tolerance: float) -> list[Amplification]:
+    """What every block's own scheme does at h/part.
 
     Of a starting step cut into parts only the first is one: the scheme that follows decides.
     """
+    found = []
     for block, _ in pairs:
         scheme = block.scheme if block.sequence is None else block.sequence.regular
         assert scheme is not None
         assert block.spectrum is not None
         points, margin = points_of(block.spectrum, block.h / part, tolerance)
-        if amplification(scheme, points, margin).unstable > 0:
-            return False
-    return True
+        found.append(amplification(scheme, points, margin))
+    return found
+
+
+def _smaller(pairs: Pairs, tolerance: float) -> str:
+    """What smaller steps do where none of those tried is stable: growth may go to 0 with h all the same."""
+    parts = (1, *PARTS)
+    worst = {part: max(a.worst_unstable for a in _at_part(pairs, part, tolerance)) for part in parts}
+    excess = {part: max(size**part - 1, 0.0) for part, size in worst.items()}
+    if excess[PARTS[-1]] > excess[1] / 4:
+        return f"no step down to h/{PARTS[-1]} helps (|zeta|^{PARTS[-1]} - 1 is {excess[PARTS[-1]]:.2g} there)"
+    listed = ", ".join(f"{excess[part]:.2g} at h/{part}" for part in PARTS)
+    return (
+        f"smaller steps are not stable there either, but their growth goes to 0 with h: |zeta|^n - 1 of the n steps "
+        f"that one becomes is {excess[1]:.2g} at h, {listed}"
+    )
 
 
 def _split(pairs: Pairs, part: int, tolerance: float) -> str:

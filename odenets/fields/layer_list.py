@@ -1,0 +1,51 @@
+"""A list of modules whose number is fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from torch import nn
+
+from .errors import FieldError
+
+
+class LayerList(nn.ModuleList):
+    """The layers of a network, or the functions of one: a module may take the place of one, none may come or go.
+
+    What a network is compiled from has their number: its starting steps, its learnable coefficients, its statistics.
+
+    Raises:
+        FieldError: at append, insert, extend, pop, del and whatever else would change it.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module] = ()) -> None:
+        super().__init__(modules)
+        self._fixed = True
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Put a module in the place of one; append, extend and += come here, too."""
+        self._check(name)
+        super().add_module(name, module)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.isdigit():
+            self._check(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse()
+
+    def insert(self, index: int, module: nn.Module) -> NoReturn:
+        """Refused."""
+        self._refuse()
+
+    def _check(self, name: str) -> None:
+        if vars(self).get("_fixed") and name not in self._modules:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise FieldError(
+            f"layers: got another number of modules for the {len(self)} that a network was made of, expected a module "
+            "in the place of one (layers[n] = module); make another ODENet of the blocks"
+        )
