@@ -22,11 +22,35 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+class Linearisation:
+    """f at states u, kept: p(w) = J^T w by one backward pass, and J v, the derivative of <p(w), v> by w, by another.
+
+    p is linear in w, so that where it is recorded does not matter. Forward mode (torch.func.jvp) gives J v too, but
+    evaluates f again for each product, and BatchNorm in evaluation by a decomposition written in Python: that was
+    four fifths of a diagnosis.
+    """
+
+    def __init__(self, f: Function, u: Tensor) -> None:
+        with torch.enable_grad():
+            self._u = u.detach().requires_grad_()
+            # A copy, into which f may write; and what depends on u even where f does not.
+            self._value = f(self._u.clone()) + 0 * self._u
+            self._w = torch.zeros_like(self._value, requires_grad=True)
+            (self._pulled,) = torch.autograd.grad(self._value, self._u, self._w, create_graph=True)
+
+    def push(self, v: Tensor) -> Tensor:
+        """J v, of each sample."""
+        return torch.autograd.grad(self._pulled, self._w, v, retain_graph=True)[0]
+
+    def pull(self, w: Tensor) -> Tensor:
+        """J^T w, of each sample."""
+        return torch.autograd.grad(self._value, self._u, w, retain_graph=True)[0]
+
+
 class Jacobian:
     """J = df/du at one sample u of shape (1, ...), N numbers in all.
 
-    J v is one torch.func.jvp, J^T w one torch.func.vjp at a linearisation that is kept; both are products with
-    ``matrix`` once :meth:`dense` has made it.
+    J v and J^T w are products of a linearisation that is kept; with ``matrix`` once :meth:`dense` has made it.
 
     Raises:
         FieldError: f that torch cannot differentiate.
@@ -38,12 +62,12 @@ class Jacobian:
         self.products = 0
         self.matrix: Array | None = None
         try:
-            _, self._pull, *_ = torch.func.vjp(f, u)
-            self.apply(np.zeros(self.size))
+            torch.func.jvp(f, (u,), (torch.zeros_like(u),))  # as second derivatives are found
+            self._linear = Linearisation(f, u)
         except (RuntimeError, NotImplementedError) as error:
             raise FieldError(
                 f"{where}: torch.func cannot differentiate the layer ({_first_line(error)}), expected one with forward "
-                "and reverse derivatives; call blocks directly instead of through torch.utils.checkpoint (ODENet has "
+                "and reverse derivatives, the latter differentiable once more; call blocks directly instead of through torch.utils.checkpoint (ODENet has "
                 'gradient="checkpoint"), and give an autograd.Function setup_context, vmap rules and jvp'
             ) from error
 
@@ -57,14 +81,14 @@ class Jacobian:
         if self.matrix is not None:
             return np.asarray(self.matrix @ v)
         self.products += 1
-        return self._out(torch.func.jvp(self._f, (self._u,), (self._in(v),))[1])
+        return self._out(self._linear.push(self._in(v)))
 
     def transpose(self, w: Array) -> Array:
         """J^T w of a real vector."""
         if self.matrix is not None:
             return np.asarray(self.matrix.T @ w)
         self.products += 1
-        return self._out(self._pull(self._in(w))[0])
+        return self._out(self._linear.pull(self._in(w)))
 
     def operator(self) -> LinearOperator:
         """J for scipy."""
@@ -89,14 +113,15 @@ class Jacobian:
     def dense(self) -> Array:
         """The N x N matrix, some columns at a time; samples of one batch are the directions."""
         matrix: Array = np.empty((self.size, self.size), dtype=self.dtype)
-        for first in range(0, self.size, CHUNK):
-            count = min(CHUNK, self.size - first)
-            directions = torch.zeros(count, self.size, dtype=self._u.dtype, device=self._u.device)
+        chunk = min(CHUNK, self.size)
+        linear = Linearisation(self._f, self._u.expand(chunk, *self._u.shape[1:]))
+        for first in range(0, self.size, chunk):
+            count = min(chunk, self.size - first)
+            directions = torch.zeros(chunk, self.size, dtype=self._u.dtype, device=self._u.device)
             directions[torch.arange(count), first + torch.arange(count)] = 1
-            points = self._u.expand(count, *self._u.shape[1:]).contiguous()
-            columns = torch.func.jvp(self._f, (points,), (directions.reshape_as(points),))[1]
+            columns = linear.push(directions.view(chunk, *self._u.shape[1:]))[:count]
             self.products += count
-            matrix[:, first : first + count] = columns.detach().reshape(count, -1).T.cpu().numpy()
+            matrix[:, first : first + count] = columns.reshape(count, -1).T.cpu().numpy()
         self.matrix = matrix
         return matrix
 
@@ -108,7 +133,7 @@ class Jacobian:
         drawn = np.random.default_rng(seed).standard_normal(self.size)
         direction = self._in(drawn / np.linalg.norm(drawn))
         short = float(torch.finfo(self._u.dtype).eps ** 0.45 * max(float(torch.linalg.vector_norm(self._u)), 1e-3))
-        exact = torch.func.jvp(self._f, (self._u,), (direction,))[1]
+        exact = self._linear.push(direction)
         self.products += 1
         quotient = (self._f(self._u + short * direction) - self._f(self._u - short * direction)) / (2 * short)
         size = max(float(torch.linalg.vector_norm(one)) for one in (exact, quotient))
@@ -118,5 +143,5 @@ class Jacobian:
         return torch.as_tensor(np.ascontiguousarray(v), dtype=self._u.dtype, device=self._u.device).view_as(self._u)
 
     def _out(self, value: Tensor) -> Array:
-        flat: Array = value.detach().reshape(-1).cpu().numpy()
+        flat: Array = value.reshape(-1).cpu().numpy()
         return flat
