@@ -48,7 +48,7 @@ def diagnose(
     layer n of every ODENet, at the states u_n that the samples reach,
 
     - the eigenvalues lambda of J_n = df_n/du: all of them up to ``dense_limit`` dimensions, else
-      those at the ends of the spectrum, by ARPACK on products J v (torch.func.jvp);
+      those at the ends of the spectrum, by ARPACK on products J v (two backward passes);
     - for what is beyond them, every lambda has Re lambda <= the largest eigenvalue of
       (J + J^T)/2 and |lambda| <= ||J||_2;
     - |zeta| over z = h lambda under the layer's scheme with its own k_n, the share with |zeta| > 1,
