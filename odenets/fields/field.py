@@ -58,6 +58,11 @@ class Field(nn.Module):
             )
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        if name in self.fixed:
+            raise FieldError(f"{type(self).__name__}.{name}: expected it to stay, for every step needs it")
+        super().__delattr__(name)
+
     def keep(self, name: str, value: float | Tensor, what: str) -> None:
         """A number as an attribute; as a parameter or a buffer what is to be learned in its place."""
         if not (isinstance(value, Tensor) and learned(value)):
