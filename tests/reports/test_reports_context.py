@@ -222,7 +222,7 @@ class Scaled(nn.Module):
     [(1, "eps", 0.1), (2, "p", 0.9), (3, "a", 7.0), (3, "a", None), (None, "3", nn.Identity())],
 )
 def test_attributes_of_modules(scheme, gradient, place, name, value):
-    """Pytorch 586: other attributes than the mode that are set between forward and backward, as Dropout.p; or removed."""
+    """Pytorch 586: other attributes than the mode that are set between forward and backward (Dropout.p), or removed."""
 
     def found(switch):
         torch.manual_seed(1)
