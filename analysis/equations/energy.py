@@ -13,15 +13,17 @@ import torch
 
 from odenets import Scheme, SchemeError, as_scheme
 from odenets.scheme.given_numbers import integer
+from odenets.scheme.shown import Shown
 
+from ..text.tables import render
 from .backward_error import modified_hamiltonian
 from .orbit import Functions, numerical_orbit
 
 Symbols = tuple[sympy.Symbol, sympy.Symbol]
 
 
-@dataclass(frozen=True, eq=False)
-class EnergyErrors:
+@dataclass(frozen=True, eq=False, repr=False)
+class EnergyErrors(Shown):
     """How well an orbit keeps the Hamiltonian, and the truncated modified Hamiltonians.
 
     Attributes:
@@ -35,6 +37,10 @@ class EnergyErrors:
     h: float
     times: npt.NDArray[np.float64]
     errors: dict[int, npt.NDArray[np.float64]]
+
+    def __str__(self) -> str:
+        rows = [[f"H_{r}", f"{abs(error).max():.3g}", f"{error[-1]:.3g}"] for r, error in self.errors.items()]
+        return render([f"{self.scheme}, h = {self.h:g}", "largest error", f"at t = {self.times[-1]:g}"], rows)
 
 
 def energy_errors(

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from odenets import FieldError, NewtonKrylov, ODENet, Scheme, SchemeError, TimeField, as_scheme
 from odenets.scheme.given_numbers import integer
+from odenets.scheme.shown import Shown
 
 from ..linear.generating_polynomials import effective_step
 from ..linear.resolve import numeric
+from ..text.tables import render
 
 #: Errors below this many units of rounding of the solution say nothing of the order; so many a step below.
 NOISE, NOISE_OF_A_STEP = 1e3, 8.0
@@ -25,8 +27,8 @@ STAGES = 1e-15
 STEPS, COARSER = (8, 16, 32, 64, 128), (4, 2, 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Convergence:
+@dataclass(frozen=True, eq=False, repr=False)
+class Convergence(Shown):
     """Errors of one scheme at the end of an interval.
 
     Attributes:
@@ -45,6 +47,11 @@ class Convergence:
     scale: float
     fewest: int = 1
     effective_step: float = 1.0
+
+    def __str__(self) -> str:
+        head = [f"{self.scheme}: order {self.order}, observed {self.observed_order:.2f}", "error"]
+        table = render(head, [[f"h = {h:.4g}", f"{e:.3g}"] for h, e in zip(self.h, self.error, strict=True)])
+        return f"{table}\n{self.reason}" if self.reason else table
 
     @property
     def reason(self) -> str:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from odenets import FieldError, ODENet, Scheme, SchemeError, TimeField, as_scheme
 from odenets.scheme.given_numbers import integer
+from odenets.scheme.shown import Shown
 
+from ..text.tables import render
 from .backward_error import modified_equation
 
 #: f of the whole state, or one function per module of a partitioned scheme; of tensors (..., d).
@@ -25,8 +27,8 @@ Points = npt.NDArray[np.float64]
 FLOW = "dopri5"
 
 
-@dataclass(frozen=True, eq=False)
-class Orbits:
+@dataclass(frozen=True, eq=False, repr=False)
+class Orbits(Shown):
     """What a scheme does to u' = f(u) from one starting point.
 
     Attributes:
@@ -46,6 +48,12 @@ class Orbits:
     dense: Points
     exact: Points
     modified: dict[int, Points]
+
+    def __str__(self) -> str:
+        ends = {f"u_n, n = {len(self.times) - 1}": self.points[-1], f"exact, t = {self.dense[-1]:g}": self.exact[-1]}
+        ends |= {f"modified, up to h^{r - 1}": flow[-1] for r, flow in self.modified.items()}
+        rows = [[name, ", ".join(f"{x:.6g}" for x in at)] for name, at in ends.items()]
+        return render([f"{self.scheme}, h = {self.h:g}", "at the end"], rows)
 
 
 def orbits(

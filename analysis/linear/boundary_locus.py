@@ -11,7 +11,9 @@ import sympy
 
 from odenets import Scheme, SchemeError
 from odenets.scheme.given_numbers import integer
+from odenets.scheme.shown import Shown
 
+from ..text.tables import render
 from .resolve import numeric, z, zeta
 from .stability import stability_polynomial
 
@@ -20,8 +22,8 @@ NEGLIGIBLE = 1e-12
 Complex = npt.NDArray[np.complex128]
 
 
-@dataclass(frozen=True, eq=False)
-class BoundaryLocus:
+@dataclass(frozen=True, eq=False, repr=False)
+class BoundaryLocus(Shown):
     """The points z with Phi(e^(i theta), z) = 0.
 
     Attributes:
@@ -34,6 +36,12 @@ class BoundaryLocus:
     theta: npt.NDArray[np.float64]
     z: Complex
     scheme: str = ""
+
+    def __str__(self) -> str:
+        finite = np.round(self.z[np.isfinite(self.z)], 12)
+        ends = [f"{part.min():.4g} ... {part.max():.4g}" if part.size else "-" for part in (finite.real, finite.imag)]
+        rows = [["branches", str(len(self.z))], ["angles", str(len(self.theta))]]
+        return render([f"boundary locus {self.scheme}".rstrip(), ""], [*rows, ["Re z", ends[0]], ["Im z", ends[1]]])
 
 
 def boundary_locus(scheme: Scheme | str, points: int = 721, **values: Any) -> BoundaryLocus:

@@ -11,7 +11,10 @@ import sympy
 
 from odenets import Scheme, SchemeError
 from odenets.scheme.exact import is_zero
+from odenets.scheme.shown import Shown
 
+from ..text.expressions import show
+from ..text.tables import render
 from .principal_root import Branch, principal_series
 from .resolve import numeric, z, zeta
 from .stability import stability_polynomial
@@ -21,8 +24,8 @@ FINE = 0.01
 Float = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseError:
+@dataclass(frozen=True, eq=False, repr=False)
+class PhaseError(Shown):
     """What one step does to u' = i omega u, y = omega h, by the principal root zeta(i y).
 
     Attributes:
@@ -43,6 +46,15 @@ class PhaseError:
     dispersion: Float
     dissipation: Float
     scheme: str = ""
+
+    def __str__(self) -> str:
+        parts = (
+            ("dispersion", self.dispersion_order, self.dispersion_constant, self.dispersion),
+            ("dissipation", self.dissipation_order, self.dissipation_constant, self.dissipation),
+        )
+        rows = [[name, str(order), show(constant), f"{abs(curve).max():.3g}"] for name, order, constant, curve in parts]
+        head = [f"on u' = i omega u {self.scheme}".rstrip(), "order", "constant", f"largest up to y = {self.y[-1]:.4g}"]
+        return render(head, rows)
 
 
 def dispersion_dissipation(scheme: Scheme | str, y: npt.ArrayLike | None = None, **values: Any) -> PhaseError:

@@ -13,14 +13,16 @@ import sympy
 from torch import Tensor
 
 from odenets import Scheme, SchemeError
+from odenets.scheme.shown import Shown
 
+from ..text.tables import render
 from .resolve import resolve
 
 Float = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class SequenceGrowth:
+@dataclass(frozen=True, eq=False, repr=False)
+class SequenceGrowth(Shown):
     """How layers 0 ... N-1 amplify a perturbation of the carried values on u' = 0, in the maximum norm.
 
     Attributes:
@@ -43,6 +45,16 @@ class SequenceGrowth:
     parasitic_from: Float
     radius: Float
     bound: float
+
+    def __str__(self) -> str:
+        rows = [
+            ["layers", str(len(self.radius))],
+            ["growth", f"{self.growth:.4g}, over layers {self.worst[0]} to {self.worst[1]}"],
+            ["parasitic", f"{self.parasitic:.4g}"],
+            ["spectral radius of a layer", f"up to {self.radius.max():.4g}"],
+            ["bound", f"{self.bound:.4g}"],
+        ]
+        return render(["on u' = 0", ""], rows)
 
 
 def sequence_growth(scheme: Scheme | str, ks: Any, **values: Any) -> SequenceGrowth:

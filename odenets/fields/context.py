@@ -35,7 +35,7 @@ class Context:
     """
 
     def __init__(self, modules: Sequence[nn.Module], device: torch.device) -> None:
-        self.modules = modules
+        self.modules = modules = tuple(dict.fromkeys(modules))
         self.autocast = autocast_of(device.type)
         # Parts of a block may be on the CPU, with an autocast of their own.
         self._aside = device.type not in {"cpu", "meta"}

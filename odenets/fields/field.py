@@ -13,6 +13,8 @@ from ..program import Evaluate
 from .errors import FieldError
 from .numbers import checked, current, learned, number, widest
 
+#: what follows from what a field is made of
+FOLLOWING = frozenset({"reference", "h"})
 #: the random tensors of one step
 Noise = tuple[Tensor, ...]
 
@@ -50,13 +52,22 @@ class Field(nn.Module):
         return own
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.fixed and hasattr(self, name):
+        # Not a default that a subclass has for all its instances.
+        if name in self.fixed and (name in FOLLOWING or self._holds(name)):
             raise FieldError(
                 f"{type(self).__name__}.{name}: got {value!r} for {getattr(self, name)!r}, expected no other one once "
                 f"it is made, for what follows from it would stay as it is; make another {type(self).__name__}, or "
                 "another ODENet of its blocks"
             )
         super().__setattr__(name, value)
+
+    def _holds(self, name: str) -> bool:
+        return name in {*vars(self), *self._parameters, *self._buffers, *self._modules}
+
+    def __delattr__(self, name: str) -> None:
+        if name in self.fixed:
+            raise FieldError(f"{type(self).__name__}.{name}: expected it to stay, for every step needs it")
+        super().__delattr__(name)
 
     def keep(self, name: str, value: float | Tensor, what: str) -> None:
         """A number as an attribute; as a parameter or a buffer what is to be learned in its place."""

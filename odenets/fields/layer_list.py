@@ -25,12 +25,12 @@ class LayerList(nn.ModuleList):
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Put a module in the place of one; append, extend and += come here, too."""
-        self._check(name)
+        self._check(name, module)
         super().add_module(name, module)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.isdigit():
-            self._check(name)
+            self._check(name, value)
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -40,9 +40,15 @@ class LayerList(nn.ModuleList):
         """Refused."""
         self._refuse()
 
-    def _check(self, name: str) -> None:
-        if vars(self).get("_fixed") and name not in self._modules:
-            self._refuse()
+    def _check(self, name: str, module: Any) -> None:
+        if vars(self).get("_fixed"):
+            if name not in self._modules:
+                self._refuse()
+            if not isinstance(module, nn.Module) or isinstance(module, nn.ModuleList):
+                raise FieldError(
+                    f"layers[{name}]: got {type(module).__name__}, expected a module that is called; the functions of "
+                    f"a layer with several are replaced one by one, layers[{name}][i] = module"
+                )
 
     def _refuse(self) -> NoReturn:
         raise FieldError(

@@ -38,7 +38,7 @@ class TimeField(Field):
             with times in float64, and in float32 they cannot be told apart.
     """
 
-    fixed = Field.fixed | {"t0", "t1"}
+    fixed = Field.fixed | {"t0", "t1", "h"}
     # Tensors, where they are learned.
     t0: float
     t1: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from ..passes.steps import run_steps
 from ..program.step import State
 from ..program.transforms import active, saved, with_record
 from ..program.vjp import vjp
+from ..scheme.given_numbers import integer
 from .errors import AdjointError
 from .gradient import Gradient, Runner, positive
 from .segment_function import check_captured
@@ -47,14 +49,18 @@ class Adjoint(Gradient):
         method: of torchdiffeq, for the backward pass.
         rtol, atol: its tolerances; None is 1e-10 in float64, 1e-6 in float32.
         options: its further options, such as ``{"step_size": 0.1}`` for a fixed-step method.
+        max_evaluations: of the adjoint equation; on a stiff one explicit methods take more and more steps without end.
     """
 
     method: str = "dopri5"
     rtol: float | None = None
     atol: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    max_evaluations: int = 20_000
 
     def __post_init__(self) -> None:
+        most = integer(self.max_evaluations, "Adjoint: max_evaluations", error=FieldError)
+        object.__setattr__(self, "max_evaluations", most)
         for name in ("rtol", "atol"):
             if getattr(self, name) is not None:
                 positive(getattr(self, name), f"Adjoint: {name}")
@@ -76,9 +82,15 @@ class Adjoint(Gradient):
 
         default = TOLERANCES.get(state[0].dtype, 1e-6)
         tolerances = {"rtol": self.rtol or default, "atol": self.atol or default}
-        options = dict(self.options)
+        options, counted = dict(self.options), count(1)
+
+        def limited(t: Tensor, state: State) -> State:
+            if next(counted) > self.max_evaluations:
+                raise AssertionError(f"{self.max_evaluations} evaluations (max_evaluations) were not enough")
+            return function(t, state)
+
         try:
-            return torchdiffeq.odeint(function, state, times, method=self.method, options=options, **tolerances)
+            return torchdiffeq.odeint(limited, state, times, method=self.method, options=options, **tolerances)
         except AssertionError as error:  # of its step size, its number of steps, its state
             raise AdjointError(
                 f"gradient='adjoint': torchdiffeq's {self.method} gave up on the adjoint equation in {state[0].dtype}, "

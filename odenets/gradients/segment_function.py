@@ -160,7 +160,8 @@ def check_captured(segment: Segment, state: State) -> None:
                 raise FieldError(
                     f"layer {n} uses a tensor that requires a gradient and is neither its parameter nor its buffer (a "
                     "plain attribute, a variable around a lambda), which would get none; expected an nn.Parameter, a "
-                    "buffer or a submodule (f an nn.Module), or detach it, or use gradient='direct'"
+                    "buffer or a submodule (f an nn.Module), or detach it, or use gradient='direct'. Blocks that "
+                    "are sharded one by one gather parameters in hooks of their own: fully_shard the network as a whole"
                 )
             known[n], state = keys[n], tuple(w.detach() for w in found)
 

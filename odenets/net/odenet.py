@@ -26,7 +26,7 @@ from .seeding import seed, split
 
 #: what a network is compiled from, under the names of its arguments as well, and into, but for what may be set
 COMPILED = frozenset(
-    {"blocks", "scheme", "field", "shortcut", "start", "coefficient_shape", "coefficients"}
+    {"blocks", "scheme", "field", "shortcut", "start", "coefficient_shape", "coefficients", "steps"}
     | {"program", "starting_programs", "transition_program"}
 )
 
@@ -113,9 +113,17 @@ class ODENet(nn.Module):
         self.reports: list[tuple[int, Report]] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "h":  # torch would take a Parameter before the property sees it
+            object.__setattr__(self, name, value)
+            return
         if "_gradient" in vars(self):  # it is compiled
             value = self._settled(name, value)
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in COMPILED:
+            raise FieldError(f"ODENet.{name}: expected it to stay, for every step needs it; make another ODENet")
+        super().__delattr__(name)
 
     # -------------------------------------------------------------- structure
 
@@ -293,8 +301,10 @@ class ODENet(nn.Module):
         if name == "solver":
             return self._stage_solver(value)
         # A module in the place of another is no other network; the coefficients of swapped blocks are in these.
-        kind = {"shortcut": nn.Module, "coefficients": Coefficients}.get(name, ())
-        if name in COMPILED and not (isinstance(value, kind) and getattr(self, name) is not None):
+        replaced = name == "shortcut" and isinstance(value, nn.Module) and self.shortcut is not None
+        if name == "coefficients" and isinstance(value, Coefficients):
+            replaced = all(_shapes(value.at(n)) == _shapes(self.coefficients_at(n)) for n in range(self.steps))
+        if name in COMPILED and not replaced:
             raise FieldError(
                 f"ODENet.{name}: got {value!r} for a network that is compiled, expected none; "
                 "odenets.swap_scheme(net, scheme) gives a network, or all in a model, another scheme, weights kept; "
@@ -320,6 +330,10 @@ class ODENet(nn.Module):
         own = self.starting_programs[: self.steps]
         start = f", start={len(own)} x {own[0].scheme.name!r}" if own else ""
         return f"scheme={self.scheme.name}, steps={self.steps}, h={self.h:g}{mode}{start}{self.coefficients.ranges()}"
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def reference_tensor(module: nn.Module) -> Tensor | None:

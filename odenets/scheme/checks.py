@@ -53,8 +53,13 @@ def shapes(scheme: GeneralLinearMethod) -> None:
 def ranges(scheme: GeneralLinearMethod) -> tuple[tuple[str, float, float], ...]:
     """Initial range of every symbol; SchemeError for one that is unknown or no finite range."""
     init = scheme.init
-    items = init.items() if isinstance(init, Mapping) else ((name, (low, high)) for name, low, high in init)
-    given = {str(name): ends for name, ends in items}  # by name, or by the symbol itself
+    try:
+        items = init.items() if isinstance(init, Mapping) else [(name, ends) for name, *ends in init]
+        given = {str(name): (low, high) for name, (low, high) in items}  # by name, or by the symbol itself
+    except (TypeError, ValueError) as error:
+        raise SchemeError(
+            f'{scheme.name}: init got {init!r}, expected pairs (low, high) by symbol, as {{"k": (-0.1, 0)}}'
+        ) from error
     names = [str(symbol) for symbol in scheme.symbols]
     if unknown := sorted(set(given) - set(names)):
         raise SchemeError(f"{scheme.name}: init got {unknown}, expected free symbols of the scheme: {names}")

@@ -44,6 +44,9 @@ def exact(value: Any, where: str = "coefficient") -> sympy.Expr:
         number = sympy.Rational(value) if isinstance(value, str) else sympy.sympify(value)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise SchemeError(f"{where}: got {value!r}, expected a finite fraction such as '1/3'") from error
+    # 0.5 in 1 - 0.5 k is read as 0.5 alone is.
+    floats = [x for x in number.atoms(sympy.Float) if short_fraction(float(x)) is not None]
+    number = number.xreplace({x: _exact_float(float(x), where) for x in floats})
     if number.is_Rational:
         return number
     if number.has(sympy.nan, sympy.oo, sympy.zoo, sympy.Float, sympy.I) or number.is_real is False:

@@ -47,5 +47,6 @@ def captured() -> SolverError:
     """The error for a function that depends on a differentiated tensor by closure."""
     return SolverError(
         "G(z) depends on a tensor that requires a gradient and is not among the tensors, so it would get none: "
-        "pass it in tensors (parameters of a module by torch.func.functional_call), or detach it"
+        "pass it in tensors (parameters of a module by torch.func.functional_call), or detach it. Blocks that are "
+        "sharded one by one gather parameters in hooks of their own: fully_shard the network as a whole"
     )

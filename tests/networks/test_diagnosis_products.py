@@ -44,14 +44,28 @@ def test_layers_that_are_stable_one_by_one_and_grow_together():
     assert any(f.startswith("Transient growth in stage 0") and "32.19 over layers 0-29" in f for f in d.findings)
 
 
-@pytest.mark.parametrize("at", [0, 1, 2])
-def test_growth_between_layers_that_damp_everything_is_seen(at):
-    layers = [SHEAR, SHEAR.T] * 10
-    damped = [[-np.eye(2), *layers], [*layers, -np.eye(2)], [-np.eye(2), *layers, -np.eye(2)]][at]
-    d = look(damped)
-    assert d.stages[0].product.whole == pytest.approx(0, abs=1e-12)
-    assert d.stages[0].product.largest == pytest.approx(largest_product([np.eye(2) + a for a in damped]))
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("dense_limit", [512, 0])
+def test_growth_between_layers_that_damp_everything_is_seen(before, after, dense_limit):
+    # A Krylov space of 9 numbers is no smaller than the whole one: 10 blocks of two are beyond dense_limit = 0.
+    one, mixed = np.eye(10), rotation(1, 10)
+    layers = [mixed @ np.kron(np.diag([1, 0.5, 0.4, 0.3, 0.2]), a) @ mixed.T for a in (SHEAR, SHEAR.T)] * 6
+    damped = [*[-one] * before, *layers, *[-one] * after]
+    d = look(damped, dense_limit=dense_limit, schemes=[])
+    product = d.stages[0].product
+    assert product.exact == (dense_limit > 0)
+    assert product.whole == pytest.approx(0, abs=1e-12) or before == after == 0
+    assert product.largest == pytest.approx(largest_product([one + a for a in damped]), rel=1e-2)
+    assert product.run == (before, before + 11)
     assert "transient growth" in d.suggestion
+
+
+def test_products_beyond_the_largest_number():
+    for size in (2, 10):
+        net, x = network([1e60 * np.eye(size)] * 6), torch.zeros(1, size, dtype=torch.float64)
+        product = diagnose(net, x, dense_limit=0, schemes=[], modified=False).stages[0].product
+        assert (product.largest, product.whole) == (np.inf, np.inf)
 
 
 def test_products_of_a_scheme_with_history_are_those_of_all_that_it_carries():
@@ -108,12 +122,10 @@ def test_powers_of_a_scheme_that_grow_with_a_normal_matrix_are_not_the_matrix():
 
 @pytest.mark.parametrize("scheme", ["euler", "lm", "implicit_midpoint"])
 def test_the_search_finds_what_all_products_have(scheme):
-    q = rotation(0, 12)
-    layers = [q @ np.kron(np.diag([1, 0.6, 0.5, 0.4, 0.3, 0.2]), a) @ q.T for a in (SHEAR, SHEAR.T) * 2]
-    dense, free = (
-        look(layers, scheme, k=[-0.5] * 3 if scheme == "lm" else None, dense_limit=n, schemes=[]).stages[0].product
-        for n in (512, 0)
-    )
+    q = rotation(0, 10)
+    layers = [q @ np.kron(np.diag([1, 0.6, 0.5, 0.4, 0.3]), a) @ q.T for a in (SHEAR, SHEAR.T)]
+    k = [-0.5] if scheme == "lm" else None
+    dense, free = (look(layers, scheme, k, dense_limit=n, schemes=[], values=2).stages[0].product for n in (512, 0))
     assert (dense.exact, free.exact) == (True, False)
     assert (free.largest, free.whole) == pytest.approx((dense.largest, dense.whole), rel=1e-2)
     assert free.largest <= dense.largest * (1 + 1e-9)

@@ -169,3 +169,11 @@ def test_entries_that_are_not_what_is_meant(weights, message):
 
 def test_a_cut_decimal_that_is_meant():
     assert runge_kutta("mine", [[0, 0], [1, 0]], ["0.333", "0.667"]).B[0] == sympy.Rational(333, 1000)
+
+
+def test_floats_in_expressions():
+    """findiff 32: 0.5 in 1 - 0.5 k is 1/2, as it is alone; so are floats that symbols have been multiplied by."""
+    mine = multistep("mine", [1 - 0.5 * k, 0.5 * k], [np.float64(1.0) + 0.1 * k])
+    assert list(mine.V.row(0))[:2] == [1 - k / 2, k / 2]
+    assert sympy.simplify(mine.B[0, 0] - 1 - k / 10) == 0
+    assert runge_kutta("euler", [[0]], [sympy.Float(1)]).order == 1

@@ -66,6 +66,8 @@ def test_step_size_that_is_none(wrong):
         ("blocks", []),
         ("start", "rk4"),
         ("coefficients", None),
+        ("coefficients", odenets.ODENet([nn.Linear(3, 3)] * 4, "lm").coefficients),
+        ("steps", 3),
     ],
 )
 def test_what_a_network_was_compiled_from(name, value):
@@ -77,6 +79,10 @@ def test_what_a_network_was_compiled_from(name, value):
         net.solver = odenets.Anderson()  # of an explicit scheme
     with pytest.raises(AttributeError):
         net.scheme.name = "heun"
+    with pytest.raises(odenets.FieldError, match=name):
+        delattr(net, name)
+    with pytest.raises(odenets.FieldError, match="expected a number"):
+        net.h = nn.Parameter(torch.tensor(0.5))
     assert "scheme=euler" in repr(net)
     # A module in the place of another, as tools that convert models put it, is no other network.
     net = odenets.ODENet([nn.Linear(3, 5), nn.Linear(5, 5)], "euler", shortcut=nn.Linear(3, 5))
@@ -129,6 +135,9 @@ def test_lists_of_layers_that_are_replaced():
     x, net = input_(), odenets.ODENet(blocks(), "euler")
     with pytest.raises(odenets.FieldError, match="layers"):
         net.field.layers = nn.ModuleList(blocks(2))
+    for wrong in (nn.ModuleList(blocks(2)), None):
+        with pytest.raises(odenets.FieldError, match="a module that is called"):
+            net.field.layers[3] = wrong
     net.field.layers[3] = nn.Identity()
     inner = x
     for f in net.field.layers:
@@ -166,12 +175,14 @@ def test_function_of_a_time_field_that_is_replaced(gradient):
         net.field.reference = 2.0
 
 
-@pytest.mark.parametrize("name", ["t0", "t1", "steps"])
+@pytest.mark.parametrize("name", ["t0", "t1", "steps", "h"])
 def test_what_a_time_field_was_made_of(name):
     """torchdiffeq 166: the same of a TimeField, whose step size follows from its times; and of the steps of layers."""
     field = odenets.TimeField(lambda t, x: -x, 0.0, 1.0, 4)
     with pytest.raises(odenets.FieldError, match=name):
         setattr(field, name, 2)
+    with pytest.raises(odenets.FieldError, match=name):
+        delattr(field, name)
     with pytest.raises(odenets.FieldError, match="steps"):
         odenets.ODENet(blocks(), "euler").field.steps = 2
     with pytest.raises(odenets.FieldError, match="TimeField"):

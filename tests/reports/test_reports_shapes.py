@@ -110,5 +110,11 @@ def test_fully_sharded(tmp_path):
             net(torch.ones(2, 3)).sum().backward()
         right, found = (net.coefficients.k_1.grad for net in nets)
         torch.testing.assert_close(found.full_tensor().reshape(()), right)
+        for options in ({"scheme": "rk4", "gradient": "checkpoint"}, {"scheme": "implicit_midpoint"}):
+            net = odenets.ODENet([nn.Linear(3, 3), nn.Linear(3, 3)], **options)
+            for part in (*net.field.layers, net):
+                fsdp.fully_shard(part, mesh=mesh)
+            with pytest.raises(odenets.OdenetsError, match="fully_shard the network as a whole"):
+                net(torch.ones(2, 3))
     finally:
         torch.distributed.destroy_process_group()

@@ -109,3 +109,17 @@ def test_adjoint_that_torchdiffeq_does_not_solve(rate, dtype):
     loss = net(start.requires_grad_()).sum()
     with pytest.raises(odenets.AdjointError, match="checkpoint"):
         loss.backward()
+
+
+@pytest.mark.parametrize(("rate", "dtype"), [(1e4, torch.float64), (1.0, torch.bfloat16)])
+@pytest.mark.parametrize("method", ["dopri5", "dopri8"])
+def test_adjoint_that_takes_steps_without_end(rate, dtype, method):
+    """torchdiffeq 27 and 255: neither an error nor a result within minutes, on stiff problems and in low precision."""
+    options = odenets.Adjoint(method=method, rtol=1e-10, atol=1e-10, max_evaluations=300)
+    field = odenets.TimeField(Decay(rate).to(dtype), 0.0, 1.0, 4)
+    net = odenets.ODENet(field, "backward_euler" if rate > 1 else "rk4", gradient=options)
+    loss = net(torch.ones(2, 3, dtype=dtype, requires_grad=True)).sum()
+    with pytest.raises(odenets.AdjointError, match=r"300 evaluations \(max_evaluations\)|underflow"):
+        loss.backward()
+    with pytest.raises(odenets.FieldError, match="max_evaluations"):
+        odenets.Adjoint(max_evaluations=0)

@@ -1,5 +1,7 @@
 """What values show of themselves at a prompt and in a notebook; the zoo asked, and added to."""
 
+import math
+
 import pytest
 import sympy
 
@@ -46,6 +48,27 @@ def test_regions_and_stars_are_tables():
     star = analysis.order_star("gauss2", resolution=10)
     assert "1/720" in repr(star)  # Gauss: (s!)^2/((2s)! (2s+1)!)
     assert "<pre>order star" in star._repr_html_()
+
+
+def test_what_holds_arrays_shows_a_table():
+    decay = (lambda t, u: -u), (lambda t: [math.exp(-t)])
+    q, p = sympy.symbols("q p", real=True)
+    shown = {
+        "boundary locus ab2": analysis.boundary_locus("ab2", points=9),
+        "on u' = i omega u rk4": analysis.dispersion_dissipation("rk4"),
+        "on u' = 0": analysis.sequence_growth("lm", [0.5, -1.5, 0.1]),
+        "euler: order 1, observed 1.0": analysis.convergence("euler", *decay, steps=(8, 16)),
+        "verlet, h = 0.1": analysis.energy_errors("verlet", p**2 / 2 + q**2 / 2, (q, p), [1, 0], h=0.1, steps=5),
+        "euler, h = 0.1": analysis.orbits("euler", lambda u: -u, [1.0], 0.1, 5),
+    }
+    for start, value in shown.items():
+        assert repr(value).startswith(start)
+        assert "array(" not in repr(value)
+        assert value._repr_html_().startswith("<pre>")
+    assert "-1 ... 0" in repr(shown["boundary locus ab2"])  # the interval of absolute stability: z = -1 at theta = pi
+    assert "4, over layers 1 to 1" in repr(shown["on u' = 0"])  # the row |1 - k| + |k| at k = -3/2
+    assert f"{0.9**5:.6g}" in repr(shown["euler, h = 0.1"])
+    assert "converges to the solution of u' = 2 f" in repr(analysis.convergence("lm", *decay, steps=(8, 16), k="-1/2"))
 
 
 def test_the_zoo_is_listed_completed_and_filtered():

@@ -145,7 +145,8 @@ def _explained(blocks: Sequence[BlockDiagnosis]) -> float:
     """:attr:`StageProduct.explained` of the blocks of a stage."""
     known = [(b, b.amplification.maximum) for b in blocks if b.amplification is not None]
     factors = [max(1.0, b.channel_maximum or 1.0, 1.0 if np.isnan(most) else most) for b, most in known]
-    return float(np.prod(factors)) * max((b.normal_powers for b in blocks), default=1.0)
+    with np.errstate(over="ignore"):
+        return float(np.prod(factors)) * max((b.normal_powers for b in blocks), default=1.0)
 
 
 def _summary(stage: int, one: Visited) -> StageDiagnosis:

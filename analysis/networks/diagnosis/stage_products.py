@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from .records import StageProduct
 from .step_matrix import step_matrix
 from .step_operator import StagesUnsolved, step_operator
 
-#: layers^2 N^3 up to which all products are made, and their norms: about a second
+#: Layers^2 N^3, N numbers carried, up to which all products are made, and their norms: about a second.
 SMALL = 1e9
 #: The search beyond: rounds at most, and the relative gain of one that ends it. What it finds is a lower bound.
 ROUNDS, GAIN = 30, 1e-4
@@ -31,6 +31,7 @@ class Layer:
     jacobians: Sequence[Jacobian]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def stage_product(layers: Sequence[Layer], h: float, first: int, explained: float) -> StageProduct | None:
     """The largest ||M_j ... M_i||_2 over all runs i ... j of the layers, and that of all of them.
 
@@ -49,9 +50,9 @@ def stage_product(layers: Sequence[Layer], h: float, first: int, explained: floa
     found = []
     for sample in range(len(layers[0].jacobians)):
         own = [(layer.jacobians[sample], layer.scheme, h, layer.values) for layer in layers]
-        small = own[0][1].carried * own[0][0].size // own[0][1].components
+        size = own[0][1].carried * own[0][0].size // own[0][1].components
         try:
-            if all(j.matrix is not None for j, *_ in own) and len(own) ** 2 * small**3 <= SMALL:
+            if all(j.matrix is not None for j, *_ in own) and len(own) ** 2 * size**3 <= SMALL:
                 found.append((*_all(np.stack([_matrix(*one) for one in own])), True))
             else:
                 found.append((*_searched([step_operator(*one) for one in own]), False))
@@ -69,15 +70,14 @@ def _matrix(jacobian: Jacobian, scheme: Scheme, h: float, values: Channels) -> A
 def _all(steps: Array) -> tuple[float, tuple[int, int], float]:
     """(largest norm, its run, norm of the product of all), by all products."""
     products, most, run = steps, -1.0, (0, 0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for length in range(1, len(steps) + 1):
-            products = products if length == 1 else steps[length - 1 :] @ products[:-1]
-            finite = np.isfinite(products).all(axis=(1, 2))
-            norms = np.full(len(products), np.inf)
-            norms[finite] = np.linalg.norm(products[finite], 2, axis=(1, 2))
-            first = int(norms.argmax())
-            if norms[first] > most:
-                most, run = float(norms[first]), (first, first + length - 1)
+    for length in range(1, len(steps) + 1):
+        products = products if length == 1 else steps[length - 1 :] @ products[:-1]
+        finite = np.isfinite(products).all(axis=(1, 2))
+        norms = np.full(len(products), np.inf)
+        norms[finite] = np.linalg.norm(products[finite], 2, axis=(1, 2))
+        first = int(norms.argmax())
+        if norms[first] > most:
+            most, run = float(norms[first]), (first, first + length - 1)
     return most, run, float(norms[0])
 
 
@@ -103,7 +103,7 @@ def _ascended(steps: Sequence[LinearOperator], first: int, vector: Array) -> tup
         sizes = np.linalg.norm(images, axis=1)
         last = first + int(sizes.argmax())
         if not 0 < sizes[last - first] < np.inf:
-            return float(sizes[last - first]), (first, last)
+            return (0.0 if sizes[last - first] == 0 else np.inf), (first, last)
         pulled = _through([step.rmatvec for step in steps[last::-1]], images[last - first] / sizes[last - first])
         sizes = np.linalg.norm(pulled, axis=1)
         first = last - int(sizes.argmax())
@@ -114,16 +114,18 @@ def _ascended(steps: Sequence[LinearOperator], first: int, vector: Array) -> tup
     return size, run
 
 
-def _through(products: Sequence[object], vector: Array) -> Array:
+def _through(products: Sequence[Callable[[Array], Array]], vector: Array) -> Array:
     """A vector after each of the products."""
-    found = []
+    found: list[Array] = []
     for product in products:
-        vector = product(vector)  # type: ignore[operator]
+        vector = product(vector)
         found.append(vector)
     return np.stack(found)
 
 
 def _composed(steps: Sequence[LinearOperator]) -> LinearOperator:
+    """All steps as one."""
+
     def there(v: Array) -> Array:
         return _through([step.matvec for step in steps], v)[-1]
 
