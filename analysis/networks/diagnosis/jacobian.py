@@ -67,8 +67,9 @@ class Jacobian:
         except (RuntimeError, NotImplementedError) as error:
             raise FieldError(
                 f"{where}: torch.func cannot differentiate the layer ({_first_line(error)}), expected one with forward "
-                "and reverse derivatives, the latter differentiable once more; call blocks directly instead of through torch.utils.checkpoint (ODENet has "
-                'gradient="checkpoint"), and give an autograd.Function setup_context, vmap rules and jvp'
+                "and reverse derivatives, the latter differentiable once more; call blocks directly instead of through "
+                'torch.utils.checkpoint (ODENet has gradient="checkpoint"), and give an autograd.Function '
+                "setup_context, vmap rules and jvp"
             ) from error
 
     @property
