@@ -17,6 +17,7 @@ from odenets.scheme.shown import Shown
 
 from ..linear.generating_polynomials import effective_step
 from ..linear.resolve import numeric
+from ..linear.zero_stability import zero_stable
 from ..text.tables import render
 
 #: Errors below this many units of rounding of the solution say nothing of the order; so many a step below.
@@ -38,6 +39,7 @@ class Convergence(Shown):
         scale: max |u(t1)|, which rounding is measured by.
         fewest: steps that the largest of ``h`` is taken.
         effective_step: the time that a step advances u' = f by, in units of h; for lm 1/(1 + k).
+        zero_stable: whether solutions stay bounded where f = 0; preconsistent: whether they are constant there.
     """
 
     scheme: str
@@ -47,6 +49,8 @@ class Convergence(Shown):
     scale: float
     fewest: int = 1
     effective_step: float = 1.0
+    zero_stable: bool = True
+    preconsistent: bool = True
 
     def __str__(self) -> str:
         head = [f"{self.scheme}: order {self.order}, observed {self.observed_order:.2f}", "error"]
@@ -55,12 +59,16 @@ class Convergence(Shown):
 
     @property
     def reason(self) -> str:
-        """Why the errors do not go to 0 with h, where they do not because of the effective step; else ""."""
+        """Why the errors do not go to 0 with h, where they do not because of the coefficients; else ""."""
         step = self.effective_step
-        if self.order > 0 or step == 1:
-            return ""
         if not np.isfinite(step):
             return f"{self.scheme} follows no equation of first order (1 is a double root where f = 0)"
+        if not self.zero_stable:
+            return f"{self.scheme} is not zero-stable: errors grow with the number of steps, whatever f is"
+        if not self.preconsistent:
+            return f"{self.scheme} does not keep u' = 0, so that it converges to no solution of u' = f"
+        if self.order > 0 or step == 1:
+            return ""
         return (
             f"{self.scheme} advances u' = f by h_eff = {step:.4g} h a step: it converges to the solution of "
             f"u' = {step:.4g} f, not of u' = f"
@@ -105,8 +113,8 @@ def convergence(
             have two errors above rounding (a scheme of order 6 may have none of 16 steps and more).
         values: exact numbers for its symbols.
 
-    A scheme whose effective step is not h (lm at k other than 0) has order 0: its errors go to a constant, and
-    :attr:`Convergence.reason` says what it solves instead.
+    A scheme whose effective step is not h (lm at k other than 0) has order 0: its errors go to a constant, or grow
+    where it is not zero-stable; :attr:`Convergence.reason` says so, and what it solves instead.
 
     Raises:
         SchemeError: a symbol without a value.
@@ -131,9 +139,10 @@ def convergence(
 
     def curve(errors: dict[int, float]) -> Convergence:
         h = np.array([(t1 - t0) / count for count in errors])
-        return Convergence(found.name, found.order, h, np.array([*errors.values()]), scale, min(errors), advance)
+        return Convergence(found.name, found.order, h, np.array([*errors.values()]), scale, min(errors), *judged)
 
-    scale, advance = float(end.abs().max()), float(effective_step(found))
+    scale = float(end.abs().max())
+    judged = float(effective_step(found)), zero_stable(found), found.series.preconsistent
     errors = {count: error(count) for count in counts}
     for count in COARSER if steps is None else ():
         if curve(errors).clear.sum() >= 2 or count <= found.starting_values:

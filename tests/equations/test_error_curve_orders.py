@@ -41,3 +41,20 @@ def test_steps_that_are_given_are_the_ones_taken():
     found = convergence("rk4", *PROBLEMS["decay"], steps=[16, 32])
     assert found.h.tolist() == [1 / 16, 1 / 32]
     assert found.observed_order == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "values", "reason"),
+    [
+        ("lm", {"k": 2}, "is not zero-stable"),
+        ("lm", {"k": -2}, "is not zero-stable"),
+        ("lm", {"k": 1}, "advances u' = f by h_eff = 0.5 h a step"),
+        ("in_resnet", {"lam": "1/2"}, "does not keep u' = 0"),
+    ],
+)
+def test_why_a_scheme_does_not_converge(scheme, values, reason):
+    found = convergence(scheme, *PROBLEMS["decay"], steps=[16, 32, 64], **values)
+    assert reason in found.reason
+    # lm's second root is -k
+    assert (found.error[-1] > 1e6) == (reason == "is not zero-stable")
+    assert found.error[-1] > 0.1
