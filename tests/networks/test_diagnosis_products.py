@@ -131,6 +131,14 @@ def test_the_search_finds_what_all_products_have(scheme):
     assert free.largest <= dense.largest * (1 + 1e-9)
 
 
+def test_the_search_of_an_implicit_scheme_in_float32():
+    layers = [0.3 * rotation(seed, 10) for seed in range(3)]
+    steps = [np.linalg.inv(np.eye(10) - a) for a in layers]
+    net, x = network(layers, "backward_euler").float(), states(1, 10).float()
+    product = diagnose(net, x, dtype=None, dense_limit=0, schemes=[], modified=False).stages[0].product
+    assert product.largest == pytest.approx(largest_product(steps), rel=1e-2)
+
+
 def test_a_partitioned_scheme_and_one_of_functions_that_have_no_spectrum_together():
     rng = np.random.default_rng(3)
     pairs = [[Linear(rng.standard_normal((6, 6)) / 3) for _ in range(2)] for _ in range(3)]
@@ -169,3 +177,9 @@ def test_growth_that_stays_whatever_the_step_is():
     d = look([np.diag([-0.3, -0.2])] * 4, "leapfrog", schemes=["leapfrog"])
     size = 0.3 / 32 + (1 + (0.3 / 32) ** 2) ** 0.5
     assert f"no step down to h/32 helps (|zeta|^32 - 1 is {size**32 - 1:.2g} there)" in d.suggestion
+
+
+def test_growth_beyond_the_largest_number_at_every_step_that_is_tried():
+    # (z/32)^4/24 to the power 32
+    d = look([np.diag([-3e4, -1.0])] * 2, "rk4")
+    assert "no step down to h/32 helps (|zeta|^32 - 1 is inf there)" in d.suggestion

@@ -190,7 +190,8 @@ class StageProduct:
         run: (i, j), layers counted over all stages.
         whole: the same of all layers.
         explained: what ``largest`` could be at most if every J were normal, all with the same vectors: the product of
-            their largest |zeta|, of those above 1, times the largest ``normal_powers``.
+            their largest |zeta|, of those above 1, times the largest ``normal_powers``. For a scheme with history no
+            bound: leapfrog's steps at z = 0.9i and -0.9i are stable one by one, and grow in turn.
         exact: whether all products were made; else ``largest`` and ``whole`` were searched for by products with
             vectors, and are lower bounds.
 

@@ -13,8 +13,9 @@ from .jacobian import Array, Jacobian
 from .layer_scheme import Channels
 from .step_matrix import Entries, combined, entries_of, maps_of
 
-#: Accuracy of the stages of an implicit step, relative; one that is not reached ends the search.
-STAGES = 1e-11
+#: Accuracy of the stages of an implicit step, relative, and in units of rounding where that is more (float32); one
+#: that is not reached ends the search.
+STAGES, ROUNDING = 1e-11, 100.0
 
 
 class StagesUnsolved(ArithmeticError):
@@ -59,6 +60,7 @@ def _product(
     s, r = len(A), len(V)
     components = max(max(takes, yields) for _, takes, yields in maps) + 1
     m = jacobian.size // components
+    accuracy = max(STAGES, ROUNDING * float(np.finfo(jacobian.dtype).eps))
 
     def slope(i: int, y: Array) -> Array:
         part, takes, yields = maps[i]
@@ -80,7 +82,7 @@ def _product(
 
         right = np.concatenate([slope(i, start[i]) for i in range(s)]).reshape(-1)
         matrix = LinearOperator((s * m, s * m), matvec=equation, dtype=jacobian.dtype)
-        found, failed = gmres(matrix, right, rtol=STAGES, atol=0.0, restart=50, maxiter=4)
+        found, failed = gmres(matrix, right, rtol=accuracy, atol=0.0, restart=50, maxiter=4)
         if failed:
             raise StagesUnsolved
         return np.asarray(found).reshape(s, m, 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from ...linear.region import TOLERANCE
 from .amplification import amplification, does_not_grow, points_of
 from .layer_lists import layers_of
@@ -216,7 +218,8 @@ def _smaller(pairs: Pairs, tolerance: float) -> str:
     """What smaller steps do where none of those tried is stable: growth may go to 0 with h all the same."""
     parts = (1, *PARTS)
     worst = {part: max(a.worst_unstable for a in _at_part(pairs, part, tolerance)) for part in parts}
-    excess = {part: max(size**part - 1, 0.0) for part, size in worst.items()}
+    with np.errstate(over="ignore"):  # Python's own power raises where numpy's is inf
+        excess = {part: max(float(np.float64(size) ** part) - 1, 0.0) for part, size in worst.items()}
     if excess[PARTS[-1]] > excess[1] / 4:
         return f"no step down to h/{PARTS[-1]} helps (|zeta|^{PARTS[-1]} - 1 is {excess[PARTS[-1]]:.2g} there)"
     listed = ", ".join(f"{excess[part]:.2g} at h/{part}" for part in PARTS)
