@@ -162,6 +162,27 @@ class Old(torch.autograd.Function):
         return 2 * slope
 
 
+class Once(torch.autograd.Function):
+    """Whose backward pass has no derivative, which torch takes for one that is 0."""
+
+    @staticmethod
+    def forward(x):
+        return 2 * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, slope):
+        return 2 * slope
+
+    @staticmethod
+    def jvp(ctx, v):
+        return 2 * v
+
+
 def asserts(x):
     assert x.shape[1] == 3
     return x
@@ -185,6 +206,7 @@ ONE = torch.ones(1, 2)
         (ODENet([Called(lambda x: x / 0)] * 2, "euler"), ONE, "got states that .* check x and the weights"),
         (ODENet([Called(asserts)], "euler"), ONE, "does not run on x .*AssertionError"),
         (ODENet([Called(Old.apply)], "euler"), ONE, 'call blocks directly.*gradient="checkpoint".*setup_context'),
+        (ODENet([Called(Once.apply)], "euler"), ONE, "backward pass is not linear .* or not differentiable"),
     ],
 )
 def test_a_mistake_is_a_field_error(model, x, message):

@@ -28,6 +28,10 @@ class Linearisation:
     p is linear in w, so that where it is recorded does not matter. Forward mode (torch.func.jvp) gives J v too, but
     evaluates f again for each product, and BatchNorm in evaluation by a decomposition written in Python: that was
     four fifths of a diagnosis.
+
+    Raises:
+        RuntimeError: <J p, w> is not <p, p>, p = J^T w. The backward pass of an autograd.Function that is
+            once_differentiable has no derivative by w, which torch takes for 0 and does not say.
     """
 
     def __init__(self, f: Function, u: Tensor) -> None:
@@ -37,6 +41,12 @@ class Linearisation:
             self._value = f(self._u.clone()) + 0 * self._u
             self._w = torch.zeros_like(self._value, requires_grad=True)
             (self._pulled,) = torch.autograd.grad(self._value, self._u, self._w, create_graph=True)
+        drawn = np.random.default_rng(0).standard_normal(self._w.shape)
+        w = torch.as_tensor(drawn, dtype=self._w.dtype, device=self._w.device)
+        p = self.pull(w)
+        size = float(torch.linalg.vector_norm(p))
+        if size > 0 and abs(float((self.push(p / size) * w).sum()) - size) > torch.finfo(p.dtype).eps ** 0.25 * size:
+            raise RuntimeError("its backward pass is not linear in what it is given, or not differentiable")
 
     def push(self, v: Tensor) -> Tensor:
         """J v, of each sample."""
