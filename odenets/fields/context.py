@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any, NamedTuple
 
 import torch
@@ -15,16 +16,18 @@ from torch.utils import _device
 Attribute = tuple[dict[str, Any], str, Any]
 #: attributes that every module has: flags, hooks, and what holds its tensors
 INTERNAL = frozenset(vars(nn.Module()))
+#: What is kept of attributes. A tensor, or what may hold one, would keep the graph of an earlier pass alive.
+KEPT = (bool, int, float, complex, str, NoneType, FunctionType, BuiltinFunctionType, torch.dtype, torch.device)
 _NONE = object()
 
 
 class Context:
     """What a block's value depends on besides tensors and random numbers (:class:`.masks.Masks`).
 
-    That is training or evaluation, module by module, and all else that is an attribute of these modules (Dropout.p, a
-    BatchNorm's momentum), autocast, the default dtype, the default device and the TorchFunctionModes. Captured in the
-    forward pass; whoever evaluates f again, in whatever backward pass, does so inside :meth:`restored`. So the blocks
-    are the same functions whatever has been set in between.
+    That is training or evaluation, module by module, the numbers, names and functions that are attributes of these
+    modules (Dropout.p, a BatchNorm's momentum), their submodules, autocast, the default dtype, the default device and
+    the TorchFunctionModes. Captured in the forward pass; whoever evaluates f again, in whatever backward pass, does so
+    inside :meth:`restored`. So the blocks are the same functions whatever of it has been set in between.
 
     Args:
         modules: the modules that are called.
@@ -46,7 +49,8 @@ class Context:
     def settle(self) -> None:
         """The forward pass is over: attributes that it has not set itself, as a counter is, are kept for what follows.
 
-        By identity, so that nothing is compared or copied; what is written into a list in place is not seen.
+        By identity, so that nothing is compared or copied. Not seen are attributes that there were none of, hooks, and
+        what lists, dictionaries and objects hold.
         """
         self._kept = [item for item in self._before if item[0].get(item[1], _NONE) is item[2]]
         self._before = []
@@ -77,13 +81,15 @@ class Context:
     @contextmanager
     def _exchanged(self, now: _Surroundings, then: _Surroundings, new: Sequence[Attribute]) -> Iterator[None]:
         self._put(then)
-        places = {(id(held), key) for held, key, _ in new}
-        _set(item for item in self._kept if (id(item[0]), item[1]) in places)
+        places = {(id(held), key): (held, key, value) for held, key, value in self._kept}
+        put = [places[id(held), key] for held, key, _ in new]
+        _set(put)
         try:
             yield
         finally:
             self._put(now)
-            _set(new)
+            # Not what has been set meanwhile, as a hook that counts does.
+            _set(late for late, (held, key, mine) in zip(new, put, strict=True) if held.get(key, _NONE) is mine)
 
     def _put(self, surroundings: _Surroundings) -> None:
         for module, training in zip(self.modules, surroundings.training, strict=True):
@@ -101,11 +107,13 @@ class Context:
 
 
 def _attributes(modules: Sequence[nn.Module]) -> Iterator[Attribute]:
-    """The attributes of modules that torch has not given to all, and their submodules."""
+    """The attributes of modules that torch has not given to all, as far as they are :data:`KEPT`; their submodules."""
     for module in modules:
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # what it does is compiled
         held = vars(module)
         for key, value in held.items():
-            if key not in INTERNAL:
+            if key not in INTERNAL and isinstance(value, KEPT):
                 yield held, key, value
         for key, value in module._modules.items():
             yield module._modules, key, value

@@ -53,7 +53,7 @@ class Field(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Not a default that a subclass has for all its instances.
-        if name in self.fixed and (name in FOLLOWING or self._holds(name)):
+        if name in self.fixed and (name in FOLLOWING or self._holds(name)) and getattr(self, name, None) is not value:
             raise FieldError(
                 f"{type(self).__name__}.{name}: got {value!r} for {getattr(self, name)!r}, expected no other one once "
                 f"it is made, for what follows from it would stay as it is; make another {type(self).__name__}, or "

@@ -34,14 +34,16 @@ class LayerList(nn.ModuleList):
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        self._refuse()
+        if name in self._modules:
+            self._refuse()
+        super().__delattr__(name)
 
     def insert(self, index: int, module: nn.Module) -> NoReturn:
         """Refused."""
         self._refuse()
 
     def _check(self, name: str, module: Any) -> None:
-        if vars(self).get("_fixed"):
+        if vars(self).get("_fixed") and self._modules.get(name) is not module:
             if name not in self._modules:
                 self._refuse()
             if not isinstance(module, nn.Module) or isinstance(module, nn.ModuleList):

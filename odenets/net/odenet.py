@@ -304,7 +304,7 @@ class ODENet(nn.Module):
         replaced = name == "shortcut" and isinstance(value, nn.Module) and self.shortcut is not None
         if name == "coefficients" and isinstance(value, Coefficients):
             replaced = all(_shapes(value.at(n)) == _shapes(self.coefficients_at(n)) for n in range(self.steps))
-        if name in COMPILED and not replaced:
+        if name in COMPILED and not replaced and value is not getattr(self, name, None):
             raise FieldError(
                 f"ODENet.{name}: got {value!r} for a network that is compiled, expected none; "
                 "odenets.swap_scheme(net, scheme) gives a network, or all in a model, another scheme, weights kept; "

@@ -42,6 +42,21 @@ def test_layers_that_are_stable_one_by_one_and_grow_together():
     assert not d.suggestion.startswith("None is needed")
     assert "the product of the steps of a stage multiplies some disturbance by up to 32.2 (transient" in d.suggestion
     assert any(f.startswith("Transient growth in stage 0") and "32.19 over layers 0-29" in f for f in d.findings)
+    # Euler's error grows, not the equation: exp(SHEAR) = e^-0.5 [[1, 0.9], [0, 1]]
+    flow = [np.exp(-0.5) * np.array(a) for a in ([[1, 0.9], [0, 1]], [[1, 0], [0.9, 1]])] * 15
+    assert d.stages[0].product.flow == pytest.approx(largest_product(flow))
+    assert d.suggestion.startswith("A smaller step, or a scheme of higher order")
+    assert "spectral normalisation" not in d.suggestion
+
+
+def test_growth_that_is_in_the_equation():
+    # exp(J) for J = [[-a, b], [0, -a]] is e^-a [[1, b], [0, 1]]: here the flows grow one after the other, too.
+    steep = np.array([[-0.2, 1.5], [0.0, -0.2]])
+    d = look([steep, steep.T] * 5, "rk4", schemes=[])
+    flow = [np.exp(-0.2) * np.array(a) for a in ([[1, 1.5], [0, 1]], [[1, 0], [1.5, 1]])] * 5
+    assert d.stages[0].product.flow == pytest.approx(largest_product(flow))
+    assert d.suggestion.startswith("No other scheme")
+    assert "spectral normalisation" in d.suggestion
 
 
 @pytest.mark.parametrize("before", [0, 1])

@@ -1,5 +1,9 @@
 """What is set between forward and backward does not change the gradient: modes, default device and dtype, autocast."""
 
+import gc
+import warnings
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -260,3 +264,62 @@ def test_statistics_of_stages_in_another_mode_than_their_block(gradient, trainin
     (one, kept), (other, also) = found("direct"), found(gradient)
     torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(kept, also, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("scheme", "gradient"), [("rk4", "checkpoint"), ("leapfrog", "reversible")])
+def test_what_a_hook_counts_in_the_backward_pass_stays(scheme, gradient):
+    """Of the passes that go through a layer: forward, and again where it is run again in the backward pass."""
+
+    def counting():
+        layer = nn.Linear(3, 3)
+        layer.count = 0
+
+        def count(module, given, found):
+            module.count += 1
+
+        layer.register_forward_hook(count)
+        return layer
+
+    net = odenets.ODENet([counting() for _ in range(4)], scheme, gradient=gradient)
+    output = net(torch.randn(2, 3))
+    forward = [layer.count for layer in net.field.layers]
+    output.sum().backward()
+    assert all(layer.count > before for layer, before in zip(net.field.layers, forward, strict=True))
+
+
+@pytest.mark.parametrize("gradient", ["checkpoint", "reversible"])
+def test_scripted_layers(gradient):
+    torch.manual_seed(0)
+    layers = [nn.Sequential(nn.Linear(3, 3), nn.Tanh()) for _ in range(3)]
+    example, found = torch.randn(2, 3), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = [torch.jit.trace(layer, example) for layer in layers]
+    for blocks in (layers, scripted):
+        x = example.clone().requires_grad_()
+        odenets.ODENet(blocks, "leapfrog", gradient=gradient)(x).square().sum().backward()
+        found.append(x.grad)
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize(("scheme", "gradient"), [("rk4", "checkpoint"), ("leapfrog", "reversible")])
+def test_an_output_that_a_layer_notes_keeps_no_earlier_pass_alive(scheme, gradient):
+    net, seen = odenets.ODENet([nn.Linear(3, 3) for _ in range(3)], scheme, gradient=gradient), []
+    for _ in range(4):
+        net.field.layers[0].note = net(torch.randn(2, 3))
+        seen.append(weakref.ref(net.field.layers[0].note))
+    gc.collect()
+    assert [one() is None for one in seen] == [True, True, True, False]
+
+
+def test_the_same_module_may_be_assigned_again_and_an_attribute_of_a_list_go():
+    net = odenets.ODENet([[nn.Linear(3, 3), nn.Linear(3, 3)] for _ in range(2)], "mpoly2")
+    layers = net.field.layers
+    layers[0] = layers[0]
+    layers.add_module("1", layers[1])
+    net.field = net.field
+    net.field.layers = layers
+    layers.qconfig = None
+    del layers.qconfig
+    with pytest.raises(odenets.FieldError, match="another number of modules"):
+        del layers[0]

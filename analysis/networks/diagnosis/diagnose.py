@@ -15,6 +15,7 @@ from odenets.scheme.given_numbers import integer
 
 from .diagnosis import Diagnosis
 from .findings import conclude
+from .flow import flow_of
 from .jacobian import Jacobian
 from .layer_products import parasitic_growth
 from .layer_record import Setup, block_of
@@ -134,7 +135,9 @@ def _stage(setup: Setup, stage: int, before: int, one: Visited) -> tuple[list[Bl
             jacobians = [Jacobian(residual.function, u[i : i + 1], place.label) for i in range(len(u))]
             found.append(block_of(setup, place, net, n, residual=residual, u=u, jacobians=jacobians))
             if residual.index is None and known_by_jacobian(scheme):
-                layers.append(Layer(scheme, channels(net, n, u[:1]), jacobians))
+                values, own = channels(net, n, u[:1]), found[-1].scheme
+                alike = own is not None and all(value.min() == value.max() for value in values.values())
+                layers.append(Layer(scheme, values, jacobians, flow_of(own) if own is not None and alike else None))
     summary = _summary(stage, one)
     if layers and len(layers) == net.steps - one.first:
         summary = replace(summary, product=stage_product(layers, net.h, before + one.first, _explained(found)))

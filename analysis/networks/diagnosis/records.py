@@ -194,6 +194,11 @@ class StageProduct:
             bound: leapfrog's steps at z = 0.9i and -0.9i are stable one by one, and grow in turn.
         exact: whether all products were made; else ``largest`` and ``whole`` were searched for by products with
             vectors, and are lower bounds.
+        flow: what the exact flows exp(h_eff J) multiply by at most, one after the other. None where they were not
+            made: where not all products were, and where a layer follows no flow or its channels different ones.
+
+    All stages of a step have the J at u_n: the product is the derivative of the network for schemes of one explicit
+    stage, and near it for others as far as J changes little within a step.
 
     Source: Horn & Johnson, Matrix Analysis (2013), 5.6, for norms of products; Golub & Van Loan, Matrix
     Computations (2013), 8.2, for the power method.
@@ -204,6 +209,7 @@ class StageProduct:
     whole: float
     explained: float
     exact: bool
+    flow: float | None = None
 
 
 @dataclass(frozen=True)

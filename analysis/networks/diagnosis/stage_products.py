@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import expm
 from scipy.sparse.linalg import LinearOperator
 
 from odenets import Scheme
 
+from .flow import Flow
 from .jacobian import Array, Jacobian
 from .layer_scheme import Channels
 from .records import StageProduct
@@ -24,11 +26,12 @@ ROUNDS, GAIN = 30, 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One step: its scheme, which may have symbols, their values, and J at the state of each sample."""
+    """One step: its scheme, which may have symbols, their values, J at the state of each sample, and its flow."""
 
     scheme: Scheme
     values: Channels
     jacobians: Sequence[Jacobian]
+    flow: Flow | None
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -47,19 +50,30 @@ def stage_product(layers: Sequence[Layer], h: float, first: int, explained: floa
     Returns:
         None where stage equations were not solved.
     """
-    found = []
+    found, flows = [], []
     for sample in range(len(layers[0].jacobians)):
         own = [(layer.jacobians[sample], layer.scheme, h, layer.values) for layer in layers]
         size = own[0][1].carried * own[0][0].size // own[0][1].components
         try:
             if all(j.matrix is not None for j, *_ in own) and len(own) ** 2 * size**3 <= SMALL:
                 found.append((*_all(np.stack([_matrix(*one) for one in own])), True))
+                flows.append(_of_flow(layers, sample, h))
             else:
                 found.append((*_searched([step_operator(*one) for one in own]), False))
         except StagesUnsolved:
             return None
     most, (i, j), _, exact = max(found, key=lambda entry: entry[0])
-    return StageProduct(most, (first + i, first + j), max(entry[2] for entry in found), explained, exact)
+    whole = max(entry[2] for entry in found)
+    flow = None if len(flows) < len(found) else max(flows, key=lambda one: np.inf if one is None else one)
+    return StageProduct(most, (first + i, first + j), whole, explained, exact, flow)
+
+
+def _of_flow(layers: Sequence[Layer], sample: int, h: float) -> float | None:
+    """The largest norm of the exact flows exp(h_eff J) one after the other; None where a layer follows none."""
+    steps = [h * layer.flow.step if layer.flow and layer.flow.shift == 0 else None for layer in layers]
+    own = [layer.jacobians[sample].matrix for layer in layers]
+    pairs = [(step, J) for step, J in zip(steps, own, strict=True) if step is not None and J is not None]
+    return _all(np.stack([expm(step * J) for step, J in pairs]))[0] if len(pairs) == len(layers) else None
 
 
 def _matrix(jacobian: Jacobian, scheme: Scheme, h: float, values: Channels) -> Array:

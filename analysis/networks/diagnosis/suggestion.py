@@ -118,11 +118,34 @@ def _quiet(pairs: Pairs, stages: Sequence[StageDiagnosis]) -> str:
             f"disturbance by up to {most:.3g} (transient growth){also}. {mend}"
         )
     if together:
-        return f"No other scheme: {inside}. But {_product(together)} (transient growth). {mend}"
+        return _together(together, inside, mend)
     if any(stage.product is None for stage in stages):
         return f"No other scheme: {inside}. But {_product(stages)}: growth of several layers together is not ruled out."
     once = [(b, a) for b, a in pairs if a.unstable > 0]
-    return f"None is needed: {inside}{f', {_restart(once)}' if once else ''}, and {_product(stages)}."
+    need = "None is needed"
+    if any(stage.product is not None and not stage.product.exact for stage in stages):
+        need += " as far as was searched"
+    at = ""
+    if any(b.scheme is not None and not (b.scheme.explicit and b.scheme.stages == 1) for b in blocks):
+        at = ", all stages linearised at u_n"
+    return f"{need}: {inside}{f', {_restart(once)}' if once else ''}, and {_product(stages)}{at}."
+
+
+def _together(stages: Sequence[StageDiagnosis], inside: str, mend: str) -> str:
+    """Steps that are stable one by one and grow one after the other: whether that is the scheme's doing, or f's."""
+    most = max((stage.product for stage in stages if stage.product), key=lambda product: product.largest)
+    said = f"{_product(stages)} (transient growth)"
+    if most.flow is None:
+        return (
+            f"Step by step no other scheme: {inside}. But {said}; whether the exact flow of these layers grows as much "
+            "was not computed."
+        )
+    if most.largest > FAR * max(most.flow, 1.0):
+        return (
+            f"A smaller step, or a scheme of higher order: {inside}, but {said}, and the exact flow of these layers by "
+            f"at most {most.flow:.3g}: what grows is the error of the scheme."
+        )
+    return f"No other scheme: {inside}. But {said}, the exact flow by up to {most.flow:.3g}. {mend}"
 
 
 def _restart(starts: Pairs) -> str:
