@@ -11,7 +11,7 @@ import numpy.typing as npt
 import sympy
 
 from odenets import Scheme, SchemeError
-from odenets.program.program import compile_scheme
+from odenets.program import compile_scheme
 
 from .ray import reach
 from .region import amplification_factors

@@ -1,5 +1,6 @@
 """A scheme compiled for tensors: what a step evaluates and combines, the step, and the step undone."""
 
-from .program import Combine, Evaluate, Program, Solve, compile_scheme
+from .compiler import compile_scheme, open_program
+from .program import Combine, Evaluate, OpenProgram, Program, Solve
 
-__all__ = ["Combine", "Evaluate", "Program", "Solve", "compile_scheme"]
+__all__ = ["Combine", "Evaluate", "OpenProgram", "Program", "Solve", "compile_scheme", "open_program"]

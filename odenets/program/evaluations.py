@@ -1,4 +1,4 @@
-"""The function evaluations of a step: which stages are one evaluation, and what combines them, h folded in."""
+"""The function evaluations of a step: which stages are one evaluation, what combines them, and powers of h in it."""
 
 from __future__ import annotations
 
@@ -39,21 +39,34 @@ class Evaluations:
         node = self.scheme.nodes[self.stages[i][0]]
         return float(node) if node.is_number else None
 
-    def fold(self, blocks: Matrices, h: sympy.Expr, slopes: tuple[bool, ...]) -> Matrices:
-        """(A, U, B, V) of the scheme, or of its inverse, for these evaluations and what a network carries.
-
-        Y = A F + U w, w+ = B F + V w: no h is left, and slopes and velocities w are without theirs.
-        """
+    def fold(self, blocks: Matrices) -> Matrices:
+        """(A, U, B, V) of the scheme, or of its inverse, for these evaluations, a column for each."""
         A, U, B, V = blocks
         first = [own[0] for own in self.stages]
-        scale = sympy.diag(*[h if slope else sympy.S.One for slope in slopes])
         gather = sympy.zeros(A.cols, len(self.stages))
         for i, own in enumerate(self.stages):
             for stage in own:
-                gather[stage, i] = h
-        rows = A.extract(first, list(range(A.cols))), U.extract(first, list(range(U.cols)))
-        parts = (rows[0] * gather, rows[1] * scale, scale.inv() * B * gather, scale.inv() * V * scale)
+                gather[stage, i] = 1
+        parts = A.extract(first, list(range(A.cols))) * gather, U.extract(first, list(range(U.cols))), B * gather, V
         return tuple(sympy.ImmutableDenseMatrix(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class Grading:
+    """The powers of h that go with functions, stage values and carried values.
+
+    The coefficient of a value in a row is the scheme's times h^(the value's power - the row's):
+    Y = h A F + U w with F of power 1, Y of 0, and w of 1 where it is a slope or a velocity kept without its h.
+    """
+
+    functions: int
+    stages: int
+    carried: tuple[int, ...]
+
+    @property
+    def transposed(self) -> Grading:
+        """That of the cotangents: Fbar = h A^T Ybar + B^T wbar."""
+        return Grading(-self.stages, -self.functions, tuple(-power for power in self.carried))
 
 
 def evaluations_of(scheme: Scheme) -> Evaluations:

@@ -1,19 +1,12 @@
-"""A scheme compiled for one step size: which rows to combine, which functions to evaluate, in order."""
+"""A step as data: which rows to combine, which functions to evaluate, in order; with h, or with h left open."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from typing import Any
 
-import sympy
-
-from ..scheme import Scheme, SchemeError
-from ..scheme.exact import is_zero
-from ..scheme.scheme import Matrices
-from .evaluations import Evaluations, evaluations_of
-from .rows import Learned, Op, Row, operations, reuse
+from ..scheme import Scheme
+from .rows import Learned, Op, Open, bound
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,10 @@ class Solve:
     weights: tuple[tuple[float, ...], ...]
     inverse: tuple[tuple[float, ...], ...]
 
+    def bound(self, top: int, bottom: int) -> Solve:
+        """For the step size h = top / bottom."""
+        return replace(self, weights=_at(self.weights, top, bottom), inverse=_at(self.inverse, top, bottom))
+
 
 @dataclass(frozen=True)
 class Combine:
@@ -52,6 +49,10 @@ class Combine:
 
     slot: int
     ops: tuple[Op, ...]
+
+    def bound(self, top: int, bottom: int) -> Combine:
+        """For the step size h = top / bottom."""
+        return Combine(self.slot, bound(self.ops, top, bottom))
 
 
 Instruction = Evaluate | Solve | Combine
@@ -103,112 +104,21 @@ class Program:
         return tuple(sorted(names))
 
 
-class Compiler:
-    """Hands out slots and remembers which rows and functions are already there."""
+@dataclass(frozen=True)
+class OpenProgram:
+    """A program whose step size is left open: compiled once, it takes another in microseconds."""
 
-    def __init__(self, evaluations: Evaluations, blocks: Matrices) -> None:
-        self.evaluations = evaluations
-        self.A, self.U, self.B, self.V = blocks
-        self.size = self.V.rows
-        self.instructions: list[Instruction] = []
-        self.rows: dict[int, Row] = {}
-        self.functions: dict[int, int] = {}  # evaluation -> slot of F
+    scheme: Scheme
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[int, ...]
+    slopes: tuple[bool, ...]
 
-    def new_slot(self) -> int:
-        """A slot that nothing has been written to."""
-        self.size += 1
-        return self.size - 1
-
-    def combine(self, row: Row) -> int:
-        """Slot that holds the row's value; a carried value or an earlier row is not copied."""
-        ops = operations(reuse(row, self.rows))
-        if len(ops) == 1 and ops[0][0] == "take":
-            return int(ops[0][1])
-        slot = self.new_slot()
-        self.instructions.append(Combine(slot, ops))
-        self.rows[slot] = row
-        return slot
-
-    def row(self, functions: sympy.MatrixBase, carried: sympy.MatrixBase) -> Row:
-        """The row sum w_j F_j + sum v_j y_j of the functions there are; zero coefficients are left out."""
-        row = {slot: functions[j] for j, slot in self.functions.items() if functions[j] != 0}
-        return row | {j: v for j, v in enumerate(carried) if v != 0}
-
-    def evaluate(self, group: tuple[int, ...]) -> None:
-        """Evaluate one function, or solve for those of a group."""
-        sources = [self.combine(self.row(self.A.row(i), self.U.row(i))) for i in group]
-        items = tuple(self._evaluation(i, source) for i, source in zip(group, sources, strict=True))
-        block = self.A.extract(group, group)
-        if block.is_zero_matrix:
-            self.instructions += items
-        else:
-            self.instructions.append(Solve(items, _floats(block), _floats(self._inverse(block))))
-        self.functions |= {item.index: item.slot for item in items}
-
-    def _inverse(self, block: sympy.MatrixBase) -> sympy.MatrixBase:
-        if is_zero(block.det()):
-            raise SchemeError(
-                f"{self.evaluations.scheme.name}: got stages that depend on each other by a singular matrix, "
-                f"{block.tolist()}, expected one with an inverse"
-            )
-        return block.inv()
-
-    def _evaluation(self, i: int, source: int) -> Evaluate:
-        of = self.evaluations
-        return Evaluate(self.new_slot(), source, of.modules[i], of.visit(i), of.node(i), i)
-
-    def outputs(self) -> tuple[int, ...]:
-        """Slots of the carried values after the step."""
-        # Short rows first: a longer one may then be rewritten through them.
-        every = range(self.V.rows)
-        terms = {i: sum(x != 0 for x in [*self.B.row(i), *self.V.row(i)]) for i in every}
-        slots = {i: self.combine(self.row(self.B.row(i), self.V.row(i))) for i in sorted(every, key=terms.__getitem__)}
-        return tuple(slots[i] for i in every)
+    def bind(self, h: float) -> Program:
+        """The program for step size h, finite and not 0. Its numbers are the floats nearest to c h^power, c exact."""
+        top, bottom = h.as_integer_ratio()
+        items = tuple(item if isinstance(item, Evaluate) else item.bound(top, bottom) for item in self.instructions)
+        return Program(self.scheme, h, items, self.outputs, self.slopes)
 
 
-def _floats(matrix: sympy.MatrixBase) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(map(float, row)) for row in matrix.tolist())
-
-
-def instructions(
-    evaluations: Evaluations, blocks: Matrices, groups: Iterable[tuple[int, ...]]
-) -> tuple[tuple[Instruction, ...], tuple[int, ...]]:
-    """Instructions and outputs for folded matrices, evaluations in the order of ``groups``."""
-    compiler = Compiler(evaluations, blocks)
-    for group in groups:
-        compiler.evaluate(group)
-    outputs = compiler.outputs()
-    return tuple(compiler.instructions), outputs
-
-
-def carried_slopes(scheme: Scheme) -> tuple[bool, ...]:
-    """Which carried values are slopes (h f at a past step) or velocities.
-
-    They are kept without their factor h, so that no operation is spent on it when they are stored.
-    """
-    return tuple(all(x == 0 for x in multiples[:-1]) for multiples in scheme.seeds)
-
-
-@lru_cache(maxsize=256)
-def compile_scheme(scheme: Scheme, h: float) -> Program:
-    """The program of a scheme for step size h (folded into the coefficients).
-
-    Raises:
-        SchemeError: h is zero or not finite, carried values that start from a learnable multiple,
-            learnable coefficients between stages that have to be solved for.
-    """
-    if h == 0 or not math.isfinite(h):
-        raise SchemeError(f"{scheme.name}: got step size h = {h}, expected a finite number other than 0")
-    if any(not multiple.is_number for multiples in scheme.seeds for multiple in multiples):
-        raise SchemeError(
-            f"{scheme.name}: got carried values that start from {scheme.seeds} times (u_0, h f(u_0)), expected "
-            "numbers; carry the past solutions themselves instead of multiples by a learnable coefficient"
-        )
-    if not scheme.explicit and scheme.A.free_symbols:
-        raise SchemeError(
-            f"{scheme.name}: got learnable coefficients {sorted(map(str, scheme.A.free_symbols))} between stages that "
-            "depend on each other, expected numbers there"
-        )
-    evaluations, slopes = evaluations_of(scheme), carried_slopes(scheme)
-    blocks = evaluations.fold((scheme.A, scheme.U, scheme.B, scheme.V), sympy.Rational(h), slopes)
-    return Program(scheme, h, *instructions(evaluations, blocks, evaluations.groups), slopes)
+def _at(matrix: tuple[tuple[Any, ...], ...], top: int, bottom: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(x.at(top, bottom) if isinstance(x, Open) else x for x in row) for row in matrix)

@@ -15,7 +15,7 @@ undoing it would evaluate it twice: 4/3 instead of 5/3 of the time of direct dif
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy
@@ -24,9 +24,10 @@ from torch import Tensor
 from ..scheme import Scheme
 from ..scheme.scheme import Matrices
 from ..scheme.stage_graph import evaluation_groups
-from .evaluations import evaluations_of
-from .program import Program, carried_slopes, instructions
-from .rows import Op, Row, operations
+from .compiler import carried_slopes, grading, instructions
+from .evaluations import Grading, evaluations_of
+from .program import OpenProgram, Program
+from .rows import Coefficient, Op, bound, operations
 from .step import State, combine
 
 
@@ -68,25 +69,35 @@ def compile_reverse(scheme: Scheme, h: float) -> Reverse:
     Raises:
         SchemeError: the scheme is not reversible.
     """
-    evaluations, slopes, size = evaluations_of(scheme), carried_slopes(scheme), sympy.Rational(h)
-    blocks = evaluations.fold((scheme.A, scheme.U, scheme.B, scheme.V), size, slopes)
-    back = evaluations.fold(scheme.inverse, size, slopes)
-    order = range(len(evaluations.stages))
+    inverse, transposed, terms = _open(scheme, h == 1)
+    size = h.as_integer_ratio()
+    parts = (replace(term, ops=bound(term.ops, *size)) for term in terms)
+    return Reverse(inverse.bind(h), transposed.bind(h), tuple(parts))
+
+
+@lru_cache(maxsize=256)
+def _open(scheme: Scheme, unit: bool) -> tuple[OpenProgram, OpenProgram, tuple[Term, ...]]:
+    evaluations, slopes = evaluations_of(scheme), carried_slopes(scheme)
+    powers = grading(slopes, unit)
+    blocks = evaluations.fold((scheme.A, scheme.U, scheme.B, scheme.V))
+    back = evaluations.fold(scheme.inverse)
     A, U, B, V = (matrix.T for matrix in blocks)
-    return Reverse(
-        Program(scheme, h, *instructions(evaluations, back, evaluation_groups(back[0])), slopes),
-        Program(scheme, h, *instructions(evaluations, (A, B, U, V), [(i,) for i in reversed(order)]), slopes),
-        _terms(blocks),
-    )
+    undone = instructions(evaluations, back, evaluation_groups(back[0]), powers)
+    order = [(i,) for i in reversed(range(len(evaluations.stages)))]
+    pulled = instructions(evaluations, (A, B, U, V), order, powers.transposed)
+    programs = OpenProgram(scheme, *undone, slopes), OpenProgram(scheme, *pulled, slopes)
+    return *programs, _terms(blocks, powers)
 
 
-def _terms(blocks: Matrices) -> tuple[Term, ...]:
+def _terms(blocks: Matrices, powers: Grading) -> tuple[Term, ...]:
     A, U, B, V = blocks
+    of = [*powers.carried, *[powers.functions] * A.cols]
     found = []
     for symbol in sorted(set().union(*(block.free_symbols for block in blocks)), key=str):
         for carried, (functions, values) in ((True, (B, V)), (False, (A, U))):
             for i in range(functions.rows):
-                row: Row = {j: x.diff(symbol) for j, x in enumerate([*values.row(i), *functions.row(i)])}
-                if row := {j: sympy.cancel(x) for j, x in row.items() if x != 0}:
+                own = powers.carried[i] if carried else powers.stages
+                entries = [sympy.cancel(x.diff(symbol)) for x in [*values.row(i), *functions.row(i)]]
+                if row := {j: Coefficient(x, of[j] - own) for j, x in enumerate(entries) if x != 0}:
                     found.append(Term(str(symbol), (carried, i), operations(row)))
     return tuple(found)

@@ -7,7 +7,7 @@ from typing import Any
 
 from odenets import Scheme, as_scheme
 from odenets.passes.starting import can_start
-from odenets.program.program import compile_scheme
+from odenets.program import compile_scheme
 
 from .amplification import amplification
 from .flow import Flow, flow_of
