@@ -14,6 +14,7 @@ from . import checks, tableau
 from .b_series import BSeries
 from .errors import SchemeError
 from .exact import is_zero, rational, spectral_radius
+from .extension import HERMITE, Extension, extension
 from .general_linear_method import GeneralLinearMethod
 from .multistep_form import generating_polynomials, multistep_error_constant
 from .order import derive_order
@@ -158,6 +159,23 @@ class Scheme(Shown, GeneralLinearMethod):
         if self.embedded is None:
             return None
         return replace(self, B=self.embedded, embedded=None).order
+
+    @cached_property
+    def extension(self) -> Extension:
+        """The solution inside a step, of the highest order that the step's evaluations allow for.
+
+        Derived from the trees where the scheme is an explicit Runge-Kutta scheme of one function without learnable
+        coefficients (:mod:`odenets.scheme.extension`); else cubic Hermite interpolation of solution and slope.
+        """
+        one_step = self.carried == 1 and self.explicit and not self.symbols and not any(self.modules)
+        if one_step and not self.linear_only:
+            return extension(self, self.order)
+        return Extension(min(HERMITE, self.order), (), True)
+
+    @property
+    def dense_order(self) -> int:
+        """The order of the solution between the steps: the error inside a step is O(h^(dense_order + 1)) locally."""
+        return self.extension.order
 
     @cached_property
     def error_constant(self) -> sympy.Expr | None:

@@ -1,0 +1,178 @@
+"""The continuous extension of a Runge-Kutta scheme: the solution inside a step, from the stages the step has anyway.
+
+    u(t_n + theta h) = u_n + h sum_i b_i(theta) F_i
+
+has order q exactly if sum_i b_i(theta) Phi_i(t) = theta^|t| / gamma(t) for all trees t with at most q vertices. Here
+
+    b(theta) = that of cubic Hermite interpolation + theta^2 (1 - theta)^2 sum_k theta^k d_k
+
+which meets the solution and its slope at both ends. Hermite interpolation leaves theta^2 (1 - theta)^2 times
+r_t(theta) / gamma(t), r_t(theta) = sum_k (|t| - 3 - k) theta^k, so that the order q asks of the vectors d_k
+
+    sum_i d_ki Phi_i(t) = max(0, |t| - 3 - k) / gamma(t),    |t| <= q,    k = 0 ... q - 4.
+
+The largest q for which there are such d_k is the order. No other extension has a higher one, for any b(theta) asks for
+vectors as these on the powers theta^4 and up. What freedom is left goes into the least error: the conditions of the
+trees of one vertex more, each divided by its symmetry, are met in the sense of least squares over the trees and over
+the step. For dopri5 that is the extension of Shampine (1986).
+
+Source: Hairer, Norsett & Wanner (1993), II.6; Shampine (1986), Some practical Runge-Kutta formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import add, mul
+from typing import Any
+
+import sympy
+
+from .b_series import BSeries
+from .general_linear_method import GeneralLinearMethod
+from .trees import Tree, density, symmetry, trees_of_order, vertices
+
+#: of cubic Hermite interpolation
+HERMITE = 3
+
+Rows = list[list[Any]]
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The order of a continuous extension and its d_k, exact; () where it is cubic Hermite interpolation.
+
+    Each d_k has a weight for each stage, and where ``appended`` one more for f(u_{n+1}), which is no stage of the
+    scheme: the next step's first.
+    """
+
+    order: int
+    terms: tuple[tuple[sympy.Expr, ...], ...]
+    appended: bool
+
+
+def extension(scheme: GeneralLinearMethod, order: int) -> Extension:
+    """The continuous extension of highest order of an explicit Runge-Kutta scheme of that order."""
+    series, appended = _with_end(scheme)
+    found = Extension(min(HERMITE, order), (), appended)
+    for q in range(HERMITE + 1, order + 1):
+        terms = _Conditions(series, q, scheme.digits).terms()
+        if terms is None:
+            break
+        found = Extension(q, terms, appended)
+    return found
+
+
+def _with_end(scheme: GeneralLinearMethod) -> tuple[BSeries, bool]:
+    """The series of the stages and of f(u_{n+1}), and whether that had to be added to them."""
+    A, b, s = scheme.A, scheme.B.row(0), scheme.stages
+    if any(A.row(i) == b for i in range(s)):
+        return BSeries(scheme), False
+    grown = A.col_join(b).row_join(sympy.zeros(s + 1, 1))
+    weights = b.row_join(sympy.zeros(1, 1))
+    ended = GeneralLinearMethod(scheme.name, grown, [[1]] * (s + 1), weights, [[1]], digits=scheme.digits)
+    return BSeries(ended), True
+
+
+class _Conditions:
+    """What order q asks of the d_k, and what their freedom is chosen by."""
+
+    def __init__(self, series: BSeries, q: int, digits: int | None) -> None:
+        self.series, self.q, self.size = series, q, series.size[0]
+        zero = series.field.zero
+        # Decimals that have gone through an elimination: half of their digits tell what is 0.
+        limit = 0 if digits is None else Fraction(1, 10 ** (digits // 2))
+        self.missing = _projected(q - HERMITE)
+        self.vanishes: Callable[[Any], bool] = lambda x: x == zero or bool(limit and abs(x) < limit)
+
+    def terms(self) -> tuple[tuple[sympy.Expr, ...], ...] | None:
+        """The d_k, or None where there are none."""
+        trees = [tree for n in range(1, self.q + 1) for tree in trees_of_order(n)]
+        found = solutions([self._row(tree) for tree in trees], self.size, self.vanishes, self.series.field)
+        if found is None:
+            return None
+        particular, free = found
+        return tuple(tuple(map(self.series.to_sympy, d)) for d in self._best(particular, free))
+
+    def _row(self, tree: Tree) -> list[Any]:
+        """Phi_i(t) of all stages, and the right-hand sides of all k."""
+        above = [Fraction(max(0, vertices(tree) - HERMITE - k)) for k in range(self.q - HERMITE)]
+        if vertices(tree) > self.q:
+            above = list(map(add, above, self.missing))
+        number = self.series.number
+        return [*self.series.slopes(tree), *(number(value / density(tree)) for value in above)]
+
+    def _best(self, particular: Rows, free: Rows) -> Rows:
+        """The d_k that miss the conditions of the next trees least: the normal equations of least squares."""
+        zero, number = self.series.field.zero, self.series.number
+        trees = trees_of_order(self.q + 1)
+        rows = [self._row(tree) for tree in trees]
+        weights = [number(Fraction(1, symmetry(tree) ** 2)) for tree in trees]
+        moved = [[_dot(row[: self.size], n, zero) for row in rows] for n in free]
+        left = [
+            [row[self.size + k] - _dot(row[: self.size], d, zero) for row in rows] for k, d in enumerate(particular)
+        ]
+        weighted = [list(map(mul, weights, column)) for column in moved]
+        normal = [[_dot(w, other, zero) for other in [*moved, *left]] for w in weighted]
+        found = solutions(normal, len(free), self.vanishes, self.series.field)
+        assert found is not None  # normal equations have solutions
+        steps = found[0] or [[]] * len(particular)
+        return [
+            [x + _dot(step, [n[i] for n in free], zero) for i, x in enumerate(d)]
+            for d, step in zip(particular, steps, strict=True)
+        ]
+
+
+def _projected(m: int) -> list[Fraction]:
+    """Coefficients of the polynomial of degree m - 1 nearest to theta^m.
+
+    In the mean square of theta^2 (1 - theta)^2 times the difference, over the step: so the difference is the m-th
+    orthogonal polynomial for that weight, a Jacobi polynomial. For m = 1 it is 1/2.
+    """
+    theta = sympy.Symbol("theta")
+    orthogonal = sympy.Poly(sympy.jacobi(m, 4, 4, 2 * theta - 1), theta).monic()
+    return [Fraction(int(c.p), int(c.q)) for c in reversed((-orthogonal).all_coeffs()[1:])]
+
+
+def _dot(left: Sequence[Any], right: Sequence[Any], zero: Any) -> Any:
+    return sum(map(mul, left, right), zero)
+
+
+def solutions(rows: Rows, size: int, vanishes: Callable[[Any], bool], field: Any) -> tuple[Rows, Rows] | None:
+    """Solutions of linear equations in ``size`` unknowns: one for each right-hand side, and those of the equations = 0.
+
+    Args:
+        rows: each the coefficients of the unknowns, and then its right-hand sides.
+        size: number of unknowns.
+        vanishes: whether a number counts as 0.
+        field: that of the numbers.
+
+    Returns:
+        One solution for each right-hand side, and a basis of the null space; None where there is no solution.
+    """
+    basis: dict[int, list[Any]] = {}
+    for row in rows:
+        left = list(row)
+        for pivot, other in basis.items():
+            left = _less(left, left[pivot], other)
+        columns = [j for j in range(size) if not vanishes(left[j])]
+        if not columns:
+            if not all(map(vanishes, left)):
+                return None
+            continue
+        # Exact numbers of a field have no size; of decimals the largest is the one that is known best.
+        pivot = max(columns, key=lambda j: abs(left[j])) if field.is_QQ else columns[0]
+        scaled = [x / left[pivot] for x in left]
+        basis = {column: _less(other, other[pivot], scaled) for column, other in basis.items()} | {pivot: scaled}
+    count = len(rows[0]) - size if rows else 0
+    particular = [[basis[j][size + k] if j in basis else field.zero for j in range(size)] for k in range(count)]
+    unknown = [j for j in range(size) if j not in basis]
+    null = [
+        [-basis[j][f] if j in basis else (field.one if j == f else field.zero) for j in range(size)] for f in unknown
+    ]
+    return particular, null
+
+
+def _less(row: list[Any], factor: Any, other: list[Any]) -> list[Any]:
+    return [x - factor * y for x, y in zip(row, other, strict=True)] if factor else row
