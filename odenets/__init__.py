@@ -3,6 +3,7 @@
 from . import models
 from .fields import AdditiveNoise, FieldError, ShakeShake, StochasticDepth, TimeField, survival_schedule
 from .gradients import Adjoint, AdjointError, Checkpoint, Direct, ReversalError, Reversible
+from .integrate import IntegrationError, IntegrationWarning, Solution, StepControl, solve
 from .net import ODENet, count_evaluations, from_one_minus_k, parameter_groups, set_gradient
 from .scheme import (
     OdenetsError,
@@ -33,6 +34,8 @@ __all__ = [
     "ConvergenceWarning",
     "Direct",
     "FieldError",
+    "IntegrationError",
+    "IntegrationWarning",
     "NewtonKrylov",
     "ODENet",
     "OdenetsError",
@@ -42,7 +45,9 @@ __all__ = [
     "SchemeError",
     "SchemeWarning",
     "ShakeShake",
+    "Solution",
     "SolverError",
+    "StepControl",
     "StochasticDepth",
     "SwapReport",
     "TimeField",
@@ -59,6 +64,7 @@ __all__ = [
     "runge_kutta",
     "schemes",
     "set_gradient",
+    "solve",
     "survival_schedule",
     "swap_report",
     "swap_scheme",

@@ -150,4 +150,6 @@ def _narrow(x: Tensor) -> torch.dtype:
 
 def _in_dtype_of(x: Tensor, value: Tensor) -> Tensor:
     """A value that times in float64 have promoted, in the dtype of the state."""
-    return value.to(x.dtype) if isinstance(value, Tensor) and value.dtype == torch.float64 else value
+    if x.dtype == torch.float64 or not isinstance(value, Tensor) or value.dtype != torch.float64:
+        return value
+    return value.to(x.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -16,6 +16,7 @@ from ..gradients import Direct, Gradient, Runner, Stored, as_gradient
 from ..gradients.segment_function import forward_over_forward
 from ..passes import Pass
 from ..passes.starting import starting_steps, transition
+from ..passes.steps import run_step
 from ..program import Evaluate, Program, compile_scheme
 from ..program.step import State, step
 from ..scheme import Scheme
@@ -204,24 +205,40 @@ class ODENet(nn.Module):
 
     # ---------------------------------------------------------------- forward
 
+    def solutions(self, x: Tensor) -> Iterator[Tensor]:
+        """The solution after each step, of which forward returns the last; recorded by autograd, as by "direct"."""
+        run, state, first = self._begin(x)
+        for n in range(first, self.steps):
+            state = run_step(run, n, state)
+            yield self._solution(state)
+        self.reports = run.reports
+
     def forward(self, x: Tensor) -> Tensor:
         """The solution after the last step; x is the state before the first."""
-        self._check_input(x)
         if getattr(self, "_is_replica", False) and not isinstance(self._gradient, Direct):
             raise FieldError(
                 f"gradient={self._gradient}: got a replica of DataParallel, whose parameters are no Parameters, "
                 "expected DistributedDataParallel, or gradient='direct'"
             )
+        run, state, first = self._begin(x)
+        # A trace has no backward pass of its own, and cannot hold what the other ways have for theirs.
+        recorded = torch.is_grad_enabled() and not (torch.jit.is_tracing() or forward_over_forward())
+        state = (self._runner if recorded else self._plain).integrate(run, first, state)
+        self.reports = run.reports
+        return self._solution(state)
+
+    def _begin(self, x: Tensor) -> tuple[Pass, State, int]:
+        """The pass, the carried values before the first regular step, and that step's number."""
+        self._check_input(x)
         u = x if self.shortcut is None else self.shortcut(x)
         # All noise before the first step, in every mode: the same seed then gives the same network.
         noises = [self.field.draw(n, u, self.program.h) for n in range(self.steps)]
         run = Pass(self, noises, x.device)
         state, first = self._enter(x, u, run)
         self._check_coefficients(state[0])
-        # A trace has no backward pass of its own, and cannot hold what the other ways have for theirs.
-        recorded = torch.is_grad_enabled() and not (torch.jit.is_tracing() or forward_over_forward())
-        state = (self._runner if recorded else self._plain).integrate(run, first, state)
-        self.reports = run.reports
+        return run, state, first
+
+    def _solution(self, state: State) -> Tensor:
         parts = state[: self.scheme.components]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 

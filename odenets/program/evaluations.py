@@ -18,7 +18,7 @@ class Evaluations:
     ``stages[i]`` are the stages of the scheme that share evaluation i: same module at the same
     place. ``groups`` are the evaluations in the order in which they can be had: alone, or, where
     stages depend on each other in a cycle, those to be solved for together. Stages that only an
-    error estimate needs are left out.
+    error estimate needs are left out by default.
     """
 
     scheme: Scheme
@@ -69,9 +69,9 @@ class Grading:
         return Grading(-self.stages, -self.functions, tuple(-power for power in self.carried))
 
 
-def evaluations_of(scheme: Scheme) -> Evaluations:
-    """The evaluations of a scheme's step."""
-    needed = _needed(scheme)
+def evaluations_of(scheme: Scheme, every: bool = False) -> Evaluations:
+    """The evaluations of a scheme's step, or of ``every`` stage, those for an error estimate among them."""
+    needed = set(range(scheme.stages)) if every else _needed(scheme)
     stages: list[list[int]] = []
     groups: list[tuple[int, ...]] = []
     found: dict[object, int] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..scheme import Scheme
 from .rows import Learned, Op, Open, bound
@@ -43,8 +43,7 @@ class Solve:
         return replace(self, weights=_at(self.weights, top, bottom), inverse=_at(self.inverse, top, bottom))
 
 
-@dataclass(frozen=True)
-class Combine:
+class Combine(NamedTuple):
     """One linear combination, into ``slot``."""
 
     slot: int

@@ -110,7 +110,7 @@ def coefficient(given: Coefficient) -> float | Learned | Open:
 
 def bound(ops: tuple[Op, ...], top: int, bottom: int) -> tuple[Op, ...]:
     """The operations for the step size h = top / bottom."""
-    return tuple((*op[:-1], op[-1].at(top, bottom)) if isinstance(op[-1], (Open, Learned)) else op for op in ops)
+    return tuple([op if type(op[-1]) in (int, float) else (*op[:-1], op[-1].at(top, bottom)) for op in ops])
 
 
 def operations(row: Row) -> tuple[Op, ...]:

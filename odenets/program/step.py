@@ -16,6 +16,8 @@ State = tuple[Tensor, ...]
 Function = Callable[[Evaluate, Tensor], Tensor]
 #: solver(group, constants): values F_i of the functions that a Solve instruction names
 Solver = Callable[[Solve, State], State]
+#: values by slot
+Slots = Mapping[int, Tensor] | Sequence[Tensor]
 #: values by slot, and the number of the next instruction
 Begun = tuple[dict[int, Tensor], int]
 
@@ -73,23 +75,27 @@ def finish(
     return tuple(slots[i] for i in program.outputs)
 
 
-def combine(ops: Sequence[Op], slots: Mapping[int, Tensor], carried: int, learned: Mapping[str, Tensor]) -> Tensor:
+def combine(
+    ops: Sequence[Op], slots: Mapping[int, Tensor] | Sequence[Tensor], carried: int, learned: Mapping[str, Tensor]
+) -> Tensor:
     """Run one row. The buffer is written in place once it is a fresh one that a function has gone into."""
     acc, owned = slots[ops[0][1]], False
-    for kind, slot, *rest in ops:
+    for op in ops:
+        kind, slot = op[0], op[1]
         x = slots[slot]
-        if kind == "lerp":
-            acc = _lerp(x, slots[rest[0]], _value(rest[1], learned))
-            owned = slot >= carried or rest[0] >= carried
+        if kind == "add":
+            acc = _add(acc, x, op[2] if type(op[2]) is float else op[2](learned), owned)
+            owned = owned or slot >= carried
+        elif kind == "lerp":
+            acc = _lerp(x, slots[op[2]], _value(op[3], learned))
+            owned = slot >= carried or op[2] >= carried
         elif kind == "scale":
-            acc, owned = _scale(x, _value(rest[0], learned)), slot >= carried
-        elif kind == "add":
-            acc, owned = _add(acc, x, _value(rest[0], learned), owned), owned or slot >= carried
+            acc, owned = _scale(x, _value(op[2], learned)), slot >= carried
     return acc
 
 
 def _value(coefficient: float | Learned, learned: Mapping[str, Tensor]) -> float | Tensor:
-    return coefficient(learned) if isinstance(coefficient, Learned) else coefficient
+    return coefficient if type(coefficient) is float else coefficient(learned)  # type: ignore[operator]
 
 
 def _cast(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -98,9 +104,9 @@ def _cast(coefficient: Tensor, x: Tensor) -> Tensor:
 
 
 def _add(acc: Tensor, x: Tensor, c: float | Tensor, owned: bool) -> Tensor:
-    if isinstance(c, Tensor):
+    if type(c) is not float:
         # Never in place: under vmap over the coefficients the buffer may not be batched.
-        return torch.addcmul(acc, x, _cast(c, x))
+        return torch.addcmul(acc, x, _cast(c, x))  # type: ignore[arg-type]
     # In place would keep a low-precision function's dtype where the state has a higher one. And torch.func.linearize,
     # which runs in a dual level, takes for leaves the sums that do not depend on a tangent.
     if owned and acc.dtype == x.dtype and forward_ad._current_level < 0:

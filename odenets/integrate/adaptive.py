@@ -1,0 +1,171 @@
+"""Steps as long as the tolerance allows for, by schemes with embedded weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..program.step import combine
+from .control import StepControl, Tolerance, first_step
+from .errors import Failure, GaveUp
+from .function import Function
+from .method import Method
+from .step import Span, Step, take
+
+#: steps of fewer units of rounding of t are no steps
+ROUNDINGS = 10
+#: what is left to the end is taken in one step where it is so little more than the step
+STRETCH = 1.01
+
+
+@dataclass
+class Counts:
+    """Steps so far, and the sizes of those that were accepted."""
+
+    accepted: int = 0
+    rejected: int = 0
+    smallest: float = math.inf
+    largest: float = 0.0
+
+    def accept(self, h: float) -> None:
+        """One more."""
+        self.accepted += 1
+        self.smallest, self.largest = min(self.smallest, abs(h)), max(self.largest, abs(h))
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """What is called with (t, u, h): before a step, and after one that was accepted or rejected."""
+
+    before: Callable[[float, Tensor, float], None] | None = None
+    accepted: Callable[[float, Tensor, float], None] | None = None
+    rejected: Callable[[float, Tensor, float], None] | None = None
+
+
+@dataclass
+class Adaptive:
+    """The accepted steps from one time to another.
+
+    Time, step size and controller are Python's numbers. The error norm is the only value of a step that is read from
+    the device. The step size is a constant to the gradient.
+
+    Args:
+        method: with an error estimate.
+        function: f.
+        ends: the first time and the last.
+        learned: the same as tensors, where one of them is to get a gradient, else None.
+        control, tolerance: of the step size.
+        max_steps: after which, accepted or rejected, the solve gives up.
+        listeners: what is told of each step.
+    """
+
+    method: Method
+    function: Function
+    ends: tuple[float, float]
+    learned: tuple[Tensor, Tensor] | None
+    control: StepControl
+    tolerance: Tolerance
+    max_steps: int
+    listeners: Listeners = Listeners()
+    counts: Counts = field(default_factory=Counts)
+    _norm: float | None = field(default=None, init=False)
+    _errors: list[float] = field(default_factory=list, init=False)
+
+    def steps(self, u: Tensor) -> Iterator[Step]:
+        """The steps from state u; GaveUp where there is no next one."""
+        self._t, self._u = self.ends[0], u
+        self._direction = math.copysign(1.0, self.ends[1] - self.ends[0])
+        self._slope = self.function(self._t if self.learned is None else self.learned[0], u)
+        self._h = self._first()
+        for stop, jump in self._stops():
+            while self._t != stop:
+                step = self._accepted(stop, jump)
+                yield step
+                self._t, self._u = step.span.stop, step.u1
+                if self._t != stop or not (jump or stop == self.ends[1]):
+                    self._slope = step.end_slope()
+            if jump:
+                self._slope = self.function(math.nextafter(stop, math.inf * self._direction), self._u)
+
+    def _stops(self) -> list[tuple[float, bool]]:
+        """Times that a step ends at, and whether f jumps there."""
+        low, high = sorted(self.ends)
+        jumps = {t for t in self.control.jump_t if low < t < high}
+        inside = jumps | {t for t in self.control.step_t if low < t < high}
+        return [*((t, t in jumps) for t in sorted(inside, reverse=self._direction < 0)), (self.ends[1], False)]
+
+    def _first(self) -> float:
+        if self.control.first_step is not None:
+            return self.control.first_step
+        with torch.no_grad():
+            h = first_step(self.function, self.tolerance, self.ends, self._u, self._slope, order=self.method.order)
+        if math.isnan(h):
+            raise self._gave_up("not finite", 0.0)
+        return h
+
+    def _accepted(self, stop: float, jump: bool) -> Step:
+        """The next step that is accepted; the size of the one after it is chosen."""
+        most, t, u, tell = math.inf, self._t, self._u, self.listeners
+        while True:
+            span = self._span(stop, jump)
+            size = abs(span.h)
+            if tell.before is not None:
+                tell.before(t, u, span.h)
+            program = self.method.program.bind(span.h)
+            step, values = take(self.method, program, self.function, span, u=u, slope=self._slope)
+            self._norm = norm = self._error(step, values)
+            if norm <= 1 or (size <= self.control.min_step and math.isfinite(norm)):
+                self.counts.accept(span.h)
+                if tell.accepted is not None:
+                    tell.accepted(t, u, span.h)
+                self._errors = [norm, *self._errors[:2]]
+                self._h = min(most, size * self.control.accepted(self._errors, self.method.order))
+                return step
+            self.counts.rejected += 1
+            if tell.rejected is not None:
+                tell.rejected(t, u, span.h)
+            # No growth right after a rejection.
+            most = self._h = size * self.control.rejected(norm, self.method.order)
+
+    def _span(self, stop: float, jump: bool) -> Span:
+        """The interval of the next step; GaveUp where there is none."""
+        t, left = self._t, abs(stop - self._t)
+        h = max(self.control.min_step, min(self._h, self.control.max_step))
+        ends = left <= h * STRETCH
+        if self.counts.accepted + self.counts.rejected >= self.max_steps:
+            raise self._gave_up("too many steps", h)
+        if h < ROUNDINGS * math.ulp(t) and not ends:
+            finite = self._norm is None or math.isfinite(self._norm)
+            raise self._gave_up("step too small" if finite else "not finite", h)
+        to = stop if ends else t + h * self._direction
+        last = math.nextafter(stop, -math.inf * self._direction) if ends and jump else None
+        return Span(t, to, learned=self._learned(t, to), last=last)
+
+    def _learned(self, t: float, to: float) -> tuple[Tensor, Tensor] | None:
+        """The ends of a step as tensors where it is the first one or the last, and the times are to get gradients."""
+        if self.learned is None or (t != self.ends[0] and to != self.ends[1]):
+            return None
+        fixed = (self.learned[0].new_full((), x) for x in (t, to))
+        return tuple(  # type: ignore[return-value]
+            mine if x == end else number
+            for x, end, mine, number in zip((t, to), self.ends, self.learned, fixed, strict=True)
+        )
+
+    def _error(self, step: Step, values: Sequence[Tensor]) -> float:
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return self._error(step, values)
+        estimate = combine(self.method.error, [step.u1, *values], 0, {})
+        return abs(step.span.h) * float(self.tolerance(estimate, step.u0, step.u1))
+
+    def _gave_up(self, reason: str, h: float) -> GaveUp:
+        why = {
+            "not finite": "f is not finite there, or where the smallest steps from there lead",
+            "step too small": "the step is below the rounding of t, and its error is still above the tolerance",
+            "too many steps": f"max_steps = {self.max_steps} are taken",
+        }
+        return GaveUp(Failure(reason, self._t, h, self._norm, self._u, why[reason]))

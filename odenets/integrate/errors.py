@@ -1,0 +1,70 @@
+"""The error of an integration that does not reach its end, with what there is of the solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..scheme import OdenetsError
+
+ADVICE = {
+    "not finite": "expected finite values; see f there, or take a smaller step",
+    "step too small": "expected a problem that is not singular there, and tolerances that the dtype can hold; take "
+    "larger ones, a state in float64, or, if the problem is stiff, an implicit scheme with steps=",
+    "too many steps": "expected fewer; take larger tolerances or max_steps, or, if the problem is stiff, an implicit "
+    "scheme with steps=",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no next step.
+
+    Args:
+        reason: "not finite", "step too small" or "too many steps".
+        t: the time that was reached.
+        h: the step that was tried there.
+        norm: its error norm, which at most 1 would have been accepted; None without one.
+        state: the solution at t, the last that was accepted.
+        why: the reason in words.
+    """
+
+    reason: str
+    t: float
+    h: float
+    norm: float | None
+    state: Any
+    why: str
+
+    def __str__(self) -> str:
+        norm = "" if self.norm is None else f", error norm {self.norm:.3g}"
+        return f"at t = {self.t:.15g}, h = {self.h:.3g}{norm}: {self.why}; {ADVICE[self.reason]}"
+
+
+class GaveUp(Exception):
+    """Raised between the steps."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class IntegrationError(OdenetsError):
+    """A solve gave up.
+
+    Attributes:
+        failure: a record of ``reason`` ("not finite", "step too small" or "too many steps"), the time ``t`` that was
+            reached, the step ``h`` that was tried there, its error ``norm``, and the last accepted ``state``.
+        solution: the :class:`Solution` at the times that were reached.
+    """
+
+    def __init__(self, message: str, failure: Failure, solution: Any) -> None:
+        super().__init__(message)
+        self.failure, self.solution = failure, solution
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.failure, self.solution)
+
+
+class IntegrationWarning(UserWarning):
+    """What an IntegrationError says, where the solve was told to go on: ``on_failure="flag"``."""

@@ -1,0 +1,69 @@
+"""f(t, u) as a solve calls it: of one tensor, checked, counted, its times made tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..fields import FieldError, TimeField
+from ..fields.numbers import widest
+from .packing import Packing
+
+
+class Function:
+    """The right-hand side of u' = f(t, u).
+
+    Args:
+        f: as the user gives it, of a 0-dimensional time and a state, which returns a state.
+        packing: how a state is one tensor.
+        u: the first state, as one tensor.
+        times: the first time and the last.
+
+    ``evaluations`` counts the calls; ``module`` is f where that is a module, else None.
+
+    Raises:
+        FieldError: f is not callable; when it is called, f returns what is no state of the same shape, is complex where
+            the state is real, or writes into its argument.
+    """
+
+    def __init__(
+        self, f: Callable[[Tensor, Any], Any], packing: Packing, u: Tensor, times: tuple[float, float]
+    ) -> None:
+        if not callable(f):
+            raise FieldError(f"f: got {f!r}, expected a callable f(t, u)")
+        whole = f if packing.single else lambda t, x: packing.joined_value(f(t, packing.split(x)))
+        # Times in float64, or in float32 where f fails with them: as in a network of a TimeField.
+        self.at = TimeField(whole, *times, 1).at
+        self.module = f if isinstance(f, nn.Module) else None
+        self.dtype, self.device = widest(u.device), u.device
+        self.evaluations = 0
+
+    def __call__(self, t: float | Tensor, u: Tensor) -> Tensor:
+        """The value at a time, a number or a 0-dimensional tensor."""
+        time = t if isinstance(t, Tensor) else torch.full((), t, dtype=self.dtype, device=self.device)
+        self.evaluations += 1
+        if self.evaluations == 1:
+            return self._first(time, u)
+        value = self.at(time, u)
+        if not isinstance(value, Tensor) or value.shape != u.shape or value.dtype != u.dtype:
+            return self._fitted(value, u)
+        return value
+
+    def _first(self, time: Tensor, u: Tensor) -> Tensor:
+        counted = not (torch.compiler.is_compiling() or u.is_inference())
+        before = u._version if counted else 0
+        value = self.at(time, u)
+        if counted and u._version != before:
+            raise FieldError("f wrote into its argument, which the scheme still needs; expected f(t, u) that leaves u")
+        return self._fitted(value, u)
+
+    def _fitted(self, value: Any, u: Tensor) -> Tensor:
+        if not isinstance(value, Tensor) or value.shape != u.shape:
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise FieldError(f"f: got {got} for a state of shape {tuple(u.shape)}, expected a tensor of the same shape")
+        if value.is_complex() and not u.is_complex():
+            raise FieldError(f"f: got {value.dtype} for a state of {u.dtype}, expected a complex y0, or a real value")
+        return value.to(u.dtype)

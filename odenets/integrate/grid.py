@@ -1,0 +1,70 @@
+"""Steps on a grid that is given: by explicit Runge-Kutta schemes, for any spacing, without a look at the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .adaptive import Counts, Listeners
+from .function import Function
+from .method import Method
+from .step import Span, Step, take
+from .times import Times
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The times that steps begin and end at.
+
+    Args:
+        times: increasing or decreasing.
+        h: the step size, where all are equal.
+        learned: the times as tensors, where they are to get gradients.
+    """
+
+    times: Sequence[float]
+    h: float | None = None
+    learned: Sequence[Tensor] | None = None
+
+    def spans(self) -> Iterator[Span]:
+        """The intervals, one after the other."""
+        for n in range(len(self.times) - 1):
+            own = None if self.learned is None else (self.learned[n], self.learned[n + 1])
+            yield Span(self.times[n], self.times[n + 1], h=self.h, learned=own)
+
+
+def equal_steps(ends: tuple[float, float], steps: int, learned: tuple[Tensor, Tensor] | None) -> Grid:
+    """So many equal steps from the first time to the last."""
+    h = (ends[1] - ends[0]) / steps
+    times = [*(ends[0] + n * h for n in range(steps)), ends[1]]
+    if learned is None:
+        return Grid(times, h)
+    size = (learned[1] - learned[0]) / steps
+    return Grid(times, h, [*(learned[0] + n * size for n in range(steps)), learned[1]])
+
+
+def pinned(values: Sequence[float], times: Times) -> Grid:
+    """A grid of any spacing, of which those times that get gradients move, and the others stay."""
+    if times.learned is None:
+        return Grid(values)
+    own = dict(zip(times.values, times.learned, strict=True))
+    return Grid(values, None, [own[x] if x in own else times.learned[0].new_full((), x) for x in values])
+
+
+def steps_on(
+    grid: Grid, method: Method, function: Function, u: Tensor, *, counts: Counts, listeners: Listeners
+) -> Iterator[Step]:
+    """The steps of a method from state u."""
+    program = slope = None
+    for span in grid.spans():
+        if program is None or program.h != span.h:
+            program = method.program.bind(span.h)
+        if listeners.before is not None:
+            listeners.before(span.start, u, span.h)
+        slope = function(span.time(0.0), u) if slope is None else slope
+        step, _ = take(method, program, function, span, u=u, slope=slope)
+        counts.accept(span.h)
+        yield step
+        u, slope = step.u1, step.known_end

@@ -1,0 +1,86 @@
+"""An explicit Runge-Kutta scheme made ready for steps of any size: its program, error estimate and extension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy
+
+from ..program import OpenProgram
+from ..program.compiler import instructions
+from ..program.evaluations import Evaluations, Grading, evaluations_of
+from ..program.rows import Coefficient, Op, operations
+from ..scheme import Scheme, SchemeError
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a step of a scheme does besides the solution.
+
+    The program's step takes u_n and returns u_{n+1} and the values F_i of its evaluations. Slots of the rows ``error``
+    and ``extension`` are those of that result: 0 is u_{n+1}, i + 1 is F_i, and the last f(u_{n+1}).
+
+    Args:
+        scheme: the scheme.
+        program: its step, the step size left open.
+        first: the evaluation f(t_n, u_n), which is known before the step.
+        last: the evaluation f(t_{n+1}, u_{n+1}) of a first-same-as-last scheme, else None.
+        error: sum (b_i - bhat_i) F_i, which times h is the estimate of the error; () without embedded weights.
+        order: of the estimate: the error norm goes like h^(order + 1).
+        extension: sum d_ki F_i for each k, of :class:`odenets.scheme.extension.Extension`.
+    """
+
+    scheme: Scheme
+    program: OpenProgram
+    first: int
+    last: int | None
+    error: tuple[Op, ...]
+    order: int
+    extension: tuple[tuple[Op, ...], ...]
+
+
+@lru_cache(maxsize=256)
+def runs_as_method(scheme: Scheme) -> bool:
+    """Whether a scheme is an explicit Runge-Kutta scheme of one function, without learnable coefficients."""
+    one = scheme.carried == 1 and scheme.explicit and not any(scheme.modules)
+    return one and not scheme.symbols and not scheme.linear_only
+
+
+@lru_cache(maxsize=64)
+def method_of(scheme: Scheme, every: bool) -> Method:
+    """The method of an explicit Runge-Kutta scheme; with ``every`` stage, as an error estimate and an extension need.
+
+    Raises:
+        SchemeError: a scheme of order 0, which solves another equation.
+    """
+    if scheme.order < 1:
+        raise SchemeError(
+            f"{scheme.name}: got a scheme of order 0, which converges to another equation's solution, expected one of "
+            "order 1 at least"
+        )
+    of = evaluations_of(scheme, every)
+    A, U, b, V = of.fold((scheme.A, scheme.U, scheme.B, scheme.V))
+    count = b.cols
+    blocks = A, U, b.col_join(sympy.eye(count)), V.col_join(sympy.zeros(count, 1))
+    parts = instructions(of, blocks, of.groups, Grading(1, 0, (0, *[1] * count)))
+    last = next((i for i in range(count) if A.row(i) == b), None)
+    embedded = scheme.embedded if every else None
+    return Method(
+        scheme,
+        OpenProgram(scheme, *parts, (False, *[True] * count)),
+        of.groups[0][0],
+        last,
+        () if embedded is None else _row(of, list(scheme.B.row(0) - embedded)),
+        min(scheme.order, scheme.embedded_order or scheme.order),
+        tuple(_row(of, list(d)) for d in scheme.extension.terms) if every else (),
+    )
+
+
+def _row(of: Evaluations, weights: list[sympy.Expr]) -> tuple[Op, ...]:
+    """The operations for sum w_i F_i; one weight more than stages is that of f(u_{n+1})."""
+    places = {stage: i + 1 for i, own in enumerate(of.stages) for stage in own} | {of.scheme.stages: len(of.stages) + 1}
+    sums: dict[int, sympy.Expr] = {}
+    for stage, weight in enumerate(weights):
+        sums[places[stage]] = sums.get(places[stage], sympy.Integer(0)) + weight
+    return operations({slot: Coefficient(weight) for slot, weight in sums.items() if weight != 0})

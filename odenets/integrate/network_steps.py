@@ -1,0 +1,99 @@
+"""Steps on a grid by the schemes that a network runs: multistep, implicit, of several functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..fields import FieldError, TimeField
+from ..fields.field import Noise
+from ..net import ODENet
+from ..program import Evaluate
+from ..scheme import Scheme, SchemeError
+from ..stages import Solver
+from .adaptive import Counts
+from .function import Function
+from .grid import Grid
+from .step import Step
+
+
+class _Called(nn.Module):
+    """f of the state as a network takes it: a complex one as its real and imaginary parts."""
+
+    def __init__(self, function: Function, complex_state: bool) -> None:
+        super().__init__()
+        self.function, self.complex_state = function, complex_state
+        # Where f is a module, its parameters are those of the network.
+        self.module = function.module
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """The value."""
+        return real(self.function(t, as_complex(x))) if self.complex_state else self.function(t, x)
+
+
+class _Spaced(TimeField):
+    """f on a grid of any spacing: its values times the ratio of the step to the one of the program."""
+
+    def __init__(self, f: nn.Module, times: Sequence[float]) -> None:
+        super().__init__(f, times[0], times[-1], len(times) - 1)
+        self.times = times
+
+    def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
+        """f(t_n + node h_n, x) h_n / h."""
+        h = self.times[n + 1] - self.times[n]
+        assert what.node is not None
+        t = x.new_full((), self.times[n] + what.node * h, dtype=torch.float64)
+        return self.at(t, x) * (h / self.h)
+
+
+def real(x: Tensor) -> Tensor:
+    """A complex tensor as a real one with twice the entries along the last dimension."""
+    return torch.view_as_real(x).flatten(-2) if x.dim() else torch.view_as_real(x)
+
+
+def as_complex(x: Tensor) -> Tensor:
+    """The complex tensor of a real one."""
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
+def network_steps(
+    scheme: Scheme, function: Function, grid: Grid, u: Tensor, *, counts: Counts, solver: Solver | None
+) -> Iterator[Step]:
+    """The steps of any scheme from state u.
+
+    Raises:
+        SchemeError: a scheme with learnable coefficients, of order 0, or with a history on a grid of uneven steps.
+        FieldError: times that are to get gradients, on a grid of uneven steps.
+    """
+    if scheme.symbols or scheme.order < 1 or scheme.linear_only:
+        what = f"learnable coefficients {list(map(str, scheme.symbols))}" if scheme.symbols else "order 0"
+        raise SchemeError(
+            f"{scheme.name}: got a scheme of {'linear f alone' if scheme.linear_only else what}, expected one that "
+            "converges to the solution for any f; give learnable coefficients numbers by substitute()"
+        )
+    if grid.h is None and scheme.carried > 1:
+        raise SchemeError(
+            f"{scheme.name}: got a grid of uneven steps with a scheme that uses values of earlier steps, expected "
+            "equal ones, steps=N, or a one-step scheme"
+        )
+    called = _Called(function, u.is_complex())
+    field = _field(called, grid)
+    net = ODENet(field, scheme, solver=solver)
+    before = u
+    spans = grid.spans()
+    for state in net.solutions(real(u) if u.is_complex() else u):
+        span, after = next(spans), as_complex(state).reshape(u.shape) if u.is_complex() else state
+        counts.accept(span.h)
+        yield Step(function, span, before, after)
+        before = after
+
+
+def _field(called: nn.Module, grid: Grid) -> TimeField:
+    if grid.h is not None:
+        times: Sequence[float | Tensor] = grid.learned or grid.times
+        return TimeField(called, times[0], times[-1], len(grid.times) - 1)
+    if grid.learned is not None:
+        raise FieldError("t: got times that require a gradient on a grid of uneven steps, expected equal ones, steps=N")
+    return _Spaced(called, grid.times)

@@ -1,0 +1,104 @@
+"""The steps of a solve taken one after the other, and what is kept of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..program.transforms import plain, recorded
+from .adaptive import Counts
+from .errors import Failure, GaveUp, IntegrationError, IntegrationWarning
+from .function import Function
+from .packing import Packing
+from .solution import Inside, Solution, Stats
+from .step import Step
+from .times import Times
+
+
+class Run:
+    """Collects the solution at the times asked for.
+
+    Args:
+        packing: how a state is one tensor.
+        times: those asked for.
+        function: f.
+        on_failure: "raise" or "flag".
+        dense: whether the steps are kept.
+    """
+
+    def __init__(self, packing: Packing, times: Times, function: Function, on_failure: str, dense: bool) -> None:
+        self.packing, self.times, self.function = packing, times, function
+        self.on_failure, self.dense = on_failure, dense
+        self.counts = Counts()
+        self._kept: list[Step] = []
+        self._found: list[Tensor] = []
+
+    def collect(self, u: Tensor, steps: Iterable[Step]) -> Solution:
+        """The solution, from state u.
+
+        Raises:
+            IntegrationError: it does not reach the last time, and that is not only to be flagged.
+        """
+        self._found = [u]
+        try:
+            for step in steps:
+                self._take(step)
+            self._refuse_not_finite()
+        except GaveUp as end:
+            return self._failed(end.failure)
+        return self._solution("success")
+
+    def _take(self, step: Step) -> None:
+        values, start, stop = self.times.values, step.span.start, step.span.stop
+        while len(self._found) < len(values):
+            k = len(self._found)
+            if (values[k] > stop) if stop > start else (values[k] < stop):
+                break
+            self._found.append(self._value(k, step))
+        if self.dense:
+            step.prepare()
+            self._kept.append(step)
+
+    def _value(self, k: int, step: Step) -> Tensor:
+        t = self.times.values[k]
+        if self.times.learned is None:
+            return step.u1 if t == step.span.stop else step.at(t)
+        own = self.times.learned[k]
+        # The step may end there without being moved by this time: its gradient is that of the solution inside.
+        moved = step.span.learned is not None and step.span.learned[1] is own
+        return step.u1 if moved else step.at(own)
+
+    def _refuse_not_finite(self) -> None:
+        """GaveUp where the last state is not finite: on a grid nothing has looked at it before."""
+        if recorded() or not plain() or bool(torch.isfinite(self._found[-1]).all()):
+            return
+        good = [bool(torch.isfinite(u).all()) for u in self._found]
+        first = good.index(False)
+        self._found = self._found[:first]
+        t = self.times.values[max(0, first - 1)]
+        state = self._found[-1] if first else None
+        why = f"the solution is not finite at t = {self.times.values[first]:.6g}"
+        raise GaveUp(Failure("not finite", t, self.counts.largest, None, state, why))
+
+    def _solution(self, status: str) -> Solution:
+        count, counts = len(self._found), self.counts
+        smallest = counts.smallest if counts.accepted else 0.0
+        stats = Stats(counts.accepted, counts.rejected, self.function.evaluations, smallest, counts.largest)
+        y: Any = self.packing.split(torch.stack(self._found)) if count else None
+        inside = Inside(self.packing, self._kept) if self._kept else None
+        device = self._found[0].device if count else torch.device("cpu")
+        return Solution(self.times.tensor(count, device), y, status, stats, inside)
+
+    def _failed(self, end: Failure) -> Solution:
+        solution = self._solution(end.reason)
+        message = f"solve gave up {end}. The solution so far, after {solution.stats}, is "
+        if self.on_failure == "flag":
+            warnings.warn(f"{message}returned", IntegrationWarning, stacklevel=4)
+            return solution
+        state = None if end.state is None else self.packing.split(end.state)
+        raise IntegrationError(f"{message}in this error", replace(end, state=state), solution) from None

@@ -1,0 +1,92 @@
+"""What a solve returns: the solution at the times asked for, between them, and what it cost."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..fields import FieldError
+from ..fields.numbers import current
+from .packing import Packing
+from .step import Step
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a solve cost: steps accepted and rejected, evaluations of f, the smallest and the largest step size."""
+
+    accepted: int
+    rejected: int
+    evaluations: int
+    smallest_step: float
+    largest_step: float
+
+    def __str__(self) -> str:
+        sizes = f", h from {self.smallest_step:.3g} to {self.largest_step:.3g}" if self.accepted else ""
+        return f"{self.accepted} steps, {self.rejected} rejected, {self.evaluations} evaluations{sizes}"
+
+
+@dataclass(frozen=True, repr=False)
+class Solution:
+    """The solution of u' = f(t, u) at times.
+
+    Args:
+        t: the times, as many as were reached.
+        y: the states at them, stacked in front: tensors of shape (len(t), ...), in a tuple or dict where y0 is one.
+        status: "success", or why the solve gave up, see :class:`IntegrationError`.
+        stats: what it cost.
+
+    Where it was made with ``dense=True`` it can be called: ``solution(t)`` is the state at any time between the first
+    and the last, ``solution(times)`` are those at several, stacked.
+    """
+
+    t: Tensor
+    y: Any
+    status: str
+    stats: Stats
+    _inside: Inside | None
+
+    def __call__(self, t: Any) -> Any:
+        """The state at a time, a number or a tensor, or at times, a tensor of one dimension.
+
+        Raises:
+            FieldError: a solution that was made without ``dense=True``, a time that it does not reach.
+        """
+        if self._inside is None:
+            raise FieldError("solution(t): got a solution at given times alone, expected one of solve(..., dense=True)")
+        return self._inside(t)
+
+    def __repr__(self) -> str:
+        span = f"t = {float(self.t[0]):g} ... {float(self.t[-1]):g}, {len(self.t)} times"
+        return f"Solution({self.status}: {span}; {self.stats})"
+
+
+class Inside:
+    """The solution between the steps, which are kept in the order they were taken in."""
+
+    def __init__(self, packing: Packing, steps: Sequence[Step]) -> None:
+        self._packing, self._steps = packing, steps
+        self._forward = steps[-1].span.stop > steps[0].span.start
+        self._stops = [self._along(step.span.stop) for step in steps]
+
+    def _along(self, t: float) -> float:
+        return t if self._forward else -t
+
+    def __call__(self, t: Any) -> Any:
+        """The state at a time, or at times."""
+        if getattr(t, "ndim", 0) == 1:
+            return self._packing.split(torch.stack([self._at(one) for one in t]))
+        return self._packing.split(self._at(t))
+
+    def _at(self, t: Any) -> Tensor:
+        value = current(t)
+        first, last = self._steps[0].span.start, self._steps[-1].span.stop
+        if not self._along(first) <= self._along(value) <= self._along(last):
+            raise FieldError(f"solution(t): got t = {value:g}, expected a time between {first:g} and {last:g}")
+        step = self._steps[bisect_left(self._stops, self._along(value))]
+        return step.at(t.to(step.u0.device) if isinstance(t, Tensor) and t.requires_grad else value)

@@ -1,0 +1,169 @@
+"""solve(f, y0, t): the front door."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..fields import FieldError
+from ..fields.numbers import number
+from ..program.transforms import active
+from ..scheme import Scheme, SchemeError
+from ..scheme.given_numbers import integer
+from ..stages import Solver
+from ..zoo import as_scheme
+from .adaptive import Adaptive, Listeners
+from .control import StepControl, Tolerance
+from .function import Function
+from .grid import Grid, equal_steps, pinned, steps_on
+from .method import method_of, runs_as_method
+from .network_steps import network_steps
+from .packing import Packing
+from .progress import shown
+from .run import Run
+from .solution import Solution
+from .step import Step
+from .times import Times, ordered
+
+#: so many steps take minutes; who needs more has a stiff problem, or says so
+MAX_STEPS = 100_000
+
+
+def solve(
+    f: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Any,
+    scheme: Scheme | str = "dopri5",
+    *,
+    rtol: Any = 1e-6,
+    atol: Any = 1e-8,
+    steps: int | Sequence[float] | Tensor | None = None,
+    step: float | None = None,
+    control: StepControl | None = None,
+    dense: bool = False,
+    max_steps: int = MAX_STEPS,
+    on_failure: str = "raise",
+    gradient: str = "direct",
+    solver: Solver | None = None,
+    progress: bool = False,
+) -> Solution:
+    """Solve u' = f(t, u), u(t[0]) = y0, to a tolerance or on a grid.
+
+    Args:
+        f: callable ``f(t, u)``: t a 0-dimensional tensor (in float64, as for :class:`TimeField`), u a state as y0 is;
+            returns a state.
+        y0: a floating-point or complex tensor of any shape, or a tuple or dict of such tensors.
+        t: (t0, t1), or the times, increasing or decreasing, at which the solution is wanted. The first is that of y0.
+            Times that a step does not end at are interpolated (:attr:`Scheme.dense_order`), without further
+            evaluations but for one at the very end.
+        scheme: a :class:`Scheme` or a name of ``odenets.schemes``. An explicit Runge-Kutta scheme with embedded weights
+            takes steps as long as the tolerance allows for; every scheme takes those of a grid.
+        rtol: relative tolerance: a step is accepted if the root mean square of its error over atol + rtol |u| is at
+            most 1. A number, or a tensor that broadcasts to the state, as one tensor.
+        atol: absolute tolerance.
+        steps: so many equal steps from t[0] to t[-1]; or the grid itself, times from t[0] to t[-1] of any spacing, for
+            one-step schemes.
+        step: the largest size of equal steps, instead of their number.
+        control: of the adaptive step size.
+        dense: keep the steps, so that the solution may be called at any time between.
+        max_steps: of an adaptive solve, accepted or rejected.
+        on_failure: "raise" an IntegrationError, or "flag": warn, and return the solution so far with its ``status``.
+        gradient: "direct": autograd's record of the accepted steps, whose sizes are constants; to y0, to what f
+            depends on, and to times that require a gradient.
+        solver: of the stages of an implicit scheme.
+        progress: show a progress bar (needs tqdm).
+
+    On a grid nothing is read from the device but at the end, whether the solution is finite. Under torch.func.vmap and
+    torch.compile it is not read at all, so that there a NaN is returned as it is.
+
+    Raises:
+        FieldError: f, y0, t or options that do not fit.
+        SchemeError: an unknown scheme, or one that cannot be run on such a grid.
+        IntegrationError: f that is not finite, a step size that becomes too small, too many steps; it says where, and
+            holds the solution so far.
+    """
+    packing = Packing(y0)
+    u = packing.join(y0)
+    times = Times(t, u.device)
+    function = Function(f, packing, u, times.ends)
+    chosen = as_scheme(scheme)
+    _check(on_failure, gradient)
+    run = Run(packing, times, function, on_failure, bool(dense))
+    taken: Iterable[Step]
+    if steps is None and step is None:
+        _refuse_adaptive(chosen)
+        taken = Adaptive(
+            method_of(chosen, True),
+            function,
+            times.ends,
+            times.learned_ends,
+            control or StepControl(),
+            Tolerance(rtol, atol),
+            integer(max_steps, "max_steps", error=FieldError),
+            counts=run.counts,
+        ).steps(u)
+    else:
+        if control is not None:
+            raise FieldError("control: got a StepControl with steps on a grid, expected neither steps nor step")
+        taken = _on_grid(chosen, run, _grid(steps, step, times), u, solver)
+    return run.collect(u, shown(taken, times.ends) if progress else taken)
+
+
+def _check(on_failure: str, gradient: str) -> None:
+    if on_failure not in ("raise", "flag"):
+        raise FieldError(f'on_failure: got {on_failure!r}, expected "raise" or "flag"')
+    if gradient != "direct":
+        raise FieldError(
+            f'gradient: got {gradient!r}, expected "direct"; fixed steps have all the others in '
+            "ODENet(TimeField(f, t0, t1, steps), scheme, gradient=...)"
+        )
+
+
+def _refuse_adaptive(scheme: Scheme) -> None:
+    if scheme.embedded is None or not runs_as_method(scheme):
+        raise SchemeError(
+            f"{scheme.name}: got a scheme that has no step size control (it is for explicit Runge-Kutta schemes with "
+            "embedded weights), expected such as 'dopri5', 'tsit5', 'bosh3', 'dop853'; or give steps= or step="
+        )
+    if "Vmap" in active():
+        raise FieldError(
+            "solve: got torch.func.vmap around adaptive steps, which depend on the values of all samples, expected a "
+            "grid: give steps= or step="
+        )
+
+
+def _grid(steps: Any, step: float | None, times: Times) -> Grid:
+    """The grid that is asked for."""
+    if steps is not None and step is not None:
+        raise FieldError(f"got steps = {steps!r} and step = {step!r}, expected one of them")
+    if step is not None:
+        size = number(step, "step")
+        if size <= 0:
+            raise FieldError(f"step: got {step!r}, expected a positive number, whatever the direction of time")
+        # Ten steps of 0.1 are what 1.0 is meant to be, though ten times 0.1 is less.
+        return equal_steps(
+            times.ends, max(1, math.ceil(abs(times.ends[1] - times.ends[0]) / size - 1e-9)), times.learned_ends
+        )
+    if getattr(steps, "ndim", None) != 1 and not isinstance(steps, (list, tuple)):
+        return equal_steps(times.ends, integer(steps, "steps", error=FieldError), times.learned_ends)
+    values = [number(x, "steps") for x in (steps.detach() if isinstance(steps, Tensor) else steps)]
+    if len(values) < 2 or (values[0], values[-1]) != times.ends:
+        raise FieldError(
+            f"steps: got a grid of {len(values)} times, from {values[:1]} to {values[-1:]}, expected one from "
+            f"t[0] = {times.ends[0]:g} to t[-1] = {times.ends[1]:g}, both included"
+        )
+    ordered(values, "steps")
+    return pinned(values, times)
+
+
+def _on_grid(scheme: Scheme, run: Run, grid: Grid, u: Tensor, solver: Solver | None) -> Iterable[Step]:
+    if not runs_as_method(scheme):
+        return network_steps(scheme, run.function, grid, u, counts=run.counts, solver=solver)
+    if solver is not None:
+        raise FieldError(f"solver: got {solver} with {scheme.name}, which is explicit, expected none")
+    inside = run.dense or not set(run.times.values) <= set(grid.times)
+    method = method_of(scheme, inside)
+    return steps_on(grid, method, run.function, u, counts=run.counts, listeners=Listeners())

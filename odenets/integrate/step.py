@@ -1,0 +1,153 @@
+"""One step of a Runge-Kutta scheme from t to t + h, and the solution inside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..program import Evaluate, Program
+from ..program.step import combine, step
+from .function import Function
+from .method import Method
+
+
+class Span:
+    """The interval of a step.
+
+    Args:
+        start, stop: its ends.
+        h: the step size, where that is not to be computed from the ends: equal steps have one program.
+        learned: the ends as tensors, where one of them is to get a gradient.
+        last: the time at which the end is evaluated, where that is not ``stop``: just before a jump of f.
+    """
+
+    def __init__(
+        self,
+        start: float,
+        stop: float,
+        *,
+        h: float | None = None,
+        learned: tuple[Tensor, Tensor] | None = None,
+        last: float | None = None,
+    ) -> None:
+        self.start, self.stop, self.learned = start, stop, learned
+        self.h = stop - start if h is None else h
+        self.last = stop if last is None else last
+
+    def time(self, node: float) -> float | Tensor:
+        """Start + node h."""
+        if self.learned is not None:
+            return self.learned[0] + node * (self.learned[1] - self.learned[0])
+        return self.last if node == 1 else self.start + node * self.h
+
+    def stretch(self, u: Tensor) -> Tensor | None:
+        """The learned h over the number h: what a function's value is multiplied by, for its gradient. None for none.
+
+        F is what h goes with in every scheme, so that the step of a program whose h is a number gets h's derivatives.
+        """
+        if self.learned is None:
+            return None
+        return ((self.learned[1] - self.learned[0]) / self.h).to(u.real.dtype)
+
+
+class Step:
+    """A step that has been taken: from u0 to u1.
+
+    Args:
+        function: f.
+        span: its interval.
+        u0, u1: the solution at its ends.
+        start, end: f at its ends; None where it has not been evaluated.
+        terms: of the extension of higher order than cubic interpolation, from f(t1, u1).
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        span: Span,
+        u0: Tensor,
+        u1: Tensor,
+        *,
+        start: Tensor | None = None,
+        end: Tensor | None = None,
+        terms: Callable[[Tensor], list[Tensor]] | None = None,
+    ) -> None:
+        self.function, self.span, self.u0, self.u1 = function, span, u0, u1
+        self._start, self._end, self._terms = start, end, terms
+        self._inside: tuple[Tensor, list[Tensor]] | None = None
+
+    @property
+    def known_end(self) -> Tensor | None:
+        """f(t1, u1), where it has been evaluated."""
+        return self._end
+
+    def end_slope(self) -> Tensor:
+        """f(t1, u1): a value of a first-same-as-last scheme, else evaluated once, here or by the step after."""
+        if self._end is None:
+            self._end = self.function(self.span.time(1.0), self.u1)
+        return self._end
+
+    def prepare(self) -> None:
+        """Compute what is needed to evaluate the solution inside, so that the values of the stages can go."""
+        if self._inside is None:
+            start = self.function(self.span.time(0.0), self.u0) if self._start is None else self._start
+            self._inside = start, [] if self._terms is None else self._terms(self.end_slope())
+            self._terms = None
+
+    def at(self, t: float | Tensor) -> Tensor:
+        """The solution at a time inside: cubic Hermite interpolation, and what the scheme's extension adds to it.
+
+        A tensor t gets its gradient.
+        """
+        self.prepare()
+        assert self._inside is not None
+        slope, terms = self._inside
+        start: Any = self.span.start if self.span.learned is None else self.span.learned[0]
+        h: Any = self.span.h if self.span.learned is None else self.span.learned[1] - start
+        theta: Any = (t - start) / h
+        rest = 1 - theta
+        found = torch.lerp(self.u0, self.u1, _weight(theta * theta * (3 - 2 * theta), self.u0))
+        found = _add(found, slope, h * theta * rest * rest)
+        found = _add(found, self.end_slope(), -h * theta * theta * rest)
+        factor = h * (theta * rest) ** 2
+        for term in terms:
+            found, factor = _add(found, term, factor), factor * theta
+        return found
+
+
+def _weight(weight: Any, like: Tensor) -> Any:
+    return weight.to(like.dtype) if isinstance(weight, Tensor) else weight
+
+
+def _add(u: Tensor, f: Tensor, weight: Any) -> Tensor:
+    return u + f * weight.to(f.dtype) if isinstance(weight, Tensor) else torch.add(u, f, alpha=weight)
+
+
+def take(
+    method: Method, program: Program, function: Function, span: Span, *, u: Tensor, slope: Tensor
+) -> tuple[Step, list[Tensor]]:
+    """A step of the program, of which f at its start is known to be ``slope``, and the values of its evaluations."""
+    first, raw = method.first, {}
+    stretch = span.stretch(u)
+
+    def known(what: Evaluate, y: Tensor) -> Tensor:
+        return slope if what.index == first else function(span.time(what.node), y)  # type: ignore[arg-type]
+
+    def stretched(what: Evaluate, y: Tensor) -> Tensor:
+        raw[what.index] = known(what, y)
+        return raw[what.index] * stretch  # type: ignore[operator]
+
+    u1, *values = step(program, known if stretch is None else stretched, (u,), {})
+    if stretch is not None:
+        values = [raw[i] for i in range(len(values))]
+    end = None if method.last is None else values[method.last]
+    terms = partial(_terms, method, values) if method.extension else None
+    return Step(function, span, u, u1, start=slope, end=end, terms=terms), values
+
+
+def _terms(method: Method, values: Sequence[Tensor], end: Tensor) -> list[Tensor]:
+    return [combine(row, [end, *values, end], 0, {}) for row in method.extension]
