@@ -3,7 +3,17 @@
 from . import models
 from .fields import AdditiveNoise, FieldError, ShakeShake, StochasticDepth, TimeField, survival_schedule
 from .gradients import Adjoint, AdjointError, Checkpoint, Direct, ReversalError, Reversible
-from .integrate import IntegrationError, IntegrationWarning, Solution, StepControl, solve
+from .integrate import (
+    IntegrationError,
+    IntegrationWarning,
+    Solution,
+    StepControl,
+    odeint,
+    odeint_adjoint,
+    odeint_dense,
+    odeint_event,
+    solve,
+)
 from .net import ODENet, count_evaluations, from_one_minus_k, parameter_groups, set_gradient
 from .scheme import (
     OdenetsError,
@@ -59,6 +69,10 @@ __all__ = [
     "mccallum_foster",
     "models",
     "multistep",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_dense",
+    "odeint_event",
     "parameter_groups",
     "rk_families",
     "runge_kutta",

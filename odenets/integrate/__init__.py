@@ -2,7 +2,21 @@
 
 from .control import StepControl
 from .errors import IntegrationError, IntegrationWarning
+from .odeint import odeint, odeint_dense
+from .odeint_adjoint import odeint_adjoint
+from .odeint_event import odeint_event
 from .solution import Solution, Stats
 from .solve import solve
 
-__all__ = ["IntegrationError", "IntegrationWarning", "Solution", "Stats", "StepControl", "solve"]
+__all__ = [
+    "IntegrationError",
+    "IntegrationWarning",
+    "Solution",
+    "Stats",
+    "StepControl",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_dense",
+    "odeint_event",
+    "solve",
+]

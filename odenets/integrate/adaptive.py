@@ -89,7 +89,7 @@ class Adaptive:
                 if self._t != stop or not (jump or stop == self.ends[1]):
                     self._slope = step.end_slope()
             if jump:
-                self._slope = self.function(math.nextafter(stop, math.inf * self._direction), self._u)
+                self._slope = self.function(self.function.beside(stop, self._direction > 0), self._u)
 
     def _stops(self) -> list[tuple[float, bool]]:
         """Times that a step ends at, and whether f jumps there."""
@@ -142,7 +142,7 @@ class Adaptive:
             finite = self._norm is None or math.isfinite(self._norm)
             raise self._gave_up("step too small" if finite else "not finite", h)
         to = stop if ends else t + h * self._direction
-        last = math.nextafter(stop, -math.inf * self._direction) if ends and jump else None
+        last = self.function.beside(stop, self._direction < 0) if ends and jump else None
         return Span(t, to, learned=self._learned(t, to), last=last)
 
     def _learned(self, t: float, to: float) -> tuple[Tensor, Tensor] | None:

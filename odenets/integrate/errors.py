@@ -13,6 +13,7 @@ ADVICE = {
     "larger ones, a state in float64, or, if the problem is stiff, an implicit scheme with steps=",
     "too many steps": "expected fewer; take larger tolerances or max_steps, or, if the problem is stiff, an implicit "
     "scheme with steps=",
+    "stages not found": "expected steps so small that it converges, or more iterations",
 }
 
 
@@ -21,7 +22,7 @@ class Failure:
     """Why there is no next step.
 
     Args:
-        reason: "not finite", "step too small" or "too many steps".
+        reason: "not finite", "step too small", "too many steps" or "stages not found".
         t: the time that was reached.
         h: the step that was tried there.
         norm: its error norm, which at most 1 would have been accepted; None without one.

@@ -21,6 +21,7 @@ class Function:
         packing: how a state is one tensor.
         u: the first state, as one tensor.
         times: the first time and the last.
+        narrow: whether times are in the dtype of the state, as torchdiffeq's are; else in float64.
 
     ``evaluations`` counts the calls; ``module`` is f where that is a module, else None.
 
@@ -30,16 +31,27 @@ class Function:
     """
 
     def __init__(
-        self, f: Callable[[Tensor, Any], Any], packing: Packing, u: Tensor, times: tuple[float, float]
+        self,
+        f: Callable[[Tensor, Any], Any],
+        packing: Packing,
+        u: Tensor,
+        times: tuple[float, float],
+        *,
+        narrow: bool = False,
     ) -> None:
         if not callable(f):
             raise FieldError(f"f: got {f!r}, expected a callable f(t, u)")
         whole = f if packing.single else lambda t, x: packing.joined_value(f(t, packing.split(x)))
-        # Times in float64, or in float32 where f fails with them: as in a network of a TimeField.
-        self.at = TimeField(whole, *times, 1).at
         self.module = f if isinstance(f, nn.Module) else None
-        self.dtype, self.device = widest(u.device), u.device
+        self.dtype, self.device = u.real.dtype if narrow else widest(u.device), u.device
+        # Times in float64, or in float32 where f fails with them: as in a network of a TimeField.
+        self.at = (lambda t, x: whole(t.to(self.dtype), x)) if narrow else TimeField(whole, *times, 1).at
         self.evaluations = 0
+
+    def beside(self, t: float, up: bool) -> float:
+        """The next time above, or below, of those that f can be given."""
+        to = torch.tensor(float("inf") if up else float("-inf"), dtype=self.dtype)
+        return torch.nextafter(torch.tensor(t, dtype=self.dtype), to).item()
 
     def __call__(self, t: float | Tensor, u: Tensor) -> Tensor:
         """The value at a time, a number or a 0-dimensional tensor."""

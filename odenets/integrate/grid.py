@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from .method import Method
 from .step import Span, Step, take
 from .times import Times
 
+#: a spacing that varies by no more of itself is that of equal steps, written down in float32 or so
+EQUAL = 1e-4
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -22,17 +26,29 @@ class Grid:
         times: increasing or decreasing.
         h: the step size, where all are equal.
         learned: the times as tensors, where they are to get gradients.
+        perturbed: of an f that jumps at all of these times: it is evaluated just inside of each step, not at its ends.
     """
 
     times: Sequence[float]
     h: float | None = None
     learned: Sequence[Tensor] | None = None
+    perturbed: bool = False
 
-    def spans(self) -> Iterator[Span]:
+    @property
+    def equal(self) -> bool:
+        """Whether the steps are equal but for rounding."""
+        sizes = [b - a for a, b in itertools.pairwise(self.times)]
+        return self.h is not None or max(sizes) - min(sizes) <= EQUAL * abs(sizes[0])
+
+    def spans(self, function: Function) -> Iterator[Span]:
         """The intervals, one after the other."""
-        for n in range(len(self.times) - 1):
+        for n, (start, stop) in enumerate(itertools.pairwise(self.times)):
             own = None if self.learned is None else (self.learned[n], self.learned[n + 1])
-            yield Span(self.times[n], self.times[n + 1], h=self.h, learned=own)
+            ends = {}
+            if self.perturbed:
+                up = stop > start
+                ends = {"first": function.beside(start, up), "last": function.beside(stop, not up)}
+            yield Span(start, stop, h=self.h, learned=own, **ends)
 
 
 def equal_steps(ends: tuple[float, float], steps: int, learned: tuple[Tensor, Tensor] | None) -> Grid:
@@ -58,12 +74,12 @@ def steps_on(
 ) -> Iterator[Step]:
     """The steps of a method from state u."""
     program = slope = None
-    for span in grid.spans():
+    for span in grid.spans(function):
         if program is None or program.h != span.h:
             program = method.program.bind(span.h)
         if listeners.before is not None:
             listeners.before(span.start, u, span.h)
-        slope = function(span.time(0.0), u) if slope is None else slope
+        slope = function(span.time(0.0), u) if slope is None or grid.perturbed else slope
         step, _ = take(method, program, function, span, u=u, slope=slope)
         counts.accept(span.h)
         yield step

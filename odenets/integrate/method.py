@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import sympy
 
-from ..program import OpenProgram
+from ..program import Combine, OpenProgram
 from ..program.compiler import instructions
 from ..program.evaluations import Evaluations, Grading, evaluations_of
-from ..program.rows import Coefficient, Op, operations
+from ..program.rows import Coefficient, Op, operations, small_first
 from ..scheme import Scheme, SchemeError
 
 
@@ -28,7 +28,7 @@ class Method:
         last: the evaluation f(t_{n+1}, u_{n+1}) of a first-same-as-last scheme, else None.
         error: sum (b_i - bhat_i) F_i, which times h is the estimate of the error; () without embedded weights.
         order: of the estimate: the error norm goes like h^(order + 1).
-        extension: sum d_ki F_i for each k, of :class:`odenets.scheme.extension.Extension`.
+        evaluations: those of every stage, where the extension may be asked for.
     """
 
     scheme: Scheme
@@ -37,7 +37,12 @@ class Method:
     last: int | None
     error: tuple[Op, ...]
     order: int
-    extension: tuple[tuple[Op, ...], ...]
+    evaluations: Evaluations
+
+    @cached_property
+    def extension(self) -> tuple[tuple[Op, ...], ...]:
+        """Sum d_ki F_i for each k, of :class:`odenets.scheme.extension.Extension`."""
+        return tuple(_row(self.evaluations, list(d)) for d in self.scheme.extension.terms)
 
 
 @lru_cache(maxsize=256)
@@ -63,17 +68,21 @@ def method_of(scheme: Scheme, every: bool) -> Method:
     A, U, b, V = of.fold((scheme.A, scheme.U, scheme.B, scheme.V))
     count = b.cols
     blocks = A, U, b.col_join(sympy.eye(count)), V.col_join(sympy.zeros(count, 1))
-    parts = instructions(of, blocks, of.groups, Grading(1, 0, (0, *[1] * count)))
+    items, outputs = instructions(of, blocks, of.groups, Grading(1, 0, (0, *[1] * count)))
+    items = tuple(
+        Combine(item.slot, small_first(item.ops)) if isinstance(item, Combine) and item.slot == outputs[0] else item
+        for item in items
+    )
     last = next((i for i in range(count) if A.row(i) == b), None)
     embedded = scheme.embedded if every else None
     return Method(
         scheme,
-        OpenProgram(scheme, *parts, (False, *[True] * count)),
+        OpenProgram(scheme, items, outputs, (False, *[True] * count)),
         of.groups[0][0],
         last,
         () if embedded is None else _row(of, list(scheme.B.row(0) - embedded)),
         min(scheme.order, scheme.embedded_order or scheme.order),
-        tuple(_row(of, list(d)) for d in scheme.extension.terms) if every else (),
+        of,
     )
 
 

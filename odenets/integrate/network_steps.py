@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..fields import FieldError, TimeField
+from ..fields import TimeField
 from ..fields.field import Noise
+from ..fields.numbers import widest
 from ..net import ODENet
 from ..program import Evaluate
 from ..scheme import Scheme, SchemeError
 from ..stages import Solver
-from .adaptive import Counts
+from .adaptive import Counts, Listeners
 from .function import Function
 from .grid import Grid
 from .step import Step
@@ -34,18 +35,26 @@ class _Called(nn.Module):
 
 
 class _Spaced(TimeField):
-    """f on a grid of any spacing: its values times the ratio of the step to the one of the program."""
+    """f on the steps of a grid: its values times the ratio of each step's size to that of the program."""
 
-    def __init__(self, f: nn.Module, times: Sequence[float]) -> None:
-        super().__init__(f, times[0], times[-1], len(times) - 1)
-        self.times = times
+    times: Tensor | None
+
+    def __init__(self, f: nn.Module, grid: Grid, function: Function) -> None:
+        super().__init__(f, grid.times[0], grid.times[-1], len(grid.times) - 1)
+        self.spans = list(grid.spans(function))
+        # A buffer, so that whoever runs steps again has them as a tensor that the steps use.
+        times = None if grid.learned is None else torch.stack(list(grid.learned))
+        self.register_buffer("times", times, persistent=False)
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """f(t_n + node h_n, x) h_n / h."""
-        h = self.times[n + 1] - self.times[n]
+        span = self.spans[n]
         assert what.node is not None
-        t = x.new_full((), self.times[n] + what.node * h, dtype=torch.float64)
-        return self.at(t, x) * (h / self.h)
+        if self.times is None:
+            t = torch.full((), float(span.time(what.node)), dtype=widest(x.device), device=x.device)
+            return self.at(t, x) * (span.h / self.h)
+        size = self.times[n + 1] - self.times[n]
+        return self.at(self.times[n] + what.node * size, x) * (size / self.h).to(x.dtype)
 
 
 def real(x: Tensor) -> Tensor:
@@ -59,13 +68,19 @@ def as_complex(x: Tensor) -> Tensor:
 
 
 def network_steps(
-    scheme: Scheme, function: Function, grid: Grid, u: Tensor, *, counts: Counts, solver: Solver | None
+    scheme: Scheme,
+    function: Function,
+    grid: Grid,
+    u: Tensor,
+    *,
+    counts: Counts,
+    listeners: Listeners,
+    solver: Solver | None,
 ) -> Iterator[Step]:
     """The steps of any scheme from state u.
 
     Raises:
         SchemeError: a scheme with learnable coefficients, of order 0, or with a history on a grid of uneven steps.
-        FieldError: times that are to get gradients, on a grid of uneven steps.
     """
     if scheme.symbols or scheme.order < 1 or scheme.linear_only:
         what = f"learnable coefficients {list(map(str, scheme.symbols))}" if scheme.symbols else "order 0"
@@ -73,27 +88,26 @@ def network_steps(
             f"{scheme.name}: got a scheme of {'linear f alone' if scheme.linear_only else what}, expected one that "
             "converges to the solution for any f; give learnable coefficients numbers by substitute()"
         )
-    if grid.h is None and scheme.carried > 1:
+    if scheme.carried > 1 and not grid.equal:
         raise SchemeError(
             f"{scheme.name}: got a grid of uneven steps with a scheme that uses values of earlier steps, expected "
             "equal ones, steps=N, or a one-step scheme"
         )
     called = _Called(function, u.is_complex())
-    field = _field(called, grid)
-    net = ODENet(field, scheme, solver=solver)
-    before = u
-    spans = grid.spans()
-    for state in net.solutions(real(u) if u.is_complex() else u):
-        span, after = next(spans), as_complex(state).reshape(u.shape) if u.is_complex() else state
+    net = ODENet(_field(called, grid, function), scheme, solver=solver)
+    states = net.solutions(real(u) if u.is_complex() else u)
+    for span in grid.spans(function):
+        if listeners.before is not None:
+            listeners.before(span.start, u, span.h)
+        state = next(states)
+        after = as_complex(state).reshape(u.shape) if u.is_complex() else state
         counts.accept(span.h)
-        yield Step(function, span, before, after)
-        before = after
+        yield Step(function, span, u, after)
+        u = after
 
 
-def _field(called: nn.Module, grid: Grid) -> TimeField:
-    if grid.h is not None:
-        times: Sequence[float | Tensor] = grid.learned or grid.times
-        return TimeField(called, times[0], times[-1], len(grid.times) - 1)
-    if grid.learned is not None:
-        raise FieldError("t: got times that require a gradient on a grid of uneven steps, expected equal ones, steps=N")
-    return _Spaced(called, grid.times)
+def _field(called: nn.Module, grid: Grid, function: Function) -> TimeField:
+    if grid.h is None or grid.perturbed:
+        return _Spaced(called, grid, function)
+    times: Sequence[float | Tensor] = grid.learned or grid.times
+    return TimeField(called, times[0], times[-1], len(grid.times) - 1)

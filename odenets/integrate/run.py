@@ -13,6 +13,7 @@ from torch import Tensor
 from ..program.transforms import plain, recorded
 from .adaptive import Counts
 from .errors import Failure, GaveUp, IntegrationError, IntegrationWarning
+from .event import EventFunction, first_zero
 from .function import Function
 from .packing import Packing
 from .solution import Inside, Solution, Stats
@@ -53,6 +54,28 @@ class Run:
             return self._failed(end.failure)
         return self._solution("success")
 
+    @property
+    def states(self) -> Tensor:
+        """The solution at the times that were reached, each state one tensor, stacked."""
+        return torch.stack(self._found)
+
+    def event(self, u: Tensor, steps: Iterable[Step], g: EventFunction, time: Tensor) -> tuple[float, Tensor]:
+        """The time at which g is first 0, and the state then.
+
+        Raises:
+            IntegrationError: the steps end before.
+        """
+        self._found = [u]
+        try:
+            if (found := first_zero(steps, g, time)) is None:
+                why = f"no event in {self.counts.accepted} steps"
+                raise GaveUp(Failure("too many steps", self.times.values[0], self.counts.largest, None, u, why))
+        except GaveUp as end:
+            self._failed(end.failure)
+            raise
+        t, step = found
+        return t, step.u1 if t == step.span.stop else step.at(t)
+
     def _take(self, step: Step) -> None:
         values, start, stop = self.times.values, step.span.start, step.span.stop
         while len(self._found) < len(values):
@@ -89,7 +112,7 @@ class Run:
         count, counts = len(self._found), self.counts
         smallest = counts.smallest if counts.accepted else 0.0
         stats = Stats(counts.accepted, counts.rejected, self.function.evaluations, smallest, counts.largest)
-        y: Any = self.packing.split(torch.stack(self._found)) if count else None
+        y: Any = self.packing.split(self.states) if count else None
         inside = Inside(self.packing, self._kept) if self._kept else None
         device = self._found[0].device if count else torch.device("cpu")
         return Solution(self.times.tensor(count, device), y, status, stats, inside)

@@ -28,6 +28,8 @@ from .solution import Solution
 from .step import Step
 from .times import Times, ordered
 
+#: nobody is told of the steps
+SILENT = Listeners()
 #: so many steps take minutes; who needs more has a stiff problem, or says so
 MAX_STEPS = 100_000
 
@@ -108,7 +110,7 @@ def solve(
     else:
         if control is not None:
             raise FieldError("control: got a StepControl with steps on a grid, expected neither steps nor step")
-        taken = _on_grid(chosen, run, _grid(steps, step, times), u, solver)
+        taken = on_grid(chosen, run, _grid(steps, step, times), u, solver)
     return run.collect(u, shown(taken, times.ends) if progress else taken)
 
 
@@ -159,11 +161,21 @@ def _grid(steps: Any, step: float | None, times: Times) -> Grid:
     return pinned(values, times)
 
 
-def _on_grid(scheme: Scheme, run: Run, grid: Grid, u: Tensor, solver: Solver | None) -> Iterable[Step]:
+def on_grid(
+    scheme: Scheme,
+    run: Run,
+    grid: Grid,
+    u: Tensor,
+    solver: Solver | None,
+    *,
+    listeners: Listeners = SILENT,
+) -> Iterable[Step]:
+    """The steps of any scheme on a grid."""
+    told: dict[str, Any] = {"counts": run.counts, "listeners": listeners}
     if not runs_as_method(scheme):
-        return network_steps(scheme, run.function, grid, u, counts=run.counts, solver=solver)
+        return network_steps(scheme, run.function, grid, u, solver=solver, **told)
     if solver is not None:
         raise FieldError(f"solver: got {solver} with {scheme.name}, which is explicit, expected none")
     inside = run.dense or not set(run.times.values) <= set(grid.times)
     method = method_of(scheme, inside)
-    return steps_on(grid, method, run.function, u, counts=run.counts, listeners=Listeners())
+    return steps_on(grid, method, run.function, u, **told)

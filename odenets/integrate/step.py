@@ -22,7 +22,7 @@ class Span:
         start, stop: its ends.
         h: the step size, where that is not to be computed from the ends: equal steps have one program.
         learned: the ends as tensors, where one of them is to get a gradient.
-        last: the time at which the end is evaluated, where that is not ``stop``: just before a jump of f.
+        first, last: the times at which the ends are evaluated, where they are others: just beside jumps of f.
     """
 
     def __init__(
@@ -32,17 +32,21 @@ class Span:
         *,
         h: float | None = None,
         learned: tuple[Tensor, Tensor] | None = None,
+        first: float | None = None,
         last: float | None = None,
     ) -> None:
         self.start, self.stop, self.learned = start, stop, learned
         self.h = stop - start if h is None else h
+        self.first = start if first is None else first
         self.last = stop if last is None else last
 
     def time(self, node: float) -> float | Tensor:
         """Start + node h."""
         if self.learned is not None:
             return self.learned[0] + node * (self.learned[1] - self.learned[0])
-        return self.last if node == 1 else self.start + node * self.h
+        if node in (0, 1):
+            return self.last if node else self.first
+        return self.start + node * self.h
 
     def stretch(self, u: Tensor) -> Tensor | None:
         """The learned h over the number h: what a function's value is multiplied by, for its gradient. None for none.
@@ -63,7 +67,11 @@ class Step:
         u0, u1: the solution at its ends.
         start, end: f at its ends; None where it has not been evaluated.
         terms: of the extension of higher order than cubic interpolation, from f(t1, u1).
+
+    ``linear`` has the solution inside interpolated linearly, for those who ask for it.
     """
+
+    linear = False
 
     def __init__(
         self,
@@ -85,6 +93,12 @@ class Step:
         """f(t1, u1), where it has been evaluated."""
         return self._end
 
+    def start_slope(self) -> Tensor:
+        """f(t0, u0): known to Runge-Kutta schemes, else evaluated once."""
+        if self._start is None:
+            self._start = self.function(self.span.time(0.0), self.u0)
+        return self._start
+
     def end_slope(self) -> Tensor:
         """f(t1, u1): a value of a first-same-as-last scheme, else evaluated once, here or by the step after."""
         if self._end is None:
@@ -93,9 +107,8 @@ class Step:
 
     def prepare(self) -> None:
         """Compute what is needed to evaluate the solution inside, so that the values of the stages can go."""
-        if self._inside is None:
-            start = self.function(self.span.time(0.0), self.u0) if self._start is None else self._start
-            self._inside = start, [] if self._terms is None else self._terms(self.end_slope())
+        if self._inside is None and not self.linear:
+            self._inside = self.start_slope(), [] if self._terms is None else self._terms(self.end_slope())
             self._terms = None
 
     def at(self, t: float | Tensor) -> Tensor:
@@ -103,12 +116,14 @@ class Step:
 
         A tensor t gets its gradient.
         """
-        self.prepare()
-        assert self._inside is not None
-        slope, terms = self._inside
         start: Any = self.span.start if self.span.learned is None else self.span.learned[0]
         h: Any = self.span.h if self.span.learned is None else self.span.learned[1] - start
         theta: Any = (t - start) / h
+        if self.linear:
+            return torch.lerp(self.u0, self.u1, _weight(theta, self.u0))
+        self.prepare()
+        assert self._inside is not None
+        slope, terms = self._inside
         rest = 1 - theta
         found = torch.lerp(self.u0, self.u1, _weight(theta * theta * (3 - 2 * theta), self.u0))
         found = _add(found, slope, h * theta * rest * rest)
@@ -145,8 +160,7 @@ def take(
     if stretch is not None:
         values = [raw[i] for i in range(len(values))]
     end = None if method.last is None else values[method.last]
-    terms = partial(_terms, method, values) if method.extension else None
-    return Step(function, span, u, u1, start=slope, end=end, terms=terms), values
+    return Step(function, span, u, u1, start=slope, end=end, terms=partial(_terms, method, values)), values
 
 
 def _terms(method: Method, values: Sequence[Tensor], end: Tensor) -> list[Tensor]:

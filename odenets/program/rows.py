@@ -7,6 +7,7 @@ compiled once into operations on an accumulator:
     ("scale", slot, c)          acc = c x
     ("lerp",  slot, slot2, c)   acc = (1 - c) x + c x2
     ("add",   slot, c)          acc = acc + c x
+    ("plus",  slot)             acc = x + acc
 
 c is a Python float, a :class:`Learned`, or an :class:`Open`, which waits for the step size. einsum, stack-and-sum and
 sums of products were measured at 1.3 to 16 times the time of these (fused multiply-adds on one fresh buffer), so they
@@ -120,6 +121,16 @@ def operations(row: Row) -> tuple[Op, ...]:
     # that later ones add to in place, and under vmap that buffer must be batched if f is.
     ordered = sorted(rest, reverse=True)
     return (start, *(("add", slot, coefficient(row[slot])) for slot in ordered))
+
+
+def small_first(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    """A row u + c_1 f_1 + c_2 f_2 + ... as u + (c_1 f_1 + c_2 f_2 + ...), for one operation more.
+
+    u is rounded once and not once for each f: after many small steps in float32 that is what the error consists of.
+    """
+    if len(ops) < 3 or ops[0] != ("take", 0):
+        return ops
+    return ("scale", *ops[1][1:]), *ops[2:], ("plus", 0)
 
 
 def cost(ops: Sequence[Op]) -> int:

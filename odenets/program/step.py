@@ -91,6 +91,8 @@ def combine(
             owned = slot >= carried or op[2] >= carried
         elif kind == "scale":
             acc, owned = _scale(x, _value(op[2], learned)), slot >= carried
+        elif kind == "plus":
+            acc = torch.add(x, acc)  # not in place: under vmap a value of f that does not see u is not batched
     return acc
 
 

@@ -14,7 +14,7 @@ r_t(theta) / gamma(t), r_t(theta) = sum_k (|t| - 3 - k) theta^k, so that the ord
 The largest q for which there are such d_k is the order. No other extension has a higher one, for any b(theta) asks for
 vectors as these on the powers theta^4 and up. What freedom is left goes into the least error: the conditions of the
 trees of one vertex more, each divided by its symmetry, are met in the sense of least squares over the trees and over
-the step. For dopri5 that is the extension of Shampine (1986).
+the step; where several do that equally well, by the shortest d_k. For dopri5 it is the extension of Shampine (1986).
 
 Source: Hairer, Norsett & Wanner (1993), II.6; Shampine (1986), Some practical Runge-Kutta formulas.
 """
@@ -79,48 +79,74 @@ class _Conditions:
     """What order q asks of the d_k, and what their freedom is chosen by."""
 
     def __init__(self, series: BSeries, q: int, digits: int | None) -> None:
-        self.series, self.q, self.size = series, q, series.size[0]
-        zero = series.field.zero
-        # Decimals that have gone through an elimination: half of their digits tell what is 0.
-        limit = 0 if digits is None else Fraction(1, 10 ** (digits // 2))
+        self.series, self.q, self.size, self.decimals = series, q, series.size[0], digits is not None
+        # Of decimals, products have many more digits than mean anything; half of theirs tell what is 0.
+        self.field = sympy.RealField(dps=3 * digits) if digits else series.field
+        limit = self.field.convert(sympy.Rational(1, 10 ** (digits // 2)) if digits else 0)
         self.missing = _projected(q - HERMITE)
-        self.vanishes: Callable[[Any], bool] = lambda x: x == zero or bool(limit and abs(x) < limit)
+        self.vanishes: Callable[[Any], bool] = lambda x: abs(x) < limit if digits else x == limit
 
     def terms(self) -> tuple[tuple[sympy.Expr, ...], ...] | None:
         """The d_k, or None where there are none."""
         trees = [tree for n in range(1, self.q + 1) for tree in trees_of_order(n)]
-        found = solutions([self._row(tree) for tree in trees], self.size, self.vanishes, self.series.field)
+        found = solutions([self._row(tree) for tree in trees], self.size, self.vanishes, self.field)
         if found is None:
             return None
         particular, free = found
-        return tuple(tuple(map(self.series.to_sympy, d)) for d in self._best(particular, free))
+        return tuple(tuple(map(self._expression, d)) for d in self._best(particular, free))
 
     def _row(self, tree: Tree) -> list[Any]:
         """Phi_i(t) of all stages, and the right-hand sides of all k."""
         above = [Fraction(max(0, vertices(tree) - HERMITE - k)) for k in range(self.q - HERMITE)]
         if vertices(tree) > self.q:
             above = list(map(add, above, self.missing))
-        number = self.series.number
-        return [*self.series.slopes(tree), *(number(value / density(tree)) for value in above)]
+        slopes = self.series.slopes(tree)
+        if self.decimals:
+            slopes = [self.field.convert(x, self.series.field) for x in slopes]
+        return [*slopes, *(self._number(value / density(tree)) for value in above)]
+
+    def _number(self, value: Fraction) -> Any:
+        return self.field.convert(sympy.QQ(value.numerator, value.denominator), sympy.QQ)
+
+    def _expression(self, value: Any) -> sympy.Expr:
+        return self.field.to_sympy(value) if self.decimals else self.series.to_sympy(value)
 
     def _best(self, particular: Rows, free: Rows) -> Rows:
-        """The d_k that miss the conditions of the next trees least: the normal equations of least squares."""
-        zero, number = self.series.field.zero, self.series.number
-        trees = trees_of_order(self.q + 1)
-        rows = [self._row(tree) for tree in trees]
-        weights = [number(Fraction(1, symmetry(tree) ** 2)) for tree in trees]
-        moved = [[_dot(row[: self.size], n, zero) for row in rows] for n in free]
-        left = [
-            [row[self.size + k] - _dot(row[: self.size], d, zero) for row in rows] for k, d in enumerate(particular)
+        """The d_k that miss the conditions of the next trees least; where several do, the shortest."""
+        zero, n = self.field.zero, self.size
+        rows = [self._row(tree) for tree in trees_of_order(self.q + 1)]
+        weights = [self._number(Fraction(1, symmetry(tree) ** 2)) for tree in trees_of_order(self.q + 1)]
+        images = [[_dot(row[:n], way, zero) for row in rows] for way in free]
+        missed = [[row[n + k] - _dot(row[:n], d, zero) for row in rows] for k, d in enumerate(particular)]
+        found, free = self._moved(particular, free, images, missed, weights)
+        away = [[-x for x in d] for d in found]
+        return self._moved(found, free, free, away, [self.field.one] * n)[0]
+
+    def _moved(
+        self, particular: Rows, free: Rows, images: Rows, missed: Rows, weights: Sequence[Any]
+    ) -> tuple[Rows, Rows]:
+        """What is nearest to the goal among particular + combinations of free, and the ways left free.
+
+        ``images`` are what the ways do to the distance, ``missed`` the distances; by the normal equations.
+        """
+        zero = self.field.zero
+        if self.decimals:  # so that what is 0 can be told in products as well
+            sizes = [max(map(abs, image)) or self.field.one for image in images]
+            free, images = ([[x / size for x in v] for v, size in zip(vs, sizes, strict=True)] for vs in (free, images))
+        normal = [
+            [_dot(list(map(mul, weights, image)), other, zero) for other in [*images, *missed]] for image in images
         ]
-        weighted = [list(map(mul, weights, column)) for column in moved]
-        normal = [[_dot(w, other, zero) for other in [*moved, *left]] for w in weighted]
-        found = solutions(normal, len(free), self.vanishes, self.series.field)
+        if not normal:
+            return particular, free
+        found = solutions(normal, len(free), self.vanishes, self.field)
         assert found is not None  # normal equations have solutions
-        steps = found[0] or [[]] * len(particular)
-        return [
-            [x + _dot(step, [n[i] for n in free], zero) for i, x in enumerate(d)]
-            for d, step in zip(particular, steps, strict=True)
+        steps, left = found
+
+        def combined(step: Sequence[Any]) -> list[Any]:
+            return [_dot(step, column, zero) for column in zip(*free, strict=True)]
+
+        return [list(map(add, d, combined(step))) for d, step in zip(particular, steps, strict=True)], [
+            combined(step) for step in left
         ]
 
 
@@ -162,7 +188,7 @@ def solutions(rows: Rows, size: int, vanishes: Callable[[Any], bool], field: Any
                 return None
             continue
         # Exact numbers of a field have no size; of decimals the largest is the one that is known best.
-        pivot = max(columns, key=lambda j: abs(left[j])) if field.is_QQ else columns[0]
+        pivot = max(columns, key=lambda j: abs(left[j])) if field.is_RR else columns[0]
         scaled = [x / left[pivot] for x in left]
         basis = {column: _less(other, other[pivot], scaled) for column, other in basis.items()} | {pivot: scaled}
     count = len(rows[0]) - size if rows else 0

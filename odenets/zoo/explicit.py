@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta schemes without an error estimate."""
+"""Explicit Runge-Kutta schemes without an error estimate, but for the one of Heun, whose first stage is Euler's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ tenth = [0, 0, 0, 0, "1/10"]
 SCHEMES = [
     runge_kutta("euler", A=[[0]], b=[1], reference="euler1768"),
     runge_kutta("midpoint", A=[[0, 0], ["1/2", 0]], b=[0, 1], reference="runge1895"),
-    runge_kutta("heun", A=[[0, 0], [1, 0]], b=["1/2", "1/2"], reference="heun1900"),
+    runge_kutta("heun", A=[[0, 0], [1, 0]], b=["1/2", "1/2"], embedded=[1, 0], reference="heun1900"),
     runge_kutta("ralston2", A=[[0, 0], ["2/3", 0]], b=["1/4", "3/4"], reference="ralston1962"),
     runge_kutta("kutta3", A=[[0, 0, 0], ["1/2", 0, 0], [-1, 2, 0]], b=["1/6", "2/3", "1/6"], reference="kutta1901"),
     runge_kutta("heun3", A=[[0, 0, 0], ["1/3", 0, 0], [0, "2/3", 0]], b=["1/4", 0, "3/4"], reference="heun1900"),

@@ -59,7 +59,7 @@ ORDERS = {
 # Bogacki & Shampine (1989); Hairer, Norsett & Wanner (1993), tables II.5.1 (Fehlberg) and II.5.2 (Dormand &
 # Prince), II.10 (DOP853 has two estimates, of orders 5 and 3; the first is the embedded one); Cash & Karp (1990);
 # Tsitouras (2011); Hosea & Shampine (1996)
-EMBEDDED = {"bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "tsit5": 4, "dop853": 5, "trbdf2": 3}
+EMBEDDED = {"heun": 1, "bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "tsit5": 4, "dop853": 5, "trbdf2": 3}
 
 # C_{p+1} with alpha_k = 1. Lambert (1973), chapter 3; Hairer, Norsett & Wanner (1993),
 # III.2: Adams gamma_k, gamma*_k; BDF -1 / (k + 1) over the sum of 1/j, j = 1 ... k
