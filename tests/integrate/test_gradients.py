@@ -27,7 +27,7 @@ def f(weight):
     "options",
     [
         {"scheme": "dopri5", "rtol": 1e-9, "atol": 1e-9},
-        {"scheme": "cash_karp", "control": StepControl(first_step=0.3, max_step=0.3)},
+        {"scheme": "cash_karp", "control": StepControl(first_step=0.1, max_step=0.1)},
         {"scheme": "rk4", "steps": 6},
         {"scheme": "dopri5", "steps": 6},
         {"scheme": "ab2", "steps": 6},
