@@ -96,18 +96,18 @@ class Tolerance:
     """
 
     def __init__(self, rtol: Any, atol: Any, norm: Callable[[Tensor], Any] | None = None) -> None:
-        self.rtol, self.atol, self.norm = rtol, atol, norm or _rms
+        self.rtol, self.atol, self.norm = rtol, atol, norm
 
     def __call__(self, error: Tensor, *states: Tensor) -> Any:
         """The norm, on the state's device."""
         size = states[0].abs() if len(states) == 1 else torch.maximum(states[0].abs(), states[1].abs())
         if size.dtype in NARROW:
             size, error = size.float(), error.float()
-        return self.norm(error / (size * self.rtol + self.atol))
-
-
-def _rms(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x) / math.sqrt(max(1, x.numel()))
+        if self.norm is not None:
+            return self.norm(error / (size * self.rtol + self.atol))
+        # The root of the number of entries goes with the tolerances, which are numbers, so that it costs nothing.
+        root = math.sqrt(max(1, error.numel()))
+        return torch.linalg.vector_norm(error / (size * (self.rtol * root) + self.atol * root))
 
 
 def first_step(

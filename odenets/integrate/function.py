@@ -44,8 +44,9 @@ class Function:
         whole = f if packing.single else lambda t, x: packing.joined_value(f(t, packing.split(x)))
         self.module = f if isinstance(f, nn.Module) else None
         self.dtype, self.device = u.real.dtype if narrow else widest(u.device), u.device
-        # Times in float64, or in float32 where f fails with them: as in a network of a TimeField.
-        self.at = (lambda t, x: whole(t.to(self.dtype), x)) if narrow else TimeField(whole, *times, 1).at
+        # Times in float64, or in float32 where f fails with them: as in a network of a TimeField, which finds it out.
+        self._field = None if narrow else TimeField(whole, *times, 1)
+        self.at = whole if self._field is None else self._field.at
         self.evaluations = 0
 
     def beside(self, t: float, up: bool) -> float:
@@ -55,7 +56,10 @@ class Function:
 
     def __call__(self, t: float | Tensor, u: Tensor) -> Tensor:
         """The value at a time, a number or a 0-dimensional tensor."""
-        time = t if isinstance(t, Tensor) else torch.full((), t, dtype=self.dtype, device=self.device)
+        if isinstance(t, float):  # noqa: SIM108 - longer than a line
+            time = torch.full((), t, dtype=self.dtype, device=self.device)
+        else:
+            time = t.to(self.dtype)
         self.evaluations += 1
         if self.evaluations == 1:
             return self._first(time, u)
@@ -68,6 +72,8 @@ class Function:
         counted = not (torch.compiler.is_compiling() or u.is_inference())
         before = u._version if counted else 0
         value = self.at(time, u)
+        if self._field is not None and self._field._wide:
+            self.at = self._field.f  # it would look at that again in every call
         if counted and u._version != before:
             raise FieldError("f wrote into its argument, which the scheme still needs; expected f(t, u) that leaves u")
         return self._fitted(value, u)

@@ -44,9 +44,9 @@ class Span:
         """Start + node h."""
         if self.learned is not None:
             return self.learned[0] + node * (self.learned[1] - self.learned[0])
-        if node in (0, 1):
-            return self.last if node else self.first
-        return self.start + node * self.h
+        if node == 1:
+            return self.last
+        return self.start + node * self.h if node else self.first
 
     def stretch(self, u: Tensor) -> Tensor | None:
         """The learned h over the number h: what a function's value is multiplied by, for its gradient. None for none.

@@ -111,7 +111,14 @@ def coefficient(given: Coefficient) -> float | Learned | Open:
 
 def bound(ops: tuple[Op, ...], top: int, bottom: int) -> tuple[Op, ...]:
     """The operations for the step size h = top / bottom."""
-    return tuple([op if type(op[-1]) in (int, float) else (*op[:-1], op[-1].at(top, bottom)) for op in ops])
+    found = []
+    for op in ops:
+        c = op[-1]
+        if type(c) is Open or type(c) is Learned:
+            found.append((*op[:-1], c.at(top, bottom)))
+        else:
+            found.append(op)
+    return tuple(found)
 
 
 def operations(row: Row) -> tuple[Op, ...]:
