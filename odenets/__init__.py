@@ -4,6 +4,7 @@ from . import models
 from .fields import AdditiveNoise, FieldError, ShakeShake, StochasticDepth, TimeField, survival_schedule
 from .gradients import Adjoint, AdjointError, Checkpoint, Direct, ReversalError, Reversible
 from .integrate import (
+    Event,
     IntegrationError,
     IntegrationWarning,
     Solution,
@@ -43,6 +44,7 @@ __all__ = [
     "ConvergenceError",
     "ConvergenceWarning",
     "Direct",
+    "Event",
     "FieldError",
     "IntegrationError",
     "IntegrationWarning",

@@ -2,6 +2,7 @@
 
 from .control import StepControl
 from .errors import IntegrationError, IntegrationWarning
+from .event import Event, Occurrences
 from .odeint import odeint, odeint_dense
 from .odeint_adjoint import odeint_adjoint
 from .odeint_event import odeint_event
@@ -9,8 +10,10 @@ from .solution import Solution, Stats
 from .solve import solve
 
 __all__ = [
+    "Event",
     "IntegrationError",
     "IntegrationWarning",
+    "Occurrences",
     "Solution",
     "Stats",
     "StepControl",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .event import EventFunction
+from .event import moving
 from .odeint import combined, odeint
 from .packing import Packing
 
@@ -49,20 +49,7 @@ def odeint_event(
     parts = [solution] if packing.single else solution
     state = packing.join(parts[0][-1] if packing.single else tuple(part[-1] for part in parts))
     g = combined(event_fn, packing, start.detach()[0], packing.join(y0))
-    when, there = _moving(lambda t, u: packing.join(func(t, packing.split(u))), g, event_t.detach(), state)
+    when, there = moving(lambda t, u: packing.join(func(t, packing.split(u))), g, event_t.detach(), state)
     ends = [there] if packing.single else packing.split(there)
     joined = [torch.cat([part[:-1], end[None]]) for part, end in zip(parts, ends, strict=True)]
     return when, joined[0] if packing.single else tuple(joined)
-
-
-def _moving(f: Callable[[Tensor, Tensor], Tensor], g: EventFunction, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """The time and state of an event as they move with all that g and u depend on; their values are t and u."""
-    with torch.enable_grad():
-        at, near = t.clone().requires_grad_(), u.detach().requires_grad_()
-        speed = f(at, near).detach()
-        ways = torch.autograd.grad(g(at, near), (at, near), allow_unused=True)
-    along = (ways[1].conj() * speed).real.sum() if ways[1] is not None else t.new_zeros(())
-    rate = along + (0 if ways[0] is None else ways[0])
-    missed = g(t, u)
-    when = t - ((missed - missed.detach()) / rate).to(t.dtype)
-    return when, u + speed * (when - t).to(u.dtype)

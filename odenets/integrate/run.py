@@ -13,7 +13,7 @@ from torch import Tensor
 from ..program.transforms import plain, recorded
 from .adaptive import Counts
 from .errors import Failure, GaveUp, IntegrationError, IntegrationWarning
-from .event import EventFunction, first_zero
+from .event import EventFunction, Watch, first_zero
 from .function import Function
 from .packing import Packing
 from .solution import Inside, Solution, Stats
@@ -30,7 +30,11 @@ class Run:
         function: f.
         on_failure: "raise" or "flag".
         dense: whether the steps are kept.
+
+    ``watch``, where it is given one, looks for events.
     """
+
+    watch: Watch | None = None
 
     def __init__(self, packing: Packing, times: Times, function: Function, on_failure: str, dense: bool) -> None:
         self.packing, self.times, self.function = packing, times, function
@@ -48,7 +52,10 @@ class Run:
         self._found = [u]
         try:
             for step in steps:
-                self._take(step)
+                end = None if self.watch is None else self.watch.look(step)
+                self._take(step, step.span.stop if end is None else end[0])
+                if end is not None:
+                    return self._ended(*end)
             self._refuse_not_finite()
         except GaveUp as end:
             return self._failed(end.failure)
@@ -76,11 +83,20 @@ class Run:
         t, step = found
         return t, step.u1 if t == step.span.stop else step.at(t)
 
-    def _take(self, step: Step) -> None:
-        values, start, stop = self.times.values, step.span.start, step.span.stop
+    def _ended(self, t: float, at: Tensor, u: Tensor) -> Solution:
+        """The solution up to a terminal event, its time and state the last."""
+        solution = self._solution("event")
+        times = torch.cat([solution.t, at.reshape(1).to(solution.t.dtype)])
+        self._found.append(u)
+        inside = Inside(self.packing, self._kept, t) if self._kept else None
+        return replace(solution, t=times, y=self.packing.split(self.states), _inside=inside)
+
+    def _take(self, step: Step, stop: float) -> None:
+        values, forward, ended = self.times.values, step.span.stop > step.span.start, stop != step.span.stop
         while len(self._found) < len(values):
             k = len(self._found)
-            if (values[k] > stop) if stop > start else (values[k] < stop):
+            # The time of an event that ends the solve is not one of those before it.
+            if ((values[k] > stop) if forward else (values[k] < stop)) or (ended and values[k] == stop):
                 break
             self._found.append(self._value(k, step))
         if self.dense:
@@ -115,7 +131,8 @@ class Run:
         y: Any = self.packing.split(self.states) if count else None
         inside = Inside(self.packing, self._kept) if self._kept else None
         device = self._found[0].device if count else torch.device("cpu")
-        return Solution(self.times.tensor(count, device), y, status, stats, inside)
+        events = () if self.watch is None else self.watch.occurrences()
+        return Solution(self.times.tensor(count, device), y, status, stats, events, inside)
 
     def _failed(self, end: Failure) -> Solution:
         solution = self._solution(end.reason)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..fields.numbers import current
+from .event import Occurrences
 from .packing import Packing
 from .step import Step
 
@@ -38,8 +39,10 @@ class Solution:
     Args:
         t: the times, as many as were reached.
         y: the states at them, stacked in front: tensors of shape (len(t), ...), in a tuple or dict where y0 is one.
-        status: "success", or why the solve gave up, see :class:`IntegrationError`.
+        status: "success"; "event", where one has ended the solve, whose time and state are then the last; or why it
+            gave up, see :class:`IntegrationError`.
         stats: what it cost.
+        events: for each event that was looked for, its :class:`Occurrences`.
 
     Where it was made with ``dense=True`` it can be called: ``solution(t)`` is the state at any time between the first
     and the last, ``solution(times)`` are those at several, stacked.
@@ -49,6 +52,7 @@ class Solution:
     y: Any
     status: str
     stats: Stats
+    events: tuple[Occurrences, ...]
     _inside: Inside | None
 
     def __call__(self, t: Any) -> Any:
@@ -69,8 +73,9 @@ class Solution:
 class Inside:
     """The solution between the steps, which are kept in the order they were taken in."""
 
-    def __init__(self, packing: Packing, steps: Sequence[Step]) -> None:
+    def __init__(self, packing: Packing, steps: Sequence[Step], end: float | None = None) -> None:
         self._packing, self._steps = packing, steps
+        self._end = steps[-1].span.stop if end is None else end
         self._forward = steps[-1].span.stop > steps[0].span.start
         self._stops = [self._along(step.span.stop) for step in steps]
 
@@ -85,7 +90,7 @@ class Inside:
 
     def _at(self, t: Any) -> Tensor:
         value = current(t)
-        first, last = self._steps[0].span.start, self._steps[-1].span.stop
+        first, last = self._steps[0].span.start, self._end
         if not self._along(first) <= self._along(value) <= self._along(last):
             raise FieldError(f"solution(t): got t = {value:g}, expected a time between {first:g} and {last:g}")
         step = self._steps[bisect_left(self._stops, self._along(value))]

@@ -17,6 +17,7 @@ from ..stages import Solver
 from ..zoo import as_scheme
 from .adaptive import Adaptive, Listeners
 from .control import StepControl, Tolerance
+from .event import Event, Watch
 from .function import Function
 from .grid import Grid, equal_steps, pinned, steps_on
 from .method import method_of, runs_as_method
@@ -45,6 +46,7 @@ def solve(
     steps: int | Sequence[float] | Tensor | None = None,
     step: float | None = None,
     control: StepControl | None = None,
+    events: Event | Sequence[Event] = (),
     dense: bool = False,
     max_steps: int = MAX_STEPS,
     on_failure: str = "raise",
@@ -70,6 +72,9 @@ def solve(
             one-step schemes.
         step: the largest size of equal steps, instead of their number.
         control: of the adaptive step size.
+        events: what is looked for: an :class:`Event`, or several, found inside steps to rounding, without evaluations
+            of f unless gradients of their times and states are wanted. At the end of every step g is read from the
+            device.
         dense: keep the steps, so that the solution may be called at any time between.
         max_steps: of an adaptive solve, accepted or rejected.
         on_failure: "raise" an IntegrationError, or "flag": warn, and return the solution so far with its ``status``.
@@ -94,6 +99,8 @@ def solve(
     chosen = as_scheme(scheme)
     _check(on_failure, gradient)
     run = Run(packing, times, function, on_failure, bool(dense))
+    if wanted := [events] if isinstance(events, Event) else list(events):
+        run.watch = Watch(wanted, packing, function, times.values[0], u)
     taken: Iterable[Step]
     if steps is None and step is None:
         _refuse_adaptive(chosen)

@@ -1,0 +1,114 @@
+"""Events of solve: times against formulas, directions, ends, gradients."""
+
+import math
+
+import pytest
+import torch
+
+from odenets import Event, FieldError, solve
+
+G = 9.81
+
+
+def ball(t, y):
+    return torch.stack([y[1], torch.full_like(y[1], -G)])
+
+
+def circle(t, y):
+    """(cos t, -sin t)."""
+    return torch.stack([y[1], -y[0]])
+
+
+ONE_ZERO = torch.tensor([1.0, 0.0], dtype=torch.float64)
+TIGHT = {"rtol": 1e-10, "atol": 1e-12}
+
+
+def test_twenty_bounces():
+    # Each bounce keeps 9/10 of the speed: falls of sqrt(2 h / g), then flights of 2 (9/10)^n sqrt(2 h / g).
+    height, keep = 10.0, 0.9
+    y, t, times = torch.tensor([height, 0.0], dtype=torch.float64), 0.0, []
+    for _ in range(20):
+        ground = Event(lambda t, y: y[0], terminal=True, direction=-1)
+        found = solve(ball, y, (t, t + 10), events=ground, **TIGHT)
+        assert found.status == "event"
+        t = found.t[-1].item()
+        times.append(t)
+        y = torch.stack([torch.zeros(()), -keep * found.y[-1, 1]]).double()
+    fall = math.sqrt(2 * height / G)
+    exact = [fall * (1 + 2 * sum(keep**m for m in range(1, n + 1))) for n in range(20)]
+    assert times == pytest.approx(exact, abs=1e-10)
+
+
+def test_every_crossing_once():
+    # cos t = 0 at (n + 1/2) pi, downwards and upwards in turn; sin t = 0 at n pi, not again at 0.
+    events = [Event(lambda t, y: y[0], direction=d) for d in (0, 1, -1)] + [Event(lambda t, y: y[1])]
+    for scheme, options, error in (("dopri5", TIGHT, 1e-7), ("ab4", {"steps": 2000}, 3e-4)):
+        found = solve(circle, ONE_ZERO, (0, 100), scheme, events=events, **options)
+        both, up, down, sine = (e.t for e in found.events)
+        exact = (torch.arange(32, dtype=torch.float64) + 0.5) * math.pi
+        torch.testing.assert_close(both, exact[exact < 100], rtol=0, atol=error)
+        torch.testing.assert_close(down, both[::2], rtol=0, atol=0)
+        torch.testing.assert_close(up, both[1::2], rtol=0, atol=0)
+        torch.testing.assert_close(sine, torch.arange(1, 32).double() * math.pi, rtol=0, atol=error)
+        assert found.events[0].y[:, 0].abs().max() < 1e-14
+        assert found.status == "success"
+
+
+def test_the_end_is_an_event():
+    t = torch.linspace(0, 3, 7, dtype=torch.float64)
+    event = Event(lambda t, y: y["x"] - 0.5, terminal=True)
+    f = lambda t, y: {"x": y["v"], "v": -y["x"]}  # noqa: E731
+    y0 = {"x": torch.ones((), dtype=torch.float64), "v": torch.zeros((), dtype=torch.float64)}
+    found = solve(f, y0, t, events=event, dense=True, **TIGHT)
+    torch.testing.assert_close(found.t, torch.tensor([0, 0.5, 1.0, math.pi / 3], dtype=torch.float64))
+    torch.testing.assert_close(found.y["x"], torch.cos(found.t), rtol=1e-8, atol=1e-8)
+    assert found(1.04)["x"].item() == pytest.approx(math.cos(1.04))
+    with pytest.raises(FieldError, match=r"between 0 and 1\.0472"):
+        found(1.05)
+
+
+def test_backwards_and_several_in_one_step():
+    events = [Event(lambda t, y: t + 0.3), Event(lambda t, y: t + 0.2, terminal=True), Event(lambda t, y: t + 0.1)]
+    found = solve(circle, ONE_ZERO, (0, -1), "rk4", steps=1, events=events)
+    assert [len(e.t) for e in found.events] == [0, 1, 1]
+    assert found.t.tolist() == [0, pytest.approx(-0.2)]
+
+
+def test_gradients_by_the_implicit_function_theorem():
+    height, ground, scale = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (10.0, 1.0, 1.0))
+    hit = Event(lambda t, y: y[0] - ground, terminal=True)
+    y0 = torch.stack([height, torch.zeros_like(height)])
+    found = solve(lambda t, y: ball(t, y) * scale, y0, (0, 10), events=hit, **TIGHT)
+    fall = math.sqrt(2 * 9 / G)  # / scale
+    (occurrence,) = found.events
+    exact = [1 / (G * fall), -1 / (G * fall), -fall]
+    gradients = torch.autograd.grad(occurrence.t[0], [height, ground, scale], retain_graph=True)
+    assert [x.item() for x in gradients] == pytest.approx(exact, rel=1e-8)
+    gradients = torch.autograd.grad(found.y[-1, 1], [height, ground, scale], retain_graph=True)
+    assert [x.item() for x in gradients] == pytest.approx([-1 / fall, 1 / fall, 0], abs=1e-8)
+    (moved,) = torch.autograd.grad(found.y[-1, 0], ground)
+    assert moved.item() == pytest.approx(1)
+
+
+def test_the_gradient_inside_a_step_is_whole():
+    # The time is found without a record; the solution there must have one, of all stages.
+    rate = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    half = Event(lambda t, y: t - 1.234, terminal=True)
+    found = solve(lambda t, y: -rate * y**2, ONE_ZERO[:1], (0, 3), events=half, **TIGHT)
+    # y = 1 / (1 + rate t)
+    (slope,) = torch.autograd.grad(found.y[-1, 0], rate)
+    assert slope.item() == pytest.approx(-1.234 / (1 + 0.7 * 1.234) ** 2, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (lambda: Event(3), "got g = 3, expected a callable"),
+        (lambda: Event(circle, direction=2), "got direction = 2"),
+        (lambda: Event(lambda t, y: y), r"Event 0: got g\(t, u\) = a tensor of shape \(2,\)"),
+        (lambda: Event(lambda t, y: 1.0), r"Event 0: got g\(t, u\) = 1.0, expected one real number"),
+    ],
+)
+def test_events_that_are_refused(event, message):
+    with pytest.raises(FieldError, match=message):
+        solve(circle, ONE_ZERO, (0, 1), events=event())
