@@ -118,21 +118,19 @@ class Run:
             return
         good = [bool(torch.isfinite(u).all()) for u in self._found]
         first = good.index(False)
-        self._found = self._found[:first]
-        t = self.times.values[max(0, first - 1)]
-        state = self._found[-1] if first else None
+        self._found = self._found[: max(1, first)]
+        t = self.times.values[len(self._found) - 1]
         why = f"the solution is not finite at t = {self.times.values[first]:.6g}"
-        raise GaveUp(Failure("not finite", t, self.counts.largest, None, state, why))
+        raise GaveUp(Failure("not finite", t, self.counts.largest, None, self._found[-1], why))
 
     def _solution(self, status: str) -> Solution:
-        count, counts = len(self._found), self.counts
+        counts, t = self.counts, self.times.tensor(len(self._found), self._found[0].device)
         smallest = counts.smallest if counts.accepted else 0.0
         stats = Stats(counts.accepted, counts.rejected, self.function.evaluations, smallest, counts.largest)
-        y: Any = self.packing.split(self.states) if count else None
+        y: Any = self.packing.split(self.states)
         inside = Inside(self.packing, self._kept) if self._kept else None
-        device = self._found[0].device if count else torch.device("cpu")
         events = () if self.watch is None else self.watch.occurrences()
-        return Solution(self.times.tensor(count, device), y, status, stats, events, inside)
+        return Solution(t, y, status, stats, events, inside)
 
     def _failed(self, end: Failure) -> Solution:
         solution = self._solution(end.reason)
@@ -140,5 +138,5 @@ class Run:
         if self.on_failure == "flag":
             warnings.warn(f"{message}returned", IntegrationWarning, stacklevel=4)
             return solution
-        state = None if end.state is None else self.packing.split(end.state)
-        raise IntegrationError(f"{message}in this error", replace(end, state=state), solution) from None
+        failure = replace(end, state=self.packing.split(end.state))
+        raise IntegrationError(f"{message}in this error", failure, solution) from None

@@ -249,6 +249,13 @@ def test_failures_are_told_apart(f, options, reason, reached):
     assert pickle.loads(pickle.dumps(caught.value)).failure.reason == reason
 
 
+@pytest.mark.parametrize("options", [{}, {"scheme": "rk4", "steps": 2}])
+def test_a_start_that_is_not_finite(options):
+    with pytest.raises(IntegrationError, match="not finite") as caught:
+        solve(decay, ONE * torch.nan, (0, 1), **options)
+    assert caught.value.solution.t.tolist() == [0]
+
+
 @pytest.mark.parametrize(
     ("f", "y0", "t", "message"),
     [

@@ -1,0 +1,167 @@
+"""Adaptive steps beside torchdiffeq's and scipy's: ``odenets bench integrate``.
+
+Claim: dopri5 takes at most 0.5 of torchdiffeq's process CPU time on one core, forward, on van der Pol's equation, and
+dopri5 and bosh3 take as many evaluations as scipy's RK45 and RK23 at equal error, to a tenth, in the geometric mean.
+
+Times are ratios of pairs of solves one after the other; where both compute a network for a batch, its evaluations are
+what they spend the time on. Evaluations at equal error are their ratio times (ratio of the errors)^(1 / order).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchdiffeq
+from scipy.integrate import solve_ivp
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from odenets import schemes, solve
+
+from .common.command_line import Parser
+from .common.files import write_atomic, write_json
+from .common.machine import processor, versions
+from .common.markdown import markdown
+from .common.pairs import HEAD, Row, compare, in_new_process
+
+BOUND, MORE = 0.5, 1.1
+STOP = 10.0
+TOLERANCES = (1e-3, 1e-5, 1e-8)
+CASES = [(problem, batch) for problem in ("vdp", "mlp") for batch in (1, 256)]
+PEERS = {"dopri5": "RK45", "bosh3": "RK23", "dop853": "DOP853"}
+
+
+def vdp(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
+    """Van der Pol's equation, mu = 5."""
+    return stack([u[..., 1], 5 * (1 - u[..., 0] ** 2) * u[..., 1] - u[..., 0]], -1)
+
+
+def lotka_volterra(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
+    """Predator and prey."""
+    return stack([u[..., 0] * (1.5 - u[..., 1]), u[..., 1] * (u[..., 0] - 3)], -1)
+
+
+def network() -> nn.Module:
+    """f(t, u) of two layers of width 64."""
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2))
+
+    class Called(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner.double()
+
+        def forward(self, t: Tensor, u: Tensor) -> Tensor:
+            return 3 * self.inner(u)
+
+    return Called()
+
+
+def times(problem: str, batch: int, rounds: int) -> list[Row]:
+    """Solves of a problem, forward alone and with the gradient of a sum."""
+    f = vdp if problem == "vdp" else network()
+    generator = torch.Generator().manual_seed(0)
+    start = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+    start = start + 0.5 * (batch > 1) * torch.randn(batch, 2, dtype=torch.float64, generator=generator)
+    rows = []
+    for tolerance in TOLERANCES:
+        for backward in (False, True):
+            y0 = start.clone().requires_grad_(backward)
+
+            def run(
+                final: Callable[[Any], Tensor], y0: Tensor = y0, backward: bool = backward, tol: float = tolerance
+            ) -> float:
+                begun = time.process_time()
+                with torch.set_grad_enabled(backward):
+                    end = final({"rtol": tol, "atol": tol})
+                    if backward:
+                        end.sum().backward()
+                return time.process_time() - begun
+
+            def ours(options: Any, y0: Tensor = y0) -> Tensor:
+                return solve(f, y0, (0.0, STOP), "dopri5", **options).y[-1]
+
+            def theirs(options: Any, y0: Tensor = y0) -> Tensor:
+                t = torch.tensor([0.0, STOP], dtype=torch.float64)
+                return torchdiffeq.odeint(f, y0, t, method="dopri5", **options)[-1]
+
+            what = f"{problem}, batch {batch}, {tolerance:.0e}, {'with gradients' if backward else 'forward'}"
+            for pair, runs in (("torchdiffeq", (theirs, ours)), ("itself, A/A", (ours, ours))):
+                rows.append(compare(what, pair, [lambda final=final: run(final) for final in runs], rounds))
+    return rows
+
+
+def evaluations() -> list[list[str]]:
+    """Evaluations beside scipy's, and what their ratio would be at equal error."""
+    rows = [["problem", "scheme", "tolerance", "evaluations", "scipy's", "error", "scipy's", "ratio at equal error"]]
+    for f, start in ((vdp, [2.0, 0.0]), (lotka_volterra, [1.0, 1.0])):
+
+        def plain(t: float, u: Any, f: Any = f) -> Any:
+            return f(t, u, np.stack)
+
+        exact = solve_ivp(plain, (0, STOP), start, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
+        for name, peer in PEERS.items():
+            for tol in TOLERANCES:
+                y0 = torch.tensor(start, dtype=torch.float64)
+                found = solve(f, y0, (0, STOP), name, rtol=tol, atol=tol)
+                theirs = solve_ivp(plain, (0, STOP), start, method=peer, rtol=tol, atol=tol)
+                errors = [float(np.abs(y - exact).max()) for y in (found.y[-1].numpy(), theirs.y[:, -1])]
+                ratio = found.stats.evaluations / theirs.nfev * (errors[0] / errors[1]) ** (1 / schemes[name].order)
+                counts = [str(found.stats.evaluations), str(theirs.nfev)]
+                rows.append([f.__name__, name, f"{tol:.0e}", *counts, *(f"{e:.1e}" for e in errors), f"{ratio:.3f}"])
+    return rows
+
+
+def claims(rows: Iterable[Row], counts: Sequence[Sequence[str]]) -> str:
+    """What is claimed, and whether it holds."""
+    slowest = max(r.ratio for r in rows if r.part.startswith("vdp") and "forward" in r.part and "A/A" not in r.pair)
+    logs = [math.log(float(row[-1])) for row in counts[1:] if row[1] in ("dopri5", "bosh3")]
+    mean = math.exp(sum(logs) / len(logs))
+    told = [("time over torchdiffeq's", slowest, BOUND), ("evaluations over scipy's at equal error", mean, MORE)]
+    return "\n".join(
+        f"- {what}: at most {bound} claimed, {found:.3f}: {'holds' if found <= bound else 'FAILS'}"
+        for what, found, bound in told
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints the tables and writes them beside the numbers."""
+    parser = Parser(prog="odenets bench integrate", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=9, help="pairs of each row (default: 9)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/integrate"), help="folder of the results")
+    parser.add_argument("--here", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.here:
+        print(json.dumps([asdict(row) for row in times(**json.loads(options.here))]))
+        return 0
+    if options.rounds < 2:
+        parser.error(f"--rounds: got {options.rounds}, expected at least 2")
+    rows: list[Row] = []
+    for problem, batch in tqdm(CASES, unit="case", disable=None):
+        what = {"problem": problem, "batch": batch, "rounds": options.rounds}
+        rows += in_new_process("odenets.benchmarks.integrate", what)
+    counts = evaluations()
+    facts = {"processor": processor(), "pairs": options.rounds, **versions()}
+    told = ", ".join(f"{name} {value}" for name, value in facts.items())
+    parts = ["# Adaptive steps", claims(rows, counts), "\n".join([HEAD, *map(str, rows)])]
+    page = "\n\n".join([*parts, markdown("Evaluations beside scipy's", counts), told]) + "\n"
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = {**facts, "times": [asdict(row) for row in rows], "evaluations": counts}
+    write_json(options.out / "integrate.json", record)
+    write_atomic(options.out / "integrate.md", page.encode())
+    print(page, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
