@@ -42,14 +42,14 @@ def test_twenty_bounces():
 def test_every_crossing_once():
     # cos t = 0 at (n + 1/2) pi, downwards and upwards in turn; sin t = 0 at n pi, not again at 0.
     events = [Event(lambda t, y: y[0], direction=d) for d in (0, 1, -1)] + [Event(lambda t, y: y[1])]
-    for scheme, options, error in (("dopri5", TIGHT, 1e-7), ("ab4", {"steps": 2000}, 3e-4)):
-        found = solve(circle, ONE_ZERO, (0, 100), scheme, events=events, **options)
+    for scheme, options, error in (("dopri5", TIGHT, 1e-7), ("ab4", {"steps": 600}, 3e-4)):
+        found = solve(circle, ONE_ZERO, (0, 30), scheme, events=events, **options)
         both, up, down, sine = (e.t for e in found.events)
-        exact = (torch.arange(32, dtype=torch.float64) + 0.5) * math.pi
-        torch.testing.assert_close(both, exact[exact < 100], rtol=0, atol=error)
+        exact = (torch.arange(10, dtype=torch.float64) + 0.5) * math.pi
+        torch.testing.assert_close(both, exact, rtol=0, atol=error)
         torch.testing.assert_close(down, both[::2], rtol=0, atol=0)
         torch.testing.assert_close(up, both[1::2], rtol=0, atol=0)
-        torch.testing.assert_close(sine, torch.arange(1, 32).double() * math.pi, rtol=0, atol=error)
+        torch.testing.assert_close(sine, torch.arange(1, 10).double() * math.pi, rtol=0, atol=error)
         assert found.events[0].y[:, 0].abs().max() < 1e-14
         assert found.status == "success"
 
