@@ -69,8 +69,7 @@ def odeint(
         method: torchdiffeq's names; None is dopri5. "rk4" is what it is there, the 3/8 rule (``rk38`` in the zoo), and
             "gl4" is Gauss's scheme with its right nodes. Adams schemes are of their order on equal steps only.
         options: torchdiffeq's. What a method does not know is an error. Times are numbers in double precision whatever
-            "dtype" says; "max_iters" is that of the iteration for an
-            implicit step.
+            "dtype" says; "max_iters" is that of the iteration for an implicit step.
         event_fn: of (t, y); the solve ends at the first zero of any of its values. Then t is (t0, t1), of which t1
             tells the direction only, and fixed steps need the option step_size.
 
@@ -78,7 +77,7 @@ def odeint(
         Tensor of shape (len(t), *y0.shape), or a tuple of such; with event_fn the time of the event, without a gradient
         (see :func:`odeint_event`), and the solution at t0 and then.
 
-    Steps are not torchdiffeq's to the last digit: the last one ends at t[-1].
+    Adaptive steps are not torchdiffeq's to the last digit: the last one ends at t[-1] and does not run past it.
 
     Raises:
         TypeError: t is not floating-point.
