@@ -32,7 +32,7 @@ class Stats:
         return f"{self.accepted} steps, {self.rejected} rejected, {self.evaluations} evaluations{sizes}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: torch.compile cannot make a frozen one after a graph break
 class Solution:
     """The solution of u' = f(t, u) at times.
 
