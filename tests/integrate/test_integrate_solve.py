@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from problems import START, pendulum, pendulum_numpy, reference
+from pendulums import START, pendulum, pendulum_numpy, reference
 from scipy.integrate import solve_ivp
 from torch.utils._python_dispatch import TorchDispatchMode
 
