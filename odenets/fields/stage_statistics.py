@@ -22,6 +22,7 @@ class StageStatistics(nn.Module):
         self.training = self.norms.training = block.training
         for _, norm in norms(block):
             own = copy.deepcopy(norm)
+            own._modules.clear()  # those of other stages
             own.register_parameter("weight", None)
             own.register_parameter("bias", None)
             self.norms.append(own)

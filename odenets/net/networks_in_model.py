@@ -8,17 +8,16 @@ from ..fields import FieldError
 from ..gradients import Gradient, as_gradient
 from .odenet import ODENet
 
-#: where a block that :func:`odenets.swap_scheme` has changed keeps its chain, which is no submodule
-CHAIN = "odenets_chain"
+#: where a module that :func:`odenets.swap_scheme` has changed keeps its chains, which are no submodules
+CHAIN = "odenets_chains"
 
 
 def networks(model: nn.Module) -> list[ODENet]:
     """The ODENets in a model and the chains of its swapped blocks, each once, in the order of its modules."""
     found: dict[int, ODENet] = {}
     for module in model.modules():
-        net = module if isinstance(module, ODENet) else vars(module).get(CHAIN)
-        if net is not None:
-            found[id(net)] = net
+        nets = [module] if isinstance(module, ODENet) else vars(module).get(CHAIN, ())
+        found.update((id(net), net) for net in nets)
     return list(found.values())
 
 

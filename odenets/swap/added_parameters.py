@@ -1,7 +1,7 @@
 """Where the chains of a swapped model keep what the original had not: in the blocks that it belongs to.
 
 Coefficients are parameters of the blocks themselves, ``<block>.odenets_k_<sum>``, and the statistics of further
-stages are kept in the first BatchNorm of their block. A module of the model's own for all of it was rejected:
+stages are kept in the BatchNorm that they are of. A module of the model's own for all of it was rejected:
 who iterates over the children of the model, or cuts the last one off, would meet it.
 """
 
@@ -12,16 +12,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..fields import Layers
-from ..fields.stage_statistics import StageStatistics, norms
-from ..net import networks
+from ..fields.stage_statistics import StageStatistics
 from ..net.learnable_coefficients import PREFIX, Coefficients, is_added
 
 
 class AddedCoefficients(Coefficients):
-    """Coefficients of layers, held by the blocks that the layers belong to: ``homes[n]`` is (block, sum) of layer n."""
+    """Coefficients of layers, held by the blocks that these belong to: ``homes[n]`` is (block, label) of layer n."""
 
-    def __init__(self, own: Coefficients, homes: Sequence[tuple[nn.Module, int]]) -> None:
+    def __init__(self, own: Coefficients, homes: Sequence[tuple[nn.Module, str]]) -> None:
         nn.Module.__init__(self)
         self._init, self._homes = own._init, list(homes)
         self._out: dict[tuple[int, str], nn.Parameter] = {}
@@ -32,11 +30,13 @@ class AddedCoefficients(Coefficients):
             for symbol, parameter in own.at(n).items():
                 assert isinstance(parameter, nn.Parameter)
                 self._out[n, self._names[n][symbol]] = parameter
-        self.place()
 
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""
-        return {symbol: getattr(self._homes[n][0], name) for symbol, name in self._names.get(n, {}).items()}
+        names = self._names.get(n, {}).items()
+        if self._out:
+            return {symbol: self._out[n, name] for symbol, name in names}
+        return {symbol: getattr(self._homes[n][0], name) for symbol, name in names}
 
     def place(self) -> None:
         """Put them into the blocks."""
@@ -53,17 +53,18 @@ class AddedCoefficients(Coefficients):
                 delattr(block, name)
 
 
-def add_statistics(block: nn.Module, k: int, visit: int, statistics: StageStatistics) -> None:
-    """Keep the statistics of a further evaluation of sum k of a block in its first BatchNorm."""
-    home, name = norms(block)[0][1], f"{PREFIX}{k}_{visit}"
-    while name in home._modules:  # blocks may share it
+def add_statistics(norm: nn.Module, label: str, visit: int) -> StageStatistics:
+    """Statistics of a further evaluation of a sum, kept in the normalisation that they are of."""
+    own, name = StageStatistics(norm), f"{PREFIX}{label}_{visit}"
+    while name in norm._modules:  # blocks may share it
         name += "_"
-    home.add_module(name, statistics)
+    norm.add_module(name, own)
+    return own
 
 
-def remove_statistics(block: nn.Module) -> None:
+def remove_statistics(model: nn.Module) -> None:
     """Take them out again."""
-    for module in block.modules():
+    for module in model.modules():
         for name in [name for name, child in module._modules.items() if isinstance(child, StageStatistics)]:
             delattr(module, name)
 
@@ -89,13 +90,9 @@ def _fill(model: nn.Module, state_dict: dict[str, Any], prefix: str, *others: An
     own = model.state_dict(prefix=prefix)
     state_dict.update({key: value for key, value in own.items() if is_added(key[len(prefix) :])})
     names = {module: name for name, module in model.named_modules(prefix=prefix.rstrip("."))}
-    for net in networks(model):
-        assert isinstance(net.field, Layers)
-        for key, statistics in net.field.statistics.items():
-            assert isinstance(statistics, StageStatistics)
-            layer = net.field.layers[int(key.split("_")[0])]
-            for (_, norm), copied in zip(norms(layer), statistics.norms, strict=True):
-                for name, _ in copied.named_buffers(recurse=False):
-                    loaded = state_dict.get(f"{names.get(norm)}.{name}")
-                    if loaded is not None and copied in names:
-                        state_dict[f"{names[copied]}.{name}"] = loaded.clone()  # or assign=True would tie them
+    for norm, name in names.items():
+        for copied in (child.norms[0] for child in norm.children() if isinstance(child, StageStatistics)):
+            for key, _ in copied.named_buffers(recurse=False):
+                loaded = state_dict.get(f"{name}.{key}".lstrip("."))
+                if loaded is not None:
+                    state_dict[f"{names[copied]}.{key}"] = loaded.clone()  # or assign=True would tie them

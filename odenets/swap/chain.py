@@ -1,149 +1,89 @@
-"""A chain of blocks as an ODENet whose steps are taken one by one, wherever the model calls the blocks."""
+"""A chain of sums as an ODENet whose steps are taken one by one, wherever the model makes the sums."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
-from ..fields import FieldError
-from ..fields.stage_statistics import StageStatistics
+from ..fields import Field, FieldError, Noise
 from ..gradients import Direct, Gradient, Runner
-from ..gradients.backward import Recompute
-from ..gradients.checkpoint import LIMITS
-from ..gradients.defect import Monitor
-from ..gradients.segment_function import run_segment
 from ..net import ODENet
-from ..passes import Pass
-from ..passes.segment import Segment
-from ..passes.steps import run_step
-from ..program import Evaluate
-from ..program.step import State
+from ..program import Evaluate, Program, compile_scheme
+from ..program.step import State, step
 from ..scheme import Scheme
-from .added_parameters import AddedCoefficients, add_statistics, remove_statistics
-from .branch import BlockCall, Branch, Branches
+from ..zoo import as_scheme
+from .added_parameters import AddedCoefficients
 from .history import History
-from .refusals import refusal
-from .residual_blocks import Block
+
+#: f(evaluation, y): what is added to the state, where the state is y
+Branch = Callable[[Evaluate, Tensor], Tensor]
 
 
 class Observer(Protocol):
     """Who sees a chain at work."""
 
-    def on_call(self, call: BlockCall) -> None:
-        """A block is entered with these arguments."""
+    def on_step(self, n: int, state: State, branch: Any) -> None:
+        """Step n is taken from this state; ``branch``, a :class:`.watch.Stages`, is what is added to it."""
 
-    def on_step(self, n: int, state: State) -> None:
-        """Step n is taken from this state."""
+
+class Branches(Field):
+    """A layer for each sum: the module whose forward has it; ``functions`` are those of an analysis."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.layers, self.steps = nn.ModuleList(modules), len(modules)
+        self.functions: list[Callable[[Tensor], Tensor]] = []
+
+    def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
+        """The branch of sum n at x, in a pass that has been observed."""
+        if not self.functions:
+            raise FieldError("got a call of a chain of swapped blocks by itself, expected its model to be called")
+        return self.functions[n](x)
 
 
 class Chain(ODENet):
-    """The sums of a chain of blocks as the layers of one network.
+    """The sums of a chain as the layers of one network.
 
     Args:
-        blocks: the modules with what is known about them, in their order.
-        scheme: as for ODENet, with one function a step.
-        run: whether the blocks are one after the other in an nn.Sequential, which can run them all as one.
+        homes: for each sum the module whose forward has it, and the label of its coefficients there.
+        names: for each sum where it is, in words.
         stages: whether the activation after a sum is applied to stages.
-        options: of ODENet: start, solver, coefficient_shape, gradient.
+        options: of ODENet: start, coefficient_shape.
     """
 
     def __init__(
-        self, blocks: Sequence[tuple[nn.Module, Block]], scheme: Scheme, *, run: bool, stages: bool, **options: Any
+        self,
+        homes: Sequence[tuple[nn.Module, str]],
+        names: Sequence[str],
+        scheme: Scheme,
+        *,
+        stages: bool,
+        **options: Any,
     ) -> None:
-        branches = [Branch(module, plan, k) for module, plan in blocks for k in range(len(plan.skips))]
-        self.plans = tuple(plan for _, plan in blocks)
-        self.run_at_once = run
-        # Derived from the matrices, which torch.compile cannot do.
-        self.explicit: bool = scheme.explicit
-        super().__init__(Branches(branches, stages), scheme, **options)
-        self.first = [0]
-        for plan in self.plans:
-            self.first.append(self.first[-1] + len(plan.skips))
-        self._nested = [any(map(self._repeats, range(*ends))) for ends in zip(self.first, self.first[1:], strict=False)]
-        self.history = History([plan.name for plan in self.plans], scheme.name)
+        super().__init__(Branches([module for module, _ in homes]), scheme, **options)
+        self.coefficients = AddedCoefficients(self.coefficients, homes)
+        self.stages = stages
+        #: whether a step is the sum that it was
+        self.plain = self.program.instructions == compile_scheme(as_scheme("euler"), 1.0).instructions
+        self.history = History(names, scheme.name)
+        #: whether a step must know which it is; and whether it cannot go on where it does not
+        self.exact = scheme.carried > 1 or bool(scheme.symbols)
+        self.tracked = scheme.carried > 1
         self.observer: Observer | None = None
-        #: what stands for the forward of each block; how the model was before, and what else was found in it
-        self.members: Sequence[Any] = ()
+        #: what was found where its sums are; how the model was before, and what else was found in it
+        self.sites: Sequence[Any] = ()
         self.origin: Any = None
-        #: the nn.Sequential that runs the blocks as one, where that can be; in a list, or it would be a submodule
-        self.containers: list[nn.Module] = []
-        self._lock = threading.RLock()
-
-    def _repeats(self, n: int) -> bool:
-        """Whether step n evaluates its branch again, or what follows its sum at a stage."""
-        evaluated = self.program_of(n).evaluated
-        return max(self.visits_at(n)) > 1 or any(self.branches.projects(n, what) for what in evaluated)
 
     def runner_of(self, options: Gradient) -> Runner:
-        """As of ODENet, where the blocks allow it."""
-        for plan in self.plans:
-            if reason := refusal(plan, self.explicit, options, self.run_at_once):
-                raise FieldError(f"{plan.name}: got gradient={options}, expected 'direct': {reason}")
+        """As of ODENet, of the one way to gradients that there is."""
+        if not isinstance(options, Direct):
+            raise FieldError(
+                f"got gradient={options} for somebody else's model, expected 'direct': its forward is run as it is. "
+                "Checkpoint it by its own means, as torch.utils.checkpoint around its blocks; ODENet has other ways"
+            )
         return super().runner_of(options)
-
-    @property
-    def gradient_name(self) -> str:
-        """How gradients are had, in a word."""
-        return "direct" if isinstance(self._gradient, Direct) else str(self._gradient)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles have a lock of their own."""
-        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """With a lock of its own."""
-        super().__setstate__({**state, "_lock": threading.RLock()})
-
-    # ---------------------------------------------------------------- what the blocks keep
-
-    def place(self) -> None:
-        """Put coefficients and statistics into the blocks, and so into the model."""
-        homes = [(b.block, b.k) for b in self.branches.layers if isinstance(b, Branch)]
-        if isinstance(self.coefficients, AddedCoefficients):
-            self.coefficients.place()
-        else:
-            self.coefficients = AddedCoefficients(self.coefficients, homes)
-        for key, statistics in self.branches.statistics.items():
-            n, _, visit = map(int, key.split("_"))
-            assert isinstance(statistics, StageStatistics)
-            add_statistics(*homes[n], visit, statistics)
-
-    def remove(self) -> None:
-        """Leave the blocks as they were, but for their weights."""
-        assert isinstance(self.coefficients, AddedCoefficients)
-        self.coefficients.remove()
-        for member in self.members:
-            remove_statistics(member.module)
-            member.remove()
-
-    # ---------------------------------------------------------------- a block at a time
-
-    @property
-    def recorded(self) -> bool:
-        """Whether autograd records the steps as they are, or nothing is recorded."""
-        return isinstance(self._gradient, Direct) or not torch.is_grad_enabled()
-
-    @property
-    def taped(self) -> bool:
-        """Whether steps are taken while a block's forward runs: autograd is all that they need."""
-        return self.explicit and self.recorded
-
-    def nested(self, index: int) -> bool:
-        """Whether the forward of block ``index`` is run more than once a step."""
-        return self._nested[index]
-
-    def bound(self, calls: dict[str, BlockCall], training: bool) -> Chain:
-        """A copy with the calls of its blocks, for a backward pass will come back to them."""
-        own, field = _shallow(self), _shallow(self.branches)
-        own._modules = {**self._modules, "field": field}
-        own.training = field.training = training
-        field.calls = calls
-        return own
 
     @property
     def branches(self) -> Branches:
@@ -151,63 +91,28 @@ class Chain(ODENet):
         assert isinstance(self.field, Branches)
         return self.field
 
-    @contextmanager
-    def one_thread(self) -> Iterator[None]:
-        """Refuse a second thread: evaluations of a block for a value alone borrow its buffers."""
-        if torch.compiler.is_compiling():
-            yield
-            return
-        if not self._lock.acquire(blocking=False):
-            raise FieldError(
-                f"{self.scheme.name}: got a second thread in the same chain of blocks, which would see statistics of "
-                "the first one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
-            )
-        try:
-            yield
-        finally:
-            self._lock.release()
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of branches in one pass."""
+        return sum(1 + len(self.elsewhere(n)) for n in range(self.steps))
 
-    def enter(self, index: int, x: Tensor, slope_at: Callable[[int, Evaluate, Tensor], Tensor]) -> State:
-        """What the scheme carries before block ``index``, whose input is x."""
-        if index == 0 or self.scheme.carried == 1:
-            self._check_input(x)
-            self._check_coefficients(x)
-            return self._seed(0, x, slope_at)
-        return (x, *self.history.take(index, x))
+    def elsewhere(self, n: int) -> list[int]:
+        """Evaluations of step n elsewhere than at its state, where the model itself evaluates its branch."""
+        return elsewhere(self.program_of(n))
 
-    def passing(self, x: Tensor) -> Pass:
-        """A pass of this chain."""
-        return Pass(self, [()] * self.steps, x.device)
+    def advance(self, n: int, carried: State, u: Tensor, branch: Tensor, stage: Branch) -> State:
+        """Step n from u, where what is added is ``branch``; at other states it is had by ``stage``."""
 
-    def advance(self, n: int, state: State, run: Pass) -> State:
-        """Step n, with its gradient as asked."""
-        if self.observer is not None:
-            self.observer.on_step(n, state)
-        if self.recorded:
-            return run_step(run, n, state)
-        monitor = Monitor(n, n + 1, LIMITS[state[0].dtype])
-        return run_segment(Recompute(Segment(run, n, n + 1), monitor), state)
+        def function(what: Evaluate, y: Tensor) -> Tensor:
+            return branch if y is u else stage(what, y)
 
-    def check(self, n: int, branch: Tensor, x: Tensor) -> None:
-        """See that a branch has the shape of its state."""
-        if branch.shape != x.shape:
-            raise FieldError(
-                f"layer {n}: got a branch of shape {tuple(branch.shape)} for a state of shape {tuple(x.shape)}, "
-                "expected the same"
-            )
+        if not carried and self.scheme.carried > 1:
+            carried = self._seed(n, u, lambda _, what, y: function(what, y))[1:]
+        new = step(self.program_of(n), function, (u, *carried), self.coefficients_at(n))
+        # What follows the sum may write to the solution.
+        return (new[0].clone(), *new[1:]) if any(new[0] is other for other in (u, branch, *new[1:])) else new
 
 
-Kind = TypeVar("Kind", bound=nn.Module)
-
-
-def _shallow(module: Kind) -> Kind:
-    # Not copy.copy, which torch.compile does not trace where a class says what its copies are without.
-    own = type(module).__new__(type(module))
-    own.__dict__.update(module.__dict__)
-    return own
-
-
-def distinct(state: State) -> State:
-    """The state, whose solution is no other carried value: what follows a sum may write to it."""
-    u = state[0]
-    return (u.clone(), *state[1:]) if any(u is other for other in state[1:]) else state
+def elsewhere(program: Program) -> list[int]:
+    """Which evaluations of a step are elsewhere than at the state itself."""
+    return [what.index for what in program.evaluated if what.source != 0]

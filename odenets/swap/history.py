@@ -1,8 +1,8 @@
-"""What a scheme carries from one block to the next."""
+"""What a scheme carries from one step to the next, by the state that it belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +11,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..fields import FieldError
 from ..program.step import State
-from .module_state import version
+from .calls import version
 
 
-@dataclass
+@dataclass(frozen=True)
 class Session:
-    """Between two blocks: the state, what else the scheme carries, how often these were written to, the last block."""
+    """Between two steps: the state, where nothing else holds it, what else is carried, and the step before."""
 
     u: Tensor | None
     carried: State
@@ -25,18 +25,20 @@ class Session:
 
 
 class History:
-    """Carried values by the state that they belong to, so that two passes, also of two threads, do not meet.
+    """Carried values of a chain; two passes, also of two threads, do not meet.
+
+    An entry is kept for as long as its state is: activation checkpointing comes back to it.
 
     Args:
-        names: paths of the blocks of a chain.
+        names: where the sums of the chain are.
         scheme: name of the scheme.
     """
 
     def __init__(self, names: Sequence[str], scheme: str) -> None:
-        self.names, self.scheme = tuple(name or "the model" for name in names), scheme
+        self.names, self.scheme = tuple(names), scheme
         self.sessions = WeakTensorKeyDictionary()
-        #: the one that there is while torch.compile traces
-        self.session: Session | None = None
+        #: those that there are while torch.compile traces
+        self.traced: list[Session] = []
 
     def __getstate__(self) -> tuple[Sequence[str], str]:
         """Copies and pickles are without what passes under way have left."""
@@ -46,54 +48,56 @@ class History:
         """With nothing carried."""
         self.__init__(*state)  # type: ignore[misc]
 
-    def take(self, index: int, x: Tensor) -> State:
-        """What is carried beside x, the input of block ``index``. It can be had once.
+    def find(self, u: Tensor) -> Session | None:
+        """What belongs to u, if anything does."""
+        if not torch.compiler.is_compiling():
+            found: Session | None = self.sessions.get(u)
+            if found is not None:
+                return found
+        for session in self.traced:
+            if session.u is u:
+                return session
+        return None
+
+    def carried(self, session: Session, u: Tensor) -> State:
+        """What is carried into the step after a session's, whose state is u.
 
         Raises:
-            FieldError: x is not what a block before has returned, or something was written to since.
+            FieldError: it, or u, was written to since.
         """
-        if torch.compiler.is_compiling():
-            session = self._compiled(x)
-        else:
-            session = self.sessions.pop(x, None) or self._compiled(x)
-        if session is None or session.index != index - 1:
+        n = session.index + 1
+        if session.carried and session.versions != versions((u, *session.carried)):
             raise FieldError(
-                f"{self.names[index]}: got an input that is not what {self.names[index - 1]} returned, which "
-                f"{self.scheme} goes on from; expected the blocks of the chain one after the other, with nothing "
-                "between them (no dropout, no layer drop, no activation checkpointing around one of them), and all or "
-                "none of them compiled (compile the model)"
-            )
-        if session.versions != versions((x, *session.carried)):
-            raise FieldError(
-                f"{self.names[index]}: got a state that was written to after {self.names[index - 1]} had returned it, "
-                f"or one before it that {self.scheme} goes on from, expected none of these changed; write to a copy"
+                f"{self.names[n]}: got a state that was written to after {self.names[n - 1]} had returned it, or one "
+                f"before it that {self.scheme} goes on from, or what was added to it, which {self.scheme} goes on "
+                "from, expected none of these changed; write to a copy"
             )
         return session.carried
 
-    def _compiled(self, x: Tensor) -> Session | None:
-        """What a compiled block has left, if it has returned x."""
-        return self.session if self.session is not None and self.session.u is x else None
+    def broken(self, n: int) -> FieldError:
+        """The error for a state that no step before step n has made."""
+        return FieldError(
+            f"{self.names[n]}: got an input that is not what {self.names[n - 1]} returned, which {self.scheme} goes on "
+            "from; expected the steps of the chain one after the other, with nothing between them but what was there "
+            "at the example (no dropout, no layer drop, no reentrant activation checkpointing around one of them), and "
+            "all or none of them compiled (compile the model)"
+        )
 
-    def keep(self, index: int, u: Tensor, carried: State, before: tuple[int, ...]) -> None:
-        """Keep what belongs to u, which block ``index`` returns; ``before``: versions of it after the step."""
-        last = index == len(self.names) - 1
-        if carried and not last:
-            self.check(index, carried, before)
-        if not carried or last:
-            self.session = None
+    def keep(self, n: int, u: Tensor, carried: State) -> None:
+        """Keep what step n has left for the next, whose state is u."""
+        if n == len(self.names) - 1:
+            self.traced = []
         elif torch.compiler.is_compiling():
-            self.session = Session(u, carried, versions((u, *carried)), index)
+            # Of the steps before, nobody asks any more.
+            self.traced = [s for s in self.traced if s.index == n]
+            self.traced.append(Session(u, carried, versions((u, *carried)), n))
         else:
             # Without u, or the entry would keep it alive.
-            self.sessions[u] = Session(None, carried, versions((u, *carried)), index)
+            self.sessions[u] = Session(None, carried, versions((u, *carried)), n)
 
-    def check(self, index: int, carried: State, before: tuple[int, ...]) -> None:
-        """See that nothing in block ``index`` has written to what is carried since ``before``."""
-        if versions(carried) != before:
-            raise FieldError(
-                f"{self.names[index]}: got a block that writes to what it added, or to a state before, which "
-                f"{self.scheme} goes on from, expected none of these changed after the sum; write to a copy"
-            )
+    def follow(self, session: Session, u: Tensor, move: Callable[[Tensor], Tensor] | None) -> None:
+        """The state has become u: carried values are moved as it was, and activations are not applied to them."""
+        self.keep(session.index, u, session.carried if move is None else tuple(map(move, session.carried)))
 
 
 def versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:

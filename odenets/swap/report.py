@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..scheme import Scheme
+from .assemble import Swap
 from .chain import Chain
+from .judge import PART
+from .sites import Site
 
 #: of an eigenvalue; a double one of V has the square root of the machine's
 ROUNDING = 1e-6
@@ -16,15 +20,14 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class ChainReport:
-    """One chain of blocks.
+    """One chain of sums.
 
     Args:
-        blocks: paths of its blocks; ``sums`` how many steps each is.
+        blocks: paths of the modules that have its sums; ``sums`` how many in a row each has.
         evaluations: evaluations of branches in one pass.
         starting: steps taken by the starting scheme.
-        activation: names of what follows the last sum of its blocks.
+        activation: names of what follows its sums.
         notes: what to know about the scheme on this chain.
-        whole: whether their nn.Sequential runs its blocks as one.
     """
 
     blocks: tuple[str, ...]
@@ -32,19 +35,34 @@ class ChainReport:
     evaluations: int
     starting: int
     activation: tuple[str, ...]
-    whole: bool
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class SumReport:
+    """One sum of the model: its module, file and line, the number of its chain, or -1 and why it is left alone."""
+
+    module: str
+    file: str
+    line: int
+    chain: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class SwapReport:
-    """What has been swapped in a model: the scheme, its chains, and (path, reason) of what is left alone."""
+    """What has been swapped in a model: the scheme, its chains, each sum, and (path, reason) of those left alone."""
 
     scheme: str
-    gradient: str
     post_activation: str
     chains: tuple[ChainReport, ...]
-    left: tuple[tuple[str, str], ...]
+    sums: tuple[SumReport, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def left(self) -> tuple[tuple[str, str], ...]:
+        """Paths of the modules in which sums were left alone, each with the reason; parts of a branch are none."""
+        return tuple(dict.fromkeys((s.module, s.reason) for s in self.sums if s.reason and PART not in s.reason))
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -53,40 +71,59 @@ class SwapReport:
         blocks, steps = sum(len(c.blocks) for c in self.chains), sum(sum(c.sums) for c in self.chains)
         yield (
             f"{self.scheme}: {blocks} blocks in {len(self.chains)} chains, {steps} steps, "
-            f"{sum(c.evaluations for c in self.chains)} evaluations, gradient {self.gradient}"
+            f"{sum(c.evaluations for c in self.chains)} evaluations"
         )
         for i, chain in enumerate(self.chains):
             after = f"; {', '.join(chain.activation)} after each ({self.post_activation})" if chain.activation else ""
             start = f", {chain.starting} of them to start" if chain.starting else ""
-            once = ", run as one by their nn.Sequential" if chain.whole else ""
-            steps = sum(chain.sums)
-            yield f"  chain {i}: {steps} steps{start}, {chain.evaluations} evaluations{once}{after}"
+            yield f"  chain {i}: {sum(chain.sums)} steps{start}, {chain.evaluations} evaluations{after}"
             sums = zip(chain.blocks, chain.sums, strict=True)
             yield "    " + ", ".join(f"{name or 'the model'}" + (f" ({k} sums)" if k > 1 else "") for name, k in sums)
+            lines = dict.fromkeys((Path(s.file).name, s.line) for s in self.sums if s.chain == i)
+            yield "    made in " + ", ".join(f"{file}:{line}" for file, line in lines)
             yield from (f"    note: {note}" for note in chain.notes)
         if self.left:
             yield "left alone:"
-            yield from (f"  {name or 'the model'}: {reason}" for name, reason in self.left)
+        for s in self.sums:
+            if s.reason:
+                yield f"  {s.module or 'the model'} ({Path(s.file).name}:{s.line}): {s.reason}"
+        yield from (f"note: {note}" for note in self.notes)
 
 
-def chain_report(chain: Chain) -> ChainReport:
-    """What there is to be said about a chain."""
-    plans, starting = chain.plans, min(len(chain.starting_programs), chain.steps)
+def report(swap: Swap) -> SwapReport:
+    """What there is to be said about a swapped model."""
+    numbers = {n: i for i, own in enumerate(swap.numbers) for n in own}
+    sums = tuple(
+        SumReport(site.module, site.source[0], site.source[2], numbers.get(n, -1), site.reason)
+        for n, site in enumerate(swap.findings.sites)
+    )
+    pairs = zip(swap.chains, swap.numbers, strict=True)
+    chains = tuple(_of_chain(chain, [swap.findings.sites[n] for n in own]) for chain, own in pairs)
+    return SwapReport(swap.chains[0].scheme.name, swap.post_activation, chains, sums, swap.findings.notes)
+
+
+def _of_chain(chain: Chain, sites: Sequence[Site]) -> ChainReport:
+    blocks: list[list[object]] = []
+    for site in sites:
+        if not blocks or blocks[-1][0] != site.owner:
+            blocks.append([site.owner, 0])
+        blocks[-1][1] += 1  # type: ignore[operator]
+    sums = tuple(int(str(count)) for _, count in blocks)
+    starting = min(len(chain.starting_programs), chain.steps)
     return ChainReport(
-        tuple(plan.name for plan in plans),
-        tuple(len(plan.skips) for plan in plans),
+        tuple(str(name) for name, _ in blocks),
+        sums,
         chain.evaluations,
         starting,
-        tuple(dict.fromkeys(name for plan in plans for name in plan.activation)),
-        chain.run_at_once and chain.gradient_name != "direct",
-        tuple(_notes(chain, starting)),
+        tuple(dict.fromkeys(one.name for site in sites for one in site.activation)),
+        tuple(_notes(chain, sites, starting)),
     )
 
 
-def _notes(chain: Chain, starting: int) -> Iterator[str]:
+def _notes(chain: Chain, sites: Sequence[Site], starting: int) -> Iterator[str]:
     if starting == chain.steps:
         yield "every step is a starting step; the scheme itself takes none"
-    if max(len(plan.skips) for plan in chain.plans) > 1 and parasitic(chain.scheme):
+    if len({site.source for site in sites}) > 1 and parasitic(chain.scheme):
         yield (
             "the scheme has a root of modulus 1 beside 1, and the sums of a block are different functions in turn: it "
             "weighs some of them against the others, and does not approximate u' = their sum"

@@ -1,9 +1,9 @@
-"""swap_scheme: the residual blocks of a network that somebody has, under another scheme."""
+"""swap_scheme: the residual sums of a network that somebody has, under another scheme."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from torch import nn
@@ -11,32 +11,17 @@ from torch.nn.parameter import is_lazy
 
 from ..fields import FieldError
 from ..gradients import Gradient, as_gradient
-from ..net import networks, odenets_in, with_scheme
+from ..net import odenets_in, with_scheme
 from ..net.copies import copy_of
-from ..program import compile_scheme
-from ..scheme import Scheme
+from ..scheme import Scheme, SchemeError
+from ..scheme.errors import SchemeWarning
 from ..stages import Solver
 from ..zoo import as_scheme
-from .added_parameters import accept_originals, refuse_originals
-from .block_forward import Swapped
-from .chain import Chain
-from .container_forward import Container
-from .discovery import Findings, find
-from .refusals import one_function, refusal
-from .report import SwapReport, chain_report
-from .residual_blocks import Block
+from .assemble import POST_ACTIVATION, Swap, assemble, install, owners_of, swap_of, uninstall
+from .report import SwapReport, report
+from .sites import find
 
 Model = TypeVar("Model", bound=nn.Module)
-POST_ACTIVATION = ("project", "stages", "refuse")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What was found in a model, what follows sums is applied to, and (path, reason) of what is left alone."""
-
-    findings: Findings
-    post_activation: str
-    left: tuple[tuple[str, str], ...]
 
 
 def swap_scheme(
@@ -52,34 +37,34 @@ def swap_scheme(
     solver: Solver | None = None,
     coefficient_shape: tuple[int, ...] | None = None,
 ) -> Model:
-    """The model with its residual blocks run under another scheme, weights kept.
+    """The model with its residual sums run under another scheme, weights kept.
 
     An ODENet, or a model with ODENets in it: these are compiled for the scheme, and nothing else is changed. No example
     is needed, and schemes of several functions a step go where the layers have as many modules. Of any other model:
 
-    One pass at ``example`` shows the sums of which one operand is a module's own input, u + f(u), in place or not,
-    one or several in a row. The innermost modules with such sums are the blocks; each sum is a step of size 1
-    of the scheme, f its residual function. Blocks whose input is what the one before returned form a chain
-    with a history of its own. All else is left as it is: :func:`swap_report` says what, and why.
+    Passes at ``example`` show the sums u + f(u), of which what is added is made of the state by way of a weight, in
+    whatever way they are written: x + f, x += f, x - f, x + a + b, torch.add(x, f, alpha=...), addcmul, sum([x, f]).
+    Each is a step of size 1 of the scheme. Sums whose state is what the one before has made, moved (reshaped,
+    transposed) or behind an activation, form a chain with a history of its own. Of sums inside others the outer one
+    is taken. All else is left as it is: :func:`swap_report` says what, and why.
+
+    The forward runs as it is, once. Where a scheme needs f at other states, the calls of torch that have led from the
+    state to what is added are made again with the other state in its place.
 
     Args:
         model: any nn.Module that torch.overrides can look into (no TorchScript).
-        scheme: a :class:`odenets.Scheme` of one function a step, or a name of ``odenets.schemes``.
+        scheme: an explicit :class:`odenets.Scheme` of one function a step, or a name of ``odenets.schemes``.
         example: an input: a tensor, a tuple of arguments or a mapping of named ones. Not needed for a model that is
             swapped already.
-        gradient: as for :class:`odenets.ODENet`; None is "direct", of an ODENet what it has. "checkpoint" stores the
-            state before each step, or, where the blocks
-            are children of one nn.Sequential that map a tensor to the last sum itself, every sqrt(N)-th.
-            "reversible" takes such blocks alone. The others are left alone.
-        post_activation: where a function without parameters follows a block's last sum, as ReLU in ResNet v1:
-            "project" applies it to what the scheme combines, u_{n+1} = relu(...), and not to stages; "stages" to the
-            stages of the step as well; "refuse" leaves such blocks alone. Blocks with parameters after the sum
-            (post-LN) are always left alone.
+        gradient: as for :class:`odenets.ODENet`, of ODENets alone: other models have "direct".
+        post_activation: where an activation follows a sum, as ReLU in ResNet v1: "project" applies it to what the
+            scheme combines, u_{n+1} = relu(...), and not to stages; "stages" to the stages of the step as well;
+            "refuse" leaves such sums alone. Sums that parameters follow (post-LN) are always left alone.
         coefficients: values for the learnable coefficients, one number or by symbol; ``coefficients=0`` makes LM
             the function that the model was. Default: drawn as the scheme says.
         inplace: change the model itself. Default: a deep copy, and the original is left as it is.
-        start: as for :class:`odenets.ODENet`; so are ``solver`` and ``coefficient_shape``.
-        solver: of an implicit scheme.
+        start: as for :class:`odenets.ODENet`; so is ``coefficient_shape``.
+        solver: of an implicit scheme, of ODENets alone.
         coefficient_shape: of each learnable coefficient.
 
     Returns:
@@ -88,8 +73,8 @@ def swap_scheme(
         stages, need not be in what is loaded.
 
     Raises:
-        FieldError: no block was found or none is left (the message says why), a bad option, no example.
-        SchemeError: an unknown scheme, or one of several functions a step.
+        FieldError: no sum was found or none is left (the message says why), a bad option, no example.
+        SchemeError: an unknown scheme, one of several functions a step, an implicit one.
     """
     if isinstance(model, nn.Module) and odenets_in(model):
         if example is not None:
@@ -107,47 +92,34 @@ def swap_scheme(
             solver=solver,
             coefficient_shape=coefficient_shape,
         )
-    scheme, options = as_scheme(scheme), as_gradient("direct" if gradient is None else gradient)
-    one_function(scheme)
-    if post_activation not in POST_ACTIVATION:
-        raise FieldError(f"post_activation: got {post_activation!r}, expected one of {', '.join(POST_ACTIVATION)}")
-    if not isinstance(model, nn.Module):
-        raise FieldError(f"swap_scheme: got a {type(model).__name__}, expected an nn.Module")
-    if any(is_lazy(x) for x in [*model.parameters(), *model.buffers()]):
-        raise FieldError(
-            "swap_scheme: got lazy modules without weights yet, expected weights; call the model once before"
-        )
-    before = chains_of(model)
-    if example is None and not before:
-        raise FieldError(
-            "swap_scheme: got no example, expected one: an input, a tuple of arguments or a mapping of named ones, on "
-            "which the blocks are found"
-        )
-    origin = _origin(model, before) if example is None else None
+    scheme = as_scheme(scheme)
+    _check_scheme(scheme, solver)
+    _check_model(model, post_activation)
     if not inplace:
         model = copy_of(model)
-        before = chains_of(model)
-    if before:
-        _uninstall(model, before)
-    try:
-        findings = find(model, example) if origin is None else origin.findings
-        left = dict(findings.reasons)
-        given = {"gradient": options, "start": start, "solver": solver}
-        shape = coefficient_shape or ()
-        chains = []
-        for run, plans in _allowed(findings, scheme, options, post_activation, left):
-            blocks = [(model.get_submodule(plan.name), plan) for plan in plans]
-            chains.append(
-                Chain(blocks, scheme, run=run, stages=post_activation == "stages", coefficient_shape=shape, **given)
+    if example is None:
+        before = swap_of(model)
+        findings = before.findings if before is not None else None
+        if findings is None:
+            raise FieldError(
+                "swap_scheme: got no example, expected one: an input, a tuple of arguments or a mapping of named ones, "
+                "on which the sums are found"
             )
-        _refuse_none(model, scheme, chains, left)
-        if coefficients is not None:
-            for chain in chains:
-                chain.coefficients.set(coefficients)
-    except BaseException:
-        _install(model, before)
-        raise
-    _install(model, chains, Origin(findings, post_activation, tuple(left.items())))
+    else:
+        bare = copy_of(model, shared=model.parameters()) if owners_of(model) else model
+        if bare is not model:
+            uninstall(bare)
+        findings = find(bare, example)
+    way = as_gradient("direct" if gradient is None else gradient)
+    options = {"start": start, "coefficient_shape": coefficient_shape or (), "gradient": way}
+    swap = assemble(model, scheme, findings, post_activation, options)
+    if coefficients is not None:
+        for chain in swap.chains:
+            chain.coefficients.set(coefficients)
+    _warn(scheme, swap)
+    if owners_of(model):
+        uninstall(model)
+    install(model, swap)
     return model
 
 
@@ -164,9 +136,10 @@ def unswap(model: Model, *, inplace: bool = False) -> Model:
     Raises:
         FieldError: it is not swapped.
     """
+    _refuse_unswapped(model)
     if not inplace:
         model = copy_of(model)
-    _uninstall(model, _swapped(model))
+    uninstall(model)
     return model
 
 
@@ -176,113 +149,46 @@ def swap_report(model: nn.Module) -> SwapReport:
     Raises:
         FieldError: the model is not swapped.
     """
-    chains = _swapped(model)
-    first, origin = chains[0], chains[0].origin
-    reports = tuple(map(chain_report, chains))
-    return SwapReport(first.scheme.name, first.gradient_name, origin.post_activation, reports, origin.left)
+    _refuse_unswapped(model)
+    return report(owners_of(model)[0].plan.chains[0].origin)
 
 
-def chains_of(model: nn.Module) -> list[Chain]:
-    """The chains of a swapped model, in the order of its modules; none of one that is not swapped."""
-    return [net for net in networks(model) if isinstance(net, Chain)]
-
-
-def _swapped(model: nn.Module) -> list[Chain]:
-    chains = chains_of(model)
-    if not chains:
+def _refuse_unswapped(model: nn.Module) -> None:
+    if not owners_of(model):
         raise FieldError(f"got a {type(model).__name__} that is not swapped, expected what swap_scheme returned")
-    return chains
 
 
-def _origin(model: nn.Module, chains: Sequence[Chain]) -> Origin:
-    """What was found in a swapped model, if it is the one that it was found in."""
-    origins = {id(chain.origin): chain.origin for chain in chains}
-    members = [member for chain in chains for member in chain.members]
-    here = {name: module for name, module in model.named_modules()}
-    if len(origins) != 1 or any(here.get(member.name) is not member.module for member in members):
-        raise FieldError(
-            f"swap_scheme: got no example, and a {type(model).__name__} that was not swapped as a whole, but as parts "
-            "or as part of another, expected an example: an input, a tuple of arguments or a mapping of named ones"
+def _check_scheme(scheme: Scheme, solver: Solver | None) -> None:
+    if scheme.components > 1 or max(scheme.modules) > 0:
+        raise SchemeError(
+            f"swap_scheme: got {scheme.name}, which evaluates {max(scheme.modules) + 1} functions a step on "
+            f"{scheme.components} component(s), expected a scheme of one function: a sum has one branch"
         )
-    found = next(iter(origins.values()))
-    assert isinstance(found, Origin)
-    return found
-
-
-def _install(model: nn.Module, chains: Sequence[Chain], origin: Origin | None = None) -> None:
-    containers: dict[nn.Module, list[Chain]] = {}
-    for chain in chains:
-        if origin is not None:
-            chain.origin = origin
-            chain.members = [Swapped(model.get_submodule(plan.name), chain, i) for i, plan in enumerate(chain.plans)]
-            if chain.run_at_once:
-                chain.containers = [model.get_submodule(chain.plans[0].name.rpartition(".")[0])]
-        for member in chain.members:
-            member.install()
-        chain.place()
-        for module in chain.containers:
-            containers.setdefault(module, []).append(chain)
-    for module, own in containers.items():
-        Container(module, own).install()
-    if chains:
-        accept_originals(model)
-
-
-def _uninstall(model: nn.Module, chains: Sequence[Chain]) -> None:
-    for chain in chains:
-        chain.remove()
-        for module in chain.containers:
-            vars(module).pop("forward", None)
-    refuse_originals(model)
-
-
-def _refuse_none(model: nn.Module, scheme: Scheme, chains: Sequence[Chain], left: Mapping[str, str]) -> None:
-    if not chains:
-        reasons = "; ".join(f"{name or 'the model'}: {reason}" for name, reason in left.items())
-        raise FieldError(
-            f"swap_scheme: got a {type(model).__name__} without a residual block to run under {scheme.name}, expected "
-            f"one that returns its input plus a branch with weights. {reasons or 'No such sum was seen'}"
-        )
-
-
-def _allowed(
-    findings: Findings, scheme: Scheme, options: Gradient, post_activation: str, left: dict[str, str]
-) -> Iterator[tuple[bool, list[Block]]]:
-    """The chains, cut where a block does not allow the scheme; why not goes into ``left``."""
-    for run, chain in zip(findings.runs, findings.chains, strict=True):
-        plans: list[Block] = []
-        for plan in chain:
-            reason = (
-                refusal(plan, scheme.explicit, options, run)
-                or _refused_activation(plan, scheme, post_activation)
-                or _refused_writes(plan, scheme)
-            )
-            if not reason:
-                plans.append(plan)
-                continue
-            left[plan.name] = reason
-            if plans:
-                yield run, plans
-            plans = []
-        if plans:
-            yield run, plans
-
-
-def _refused_writes(plan: Block, scheme: Scheme) -> str:
-    if not plan.rewrites or (scheme.explicit and max(compile_scheme(scheme, 1.0).visits) == 1):
-        return ""
-    return f"it writes, after a sum, into a tensor that it made before it, and {scheme.name} evaluates each sum again"
-
-
-def _refused_activation(plan: Block, scheme: Scheme, post_activation: str) -> str:
-    if not plan.activation or post_activation == "project":
-        return ""
-    if post_activation == "refuse":
-        return f"{', '.join(plan.activation)} follows its sum, and post_activation='refuse'"
-    if len(plan.skips) > 1:
-        return "post_activation='stages': it has several sums, and no activation between them"
     if not scheme.explicit:
-        return f"post_activation='stages': {scheme.name} is implicit, and its stages are solved for"
-    if compile_scheme(scheme, 1.0).evaluated[0].source:
-        return f"post_activation='stages': {scheme.name} does not evaluate at the state first"
-    return ""
+        raise SchemeError(
+            f"swap_scheme: got {scheme.name}, which is implicit, for somebody else's model, expected an explicit "
+            "scheme; make an ODENet of the residual functions, which has solvers"
+        )
+    if solver is not None:
+        raise FieldError(f"solver: got {solver} with {scheme.name}, which is explicit, expected none")
+
+
+def _check_model(model: nn.Module, post_activation: str) -> None:
+    if post_activation not in POST_ACTIVATION:
+        raise FieldError(f"post_activation: got {post_activation!r}, expected one of {', '.join(POST_ACTIVATION)}")
+    if not isinstance(model, nn.Module):
+        raise FieldError(f"swap_scheme: got a {type(model).__name__}, expected an nn.Module")
+    if any(is_lazy(x) for x in [*model.parameters(), *model.buffers()]):
+        raise FieldError(
+            "swap_scheme: got lazy modules without weights yet, expected weights; call the model once before"
+        )
+
+
+def _warn(scheme: Scheme, swap: Swap) -> None:
+    if scheme.starting_values and all(chain.steps == 1 for chain in swap.chains):
+        warnings.warn(
+            f"swap_scheme: got {scheme.name}, which goes on from the step before, for chains of one step each, where "
+            "there is none: the model is what it was, or what the starting scheme makes of it",
+            SchemeWarning,
+            stacklevel=3,
+        )

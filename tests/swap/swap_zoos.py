@@ -123,14 +123,6 @@ def assert_spectrum(block, f, states):
     assert distance[linear_sum_assignment(distance)].max() < 1e-6 * np.abs(expected).max()
 
 
-def step_back(name, f, new):
-    """u of new = u + f(new), Euler's implicit rule, or of new = u + f((u + new)/2), the implicit midpoint rule."""
-    u = new
-    for _ in range(200):
-        u = new - f(new if name == "backward_euler" else (u + new) / 2)
-    return u
-
-
 def greedy(model, name, tokens):
     """Tokens one by one, each the likeliest under a loop typed by hand."""
     for _ in range(GREEDY["max_new_tokens"]):

@@ -82,8 +82,13 @@ IMAGES = torch.randn(2, 3, 3, 3, dtype=DOUBLE, generator=torch.Generator().manua
 TOKENS = torch.randn(2, 3, 2, dtype=DOUBLE, generator=torch.Generator().manual_seed(2))
 
 
+def ordered(values):
+    """By real parts, those of a conjugate pair taken for equal."""
+    return values[np.lexsort((values.imag, values.real.round(8)))]
+
+
 def spectra(found):
-    return [np.sort_complex(np.array(block.spectrum.eigenvalues)) for block in found.blocks]
+    return [ordered(np.array(block.spectrum.eigenvalues)) for block in found.blocks]
 
 
 def same(left, right):
@@ -109,13 +114,6 @@ def test_as_of_the_net_of_the_same_branches(scheme, value):
     same(diagnose(swapped, IMAGES), diagnose(net, IMAGES))
 
 
-@pytest.mark.parametrize("gradient", ["checkpoint", "reversible"])
-def test_other_gradients(gradient):
-    model = convolutions()
-    by, direct = (swap_scheme(model, "leapfrog", example=IMAGES, gradient=g) for g in (gradient, "direct"))
-    same(diagnose(by, IMAGES), diagnose(direct, IMAGES))
-
-
 def test_the_model_is_left_as_it_is():
     swapped = swap_scheme(convolutions(), "lm", example=IMAGES, coefficients=0.1).train()
     before = copy.deepcopy(swapped.state_dict())
@@ -129,7 +127,7 @@ def test_the_model_is_left_as_it_is():
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     chain = networks(swapped)[0]
     assert chain.observer is None
-    assert not chain.branches.calls
+    assert not chain.branches.functions
 
 
 def eigenvalues_by_hand(model, x):
@@ -140,7 +138,7 @@ def eigenvalues_by_hand(model, x):
         parts = [lambda u, b=block: b.attention(u, mask), lambda u, b=block: torch.tanh(b.mlp(b.norm(u)))]
         for f in parts:
             matrices = [torch.autograd.functional.jacobian(f, u[None]).reshape(6, 6).numpy() for u in x]
-            found.append(np.sort_complex(np.concatenate([np.linalg.eigvals(m) for m in matrices]).astype(complex)))
+            found.append(ordered(np.concatenate([np.linalg.eigvals(m) for m in matrices]).astype(complex)))
             x = x + f(x).detach()
     return found
 
@@ -168,7 +166,7 @@ def test_a_mask_for_each_sample():
 def test_an_activation_after_the_sum_is_told():
     torch.manual_seed(0)
     images = torch.randn(2, 3, 8, 8)
-    swapped = swap_scheme(ResNetV1(layers=1).eval(), "lm", example=images, coefficients=0.0)
+    swapped = swap_scheme(ResNetV1(layers=1).eval(), "euler", example=images)
     found = diagnose(swapped, images, samples=1, values=2)
     assert [stage.steps for stage in found.stages] == [1, 1]
     assert any("activation after their sum" in warning for warning in found.warnings)
@@ -194,5 +192,5 @@ def test_a_cache_is_refused():
             return self.block(x, cache=Box())
 
     swapped = swap_scheme(Model().double().eval(), "euler", example=IMAGES)
-    with pytest.raises(FieldError, match=r"block: got a Box among its arguments.*use_cache=False"):
+    with pytest.raises(FieldError, match=r"block: got a Box.*use_cache=False"):
         diagnose(swapped, IMAGES)

@@ -91,8 +91,7 @@ def test_a_second_thread_in_stages_is_refused(monkeypatch):
     assert inside.wait(20)
     with pytest.raises(FieldError, match="one thread at a time"):
         swapped(X)
-    for _ in range(2):
-        held.wait(20)
+    held.wait(20)
     thread.join()
     swapped(X)
 
@@ -130,7 +129,7 @@ def test_replicas_of_data_parallel_are_refused():
 def test_the_example_leaves_no_trace_in_buffers_lists_or_hooks():
     model = nn.Sequential(Remembers(), Remembers()).double().eval()
     seen = []
-    model[0].register_forward_hook(lambda *_: model[1].seen.append(1))
+    model[0].register_forward_hook(lambda module, *_: module.seen.append(1))
     model[1].register_forward_pre_hook(lambda *_: seen.append(1))
     state = copy.deepcopy(model.state_dict())
     swap_scheme(model, "euler", example=X, inplace=True)
@@ -159,7 +158,7 @@ def test_a_swap_in_place_that_fails_leaves_the_model_as_it_was():
     model = Loop("loop").double()
     swap_scheme(model, "lm", example=X, coefficients=0.5, inplace=True)
     expected, keys = model(X), list(model.state_dict())
-    with pytest.raises(FieldError, match="no continuous adjoint"):
+    with pytest.raises(FieldError, match="got gradient=adjoint"):
         swap_scheme(model, "heun", gradient="adjoint", inplace=True)
     with pytest.raises(RuntimeError):
         swap_scheme(model, "heun", example=X[:, :3], inplace=True)

@@ -61,10 +61,7 @@ def fresh():
     torch._dynamo.reset()
 
 
-CASES = [("resnet", name) for name in ("euler", "lm", "heun")] + [
-    ("transformer", name) for name in ("lm", "heun", "alf")
-]
-CASES += [("statement", "heun"), ("deep", "reversible_heun"), ("position", "ab2")]
+CASES = [("resnet", "heun"), ("transformer", "lm"), ("statement", "heun"), ("position", "ab2"), ("deep", "alf")]
 
 
 @pytest.mark.usefixtures("fresh")
@@ -80,18 +77,6 @@ def test_compiles_as_one_graph(kind, name):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     for (key, a), b in zip(swapped.state_dict().items(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, msg=key)
-
-
-@pytest.mark.usefixtures("fresh")
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, when tracing
-@pytest.mark.parametrize(("name", "mode"), [("heun", "checkpoint"), ("lm", "checkpoint"), ("leapfrog", "reversible")])
-def test_blocks_that_are_run_as_one_compile(name, mode):
-    torch.manual_seed(0)
-    swapped = swap_scheme(smooth_network(5, dtype=torch.float32), name, example=POINTS, gradient=mode)
-    other = copy.deepcopy(swapped)
-    compiled = torch.compile(swapped, fullgraph=True, backend="aot_eager")
-    for a, b in zip(gradients(compiled, (POINTS,)), gradients(other, (POINTS,)), strict=True):
-        torch.testing.assert_close(a, b)
 
 
 class Remembers(nn.Module):
@@ -219,12 +204,11 @@ def autocast_gradients(model, args):
 
 
 @pytest.mark.parametrize("name", ["euler", "lm", "heun"])
-@pytest.mark.parametrize("mode", ["direct", "checkpoint"])
-def test_training_lowers_the_loss_and_moves_every_parameter(name, mode):
+def test_training_lowers_the_loss_and_moves_every_parameter(name):
     torch.manual_seed(0)
     model = ResNetV1()
     original = copy.deepcopy(model.state_dict())
-    swapped = swap_scheme(model, name, example=IMAGES, gradient=mode).train()
+    swapped = swap_scheme(model, name, example=IMAGES).train()
     optimizer = torch.optim.SGD(parameter_groups(swapped, weight_decay=1e-4), lr=0.05, momentum=0.9)
     before = {key: value.clone() for key, value in swapped.named_parameters()}
     labels, losses = torch.tensor([0, 1, 2, 3]), []
@@ -273,6 +257,38 @@ def test_func_transforms():
         torch.testing.assert_close(torch.func.vmap(lambda row, net=swapped: net(row[None])[0])(x), each)
         jacobian = torch.func.jacrev(swapped)(x)
         torch.testing.assert_close(jacobian, torch.autograd.functional.jacobian(swapped, x))
+
+
+class PreNorm(nn.Module):
+    """Attention of torch, which has a fast path in evaluation that no mode may see."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(width), nn.MultiheadAttention(width, 2, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    def forward(self, x):
+        h = self.norm(x)
+        x = x + self.attention(h, h, h, need_weights=False)[0]
+        return x + self.mlp(x)
+
+
+@pytest.mark.parametrize("name", ["euler", "lm"])
+def test_what_has_no_sum_runs_as_it_did(name, monkeypatch):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(PreNorm(), PreNorm()).eval(), torch.randn(2, 5, 8)
+    swapped = swap_scheme(model, name, example=x, coefficients=0 if name == "lm" else None)
+    calls, fast = [], torch._native_multi_head_attention
+
+    def counted(*args, **options):
+        calls.append(1)
+        return fast(*args, **options)
+
+    monkeypatch.setattr(torch, "_native_multi_head_attention", counted)
+    with torch.no_grad():
+        assert torch.equal(swapped(x), model(x))
+    assert len(calls) == 4  # two of the swapped model, two of the original
+    assert not any("forward" in vars(module) for module in unswap(swapped).modules())
 
 
 # ------------------------------------------------------------------------------------------ several processes

@@ -141,11 +141,11 @@ def test_resnet34_equals_a_loop_by_hand(vision, name):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9 * float(b.abs().max()))
 
 
-def test_resnet18_trains_in_all_ways(vision):
+def test_resnet18_trains(vision):
     torch.manual_seed(0)
     model, labels = vision.resnet18(num_classes=10), torch.tensor([3, 7])
-    for name, mode in (("lm", "direct"), ("heun", "checkpoint")):
-        swapped = swap_scheme(model, name, example=IMAGE, gradient=mode).train()
+    for name in ("lm", "heun"):
+        swapped = swap_scheme(model, name, example=IMAGE).train()
         optimizer, losses = torch.optim.SGD(swapped.parameters(), lr=0.01), []
         for _ in range(4):
             optimizer.zero_grad()
@@ -181,19 +181,6 @@ def test_timm_transformers(timm, name):
     model = timm.create_model(name, num_classes=10, img_size=32, depth=4, drop_path_rate=0.1)
     report = assert_euler_is_the_original(model, IMAGE[:, :, :32, :32], 4)
     assert [chain.sums for chain in report.chains] == [(2,) * 4]
-
-
-def test_a_timm_transformer_is_undone(timm):
-    torch.manual_seed(0)
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=32, depth=4).double().eval()
-    x = IMAGE[:, :, :32, :32].double()
-    found = []
-    for mode in ("direct", "reversible", "checkpoint"):
-        swapped = swap_scheme(model, "leapfrog", example=x, gradient=mode)
-        found.append(torch.autograd.grad(swapped(x).square().sum(), list(swapped.parameters())))
-    for other in found[1:]:
-        for a, b in zip(found[0], other, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-9 * max(1.0, float(b.abs().max())))
 
 
 # --------------------------------------------------------------------------------------------- transformers
@@ -287,8 +274,8 @@ def test_generation_with_a_cache_is_that_without_or_refused(transformers, make):
 def test_gpt2_trains_and_compiles(transformers):
     torch.manual_seed(0)
     model = gpt2(transformers)
-    for name, mode in (("lm", "direct"), ("heun", "direct"), ("heun", "checkpoint")):
-        swapped = swap_scheme(model, name, example={"input_ids": TOKENS}, gradient=mode).train()
+    for name in ("lm", "heun"):
+        swapped = swap_scheme(model, name, example={"input_ids": TOKENS}).train()
         optimizer, losses = torch.optim.SGD(swapped.parameters(), lr=0.2), []
         for _ in range(5):
             optimizer.zero_grad()

@@ -29,8 +29,8 @@ BENDS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.RReLU, nn.Hardtanh, nn.Ha
 
 def activations(visited: Sequence[Visited]) -> list[str]:
     """Names of what follows the sums of swapped blocks."""
-    plans = [plan for one in visited if isinstance(one.net, Chain) for plan in one.net.plans]
-    return list(dict.fromkeys(name for plan in plans for name in plan.activation))
+    chains = [one.net for one in visited if isinstance(one.net, Chain)]
+    return list(dict.fromkeys(name for chain in chains for site in chain.sites for name in site.activation_names))
 
 
 def limits(

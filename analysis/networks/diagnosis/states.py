@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -96,11 +97,13 @@ def visit(model: nn.Module, x: Tensor, dtype: torch.dtype | None) -> list[Visite
     # With gradients enabled, or ODENet would not use the recorder; no parameter of the copy wants any.
     with torch.enable_grad():
         given = x.detach().clone()  # not the tensor of an inference mode that the caller may be in
-        _run(own, given.to(dtype) if dtype is not None and x.is_floating_point() else given)
-    for stage, recorder in enumerate(recorders):
-        _check(stage, recorder)
-        if isinstance(recorder, Observed):
-            recorder.release(stage)
+        given = given.to(dtype) if dtype is not None and x.is_floating_point() else given
+        _run(own, given)
+        for stage, recorder in enumerate(recorders):
+            _check(stage, recorder)
+        for stage, recorder in enumerate(recorders):
+            if isinstance(recorder, Observed):
+                recorder.release(stage, [partial(_run, own, row.expand_as(given)) for row in given.split(1)])
     return [_visited(net, recorder, len(x)) for net, recorder in zip(nets, recorders, strict=True)]
 
 

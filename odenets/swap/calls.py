@@ -1,0 +1,147 @@
+"""Calls of torch, seen one by one: which of them add to a state, what goes in and out, and where they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+#: a function of torch, as torch.overrides shows it
+Function = Callable[..., Any]
+#: where a call is made: the file, the function, the line, and where in it
+Source = tuple[str, str, int, Any]
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+def named(names: str, *places: Any) -> frozenset[Function]:
+    """Functions by their names, as modes are shown them: of an attribute, what reads it."""
+    found = [getattr(place, name) for place in places for name in words(names) if hasattr(place, name)]
+    return frozenset(one if callable(one) else one.__get__ for one in found)
+
+
+ADD = named("add __add__ __radd__ add_ __iadd__", Tensor, torch)
+SUBTRACT = named("sub subtract __sub__ sub_ __isub__", Tensor, torch)
+MULTIPLY_ADD = named("addcmul addcmul_", Tensor, torch)
+ADDITIONS = ADD | SUBTRACT | MULTIPLY_ADD
+IN_PLACE = named("add_ __iadd__ sub_ __isub__ addcmul_", Tensor)
+COPIES = named("clone contiguous", Tensor, torch)
+#: files of torch that stand between a call in somebody's code and what a mode sees of it
+BETWEEN = (sys.modules["torch._tensor"].__file__, sys.modules["torch.overrides"].__file__)
+
+
+class Addition(NamedTuple):
+    """u + f, in one of the ways to write it: the state's place, and what else the call has."""
+
+    func: Function
+    operands: tuple[Tensor, ...]
+    factor: Any
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Which operands may be the state."""
+        return (0, 1) if self.func in ADD and self.factor == 1 else (0,)
+
+    def terms(self, side: int) -> tuple[Tensor, ...]:
+        """What is added to the state at ``side`` is made of these."""
+        return (*self.operands[:side], *self.operands[side + 1 :])
+
+    def branch(self, terms: tuple[Tensor, ...]) -> Tensor:
+        """What is added, made of the terms."""
+        value = terms[0] if len(terms) == 1 else terms[0] * terms[1]
+        factor = -self.factor if self.func in SUBTRACT else self.factor
+        return value if factor == 1 else value * factor
+
+
+def addition(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Addition | None:
+    """A call as a sum of floating-point tensors, or None where it is none."""
+    if func not in ADDITIONS or kwargs.keys() - {"input", "other", "alpha", "tensor1", "tensor2", "value"}:
+        return None
+    given = (*args, *(kwargs[key] for key in ("input", "other", "tensor1", "tensor2") if key in kwargs))
+    number = 3 if func in MULTIPLY_ADD else 2
+    if len(given) != number or not all(isinstance(x, Tensor) and x.is_floating_point() for x in given):
+        return None
+    factor = kwargs.get("value" if func in MULTIPLY_ADD else "alpha", 1)
+    return None if isinstance(factor, Tensor) else Addition(func, given, factor)
+
+
+def nothing_done(func: Function, args: tuple[Any, ...]) -> bool:
+    """Whether a call returns the value that it is given: u + 0, which Python's sum() begins with, or a copy."""
+    return func in COPIES or (func in ADD and len(args) == 2 and type(args[1]) is int and args[1] == 0)
+
+
+def called_from(depth: int, through: frozenset[CodeType] = frozenset()) -> Source:
+    """Where a call is made, ``depth`` frames above the caller: above modes, ``through`` their code, what they watch."""
+    frame = sys._getframe(depth + 1)
+    while (frame.f_code.co_filename in BETWEEN or frame.f_code in through) and frame.f_back is not None:
+        frame = frame.f_back
+    code, instruction = frame.f_code, frame.f_lasti
+    known = _SOURCES.get((id(code), instruction))
+    if known is None:
+        # Several instructions are one call, and Python 3.11 is at one or the other of these: they share the columns.
+        place = list(code.co_positions())[instruction // 2] if sys.version_info >= (3, 11) else instruction
+        known = _SOURCES[id(code), instruction] = code, (code.co_filename, code.co_name, frame.f_lineno, place)
+    return known[1]
+
+
+#: lines by code, whose hash would take more time, and instruction
+_SOURCES: dict[tuple[int, int], tuple[CodeType, Source]] = {}
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists, slices, mappings and objects with fields such as model outputs."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, slice):
+        yield from tensors_in((value.start, value.stop, value.step))
+    elif not torch.compiler.is_compiling():
+        if isinstance(value, Mapping):
+            yield from tensors_in(dict(value))
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from tensors_in([getattr(value, entry.name) for entry in dataclasses.fields(value)])
+
+
+def put(value: Any, found: Mapping[int, Tensor]) -> Any:
+    """A value with some of its tensors, known by their id, replaced by others; its containers are new ones."""
+    if isinstance(value, Tensor):
+        return found.get(id(value), value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*[put(item, found) for item in value])
+    if type(value) in (tuple, list, torch.Size):
+        return type(value)([put(item, found) for item in value])
+    if isinstance(value, dict):
+        return {key: put(item, found) for key, item in value.items()}
+    if isinstance(value, slice):
+        return slice(put(value.start, found), put(value.stop, found), put(value.step, found))
+    return value
+
+
+def version(x: Tensor) -> int:
+    """How often x has been written to, where that can be known."""
+    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
+
+
+def root(x: Tensor) -> int:
+    """The tensor whose memory x is a view of, by its id."""
+    base = None if torch.compiler.is_compiling() else x._base
+    return id(x if base is None else base)
+
+
+def name_of(func: Function) -> str:
+    """A function's name as people write it; of what reads an attribute, that of the attribute."""
+    name: str = getattr(func, "__name__", repr(func))
+    return getattr(getattr(func, "__self__", None), "__name__", name) if name in ("__get__", "__set__") else name

@@ -1,0 +1,348 @@
+"""Sums in whatever way people write them, against loops typed by hand: forward, gradients and statistics."""
+
+import copy
+
+import pytest
+import torch
+from loops_multistep import LOOPS as MULTISTEP
+from loops_networks import LOOPS as NETWORKS
+from loops_runge_kutta import LOOPS as RUNGE_KUTTA
+from torch import nn
+from torch.nn import functional as F
+
+from odenets import swap_report, swap_scheme
+from odenets.net.networks_in_model import networks
+
+LOOPS = RUNGE_KUTTA | MULTISTEP | NETWORKS
+X = torch.randn(4, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def mlp(width=8):
+    return nn.Sequential(nn.Linear(width, 12), nn.Tanh(), nn.Linear(12, width))
+
+
+class Model(nn.Module):
+    """A hand-written loop over ``f``; what a subclass adds is ``branch(i, x)``."""
+
+    layers = 4
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.ModuleList(mlp() for _ in range(self.layers))
+
+    def branch(self, i, x):
+        return self.f[i](x)
+
+    def branches(self):
+        return [lambda x, i=i: self.branch(i, x) for i in range(self.layers)]
+
+
+class Plus(Model):
+    def forward(self, x):
+        for f in self.f:
+            x = x + f(x)
+        return x
+
+
+class Minus(Model):
+    def branch(self, i, x):
+        return -self.f[i](x)
+
+    def forward(self, x):
+        for f in self.f:
+            x = x - f(x)
+        return x
+
+
+class Alpha(Model):
+    def branch(self, i, x):
+        return 0.5 * self.f[i](x)
+
+    def forward(self, x):
+        for f in self.f:
+            x = torch.add(x, f(x), alpha=0.5)
+        return x
+
+
+class Times(Model):
+    """addcmul, as of LayerScale."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((8,), 0.7))
+
+    def branch(self, i, x):
+        return 0.3 * self.scale * self.f[i](x)
+
+    def forward(self, x):
+        for f in self.f:
+            x = torch.addcmul(x, self.scale, f(x), value=0.3)
+        return x
+
+
+class PythonSum(Model):
+    def forward(self, x):
+        for f in self.f:
+            x = sum([x, f(x)])
+        return x
+
+
+class InPlace(Model):
+    def forward(self, x):
+        x = x * 1.0
+        for f in self.f:
+            out = f(x)
+            out += x
+            x = out
+        return x
+
+
+class Three(Model):
+    """x + a(h) + m(h), one step with two terms, as of parallel attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.g = nn.LayerNorm(8), nn.ModuleList(nn.Linear(8, 8) for _ in range(4))
+
+    def branch(self, i, x):
+        h = self.norm(x)
+        return self.f[i](h) + self.g[i](h)
+
+    def forward(self, x):
+        for f, g in zip(self.f, self.g, strict=True):
+            h = self.norm(x)
+            x = x + f(h) + g(h)
+        return x
+
+
+class Behind(Three):
+    """a(h) + x + m(h), with the state in the middle."""
+
+    def forward(self, x):
+        for f, g in zip(self.f, self.g, strict=True):
+            h = self.norm(x)
+            x = f(h) + x + g(h)
+        return x
+
+
+class Shared(Model):
+    """One function for all steps."""
+
+    def branch(self, i, x):
+        return self.f[0](x)
+
+    def forward(self, x):
+        for _ in range(self.layers):
+            x = x + self.f[0](x)
+        return x
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = mlp()
+
+    def forward(self, x, residual=None):
+        return self.f(x) + (x if residual is None else residual)
+
+
+class SharedBlock(Model):
+    """A block that is called several times, as in ALBERT."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = Block()
+
+    def branch(self, i, x):
+        return self.block.f(x)
+
+    def forward(self, x):
+        for _ in range(self.layers):
+            x = self.block(x)
+        return x
+
+
+class Twofold(Model):
+    """b(x, x): the state comes in twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block() for _ in range(self.layers))
+
+    def branch(self, i, x):
+        return self.blocks[i].f(x)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x, x)
+        return x
+
+
+class Reshaped(Model):
+    """The state is moved between sums: histories go with it."""
+
+    def forward(self, x):
+        for f in self.f:
+            x = x + f(x)
+            x = x.view(2, 2, 8).transpose(0, 1).contiguous().transpose(0, 1).reshape(4, 8)
+        return x
+
+
+class Turned(Model):
+    """Sums over rows and columns in turn: the state is transposed for good between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.g = nn.ModuleList(mlp(4) for _ in range(2))
+
+    def branch(self, i, x):
+        return self.g[i // 2](x.T).T if i % 2 else self.f[i](x)
+
+    def forward(self, x):
+        for i in range(2):
+            x = x + self.f[2 * i](x)
+            x = x.T
+            x = x + self.g[i](x)
+            x = x.T
+        return x
+
+
+STYLES = [Plus, Minus, Alpha, Times, PythonSum, InPlace, Three, Behind, Shared, SharedBlock, Twofold, Reshaped, Turned]
+
+
+def compare(found, expected, swapped, model):
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    names = [name for name, _ in model.named_parameters()]
+    own = dict(swapped.named_parameters())
+    a, b = (
+        torch.autograd.grad(y.sin().sum(), parameters, allow_unused=True)
+        for y, parameters in ((found, [own[name] for name in names]), (expected, list(model.parameters())))
+    )
+    for one, other in zip(a, b, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "rk4", "lm", "ab2", "alf", "momentum"])
+@pytest.mark.parametrize("style", STYLES)
+def test_a_style_is_the_loop_over_its_branches(style, name):
+    torch.manual_seed(0)
+    model = style().double()
+    swapped = swap_scheme(model, name, example=X, coefficients=0.3 if name == "lm" else None)
+    report = swap_report(swapped)
+    assert [sum(chain.sums) for chain in report.chains] == [4], str(report)
+    ks = [networks(swapped)[0].coefficients_at(n) for n in range(4)]
+    compare(swapped(X), LOOPS[name](model.branches(), X, 1, ks), swapped, model)
+
+
+class Scales(nn.Module):
+    """One block at two sizes in turn, as the position encodings of CoaT: two chains share it."""
+
+    def __init__(self):
+        super().__init__()
+        self.block, self.down = Block(), nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = self.block(self.block(x))
+        return self.block(self.block(self.down(x).relu()))
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "lm", "ab2"])
+def test_chains_may_share_a_block(name):
+    torch.manual_seed(0)
+    model = Scales().double()
+    swapped = swap_scheme(model, name, example=X, coefficients=0.3 if name == "lm" else None)
+    assert [chain.sums for chain in swap_report(swapped).chains] == [(2,), (2,)]
+    ks = [[chain.coefficients_at(n) for n in range(2)] for chain in networks(swapped)]
+    u = LOOPS[name]([model.block.f] * 2, X, 1, ks[0])
+    compare(swapped(X), LOOPS[name]([model.block.f] * 2, model.down(u).relu(), 1, ks[1]), swapped, model)
+
+
+class Writing(nn.Module):
+    """A branch that writes: into slices, through views, into a buffer that it makes; its sum and ELU in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def branch(self, i, x):
+        h = self.f[i](x)
+        h = torch.relu(torch.cat([h[:, :2] * 2, h[:, 2:]], 1))
+        return torch.cat([h[:, 4:], h[:, :4]], 1)
+
+    def forward(self, x):
+        for f in self.f:
+            h = f(x)
+            h[:, :2] *= 2
+            h = h.relu_()
+            made = torch.zeros_like(x)
+            made[:, 4:] = h[:, :4]
+            made[:, :4].add_(h[:, 4:])
+            made += x
+            x = F.elu(made, inplace=True)
+        return x
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "lm", "ab2"])
+def test_a_branch_that_writes(name):
+    torch.manual_seed(0)
+    model, u, before, slope = Writing().double(), X, None, None
+    swapped = swap_scheme(model, name, example=X, coefficients=0.3 if name == "lm" else None)
+    for i in range(3):
+        last, slope, old = slope, model.branch(i, u), u
+        if name == "heun":
+            u = u + (slope + model.branch(i, u + slope)) / 2
+        elif name == "lm" and before is not None:
+            u = 0.7 * u + 0.3 * before + slope
+        elif name == "ab2" and last is not None:
+            u = u + 1.5 * slope - 0.5 * last
+        else:
+            u = u + slope
+        u, before = F.elu(u), old
+    compare(swapped(X), u, swapped, model)
+
+
+class Drawing(nn.Module):
+    """Dropout, rand_like and bernoulli_ in one branch, behind BatchNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        self.norm = nn.ModuleList(nn.BatchNorm1d(8) for _ in range(3))
+
+    def after(self, z):
+        h = F.dropout(z, 0.3, self.training)
+        h = h * torch.rand_like(h)
+        return h * h.new_empty(len(h), 1).bernoulli_(0.7)
+
+    def forward(self, x):
+        for f, norm in zip(self.f, self.norm, strict=True):
+            x = x + self.after(norm(f(x)))
+        return x
+
+
+def test_random_numbers_are_the_same_at_all_stages_and_statistics_those_of_each():
+    torch.manual_seed(0)
+    model = Drawing().double().train()
+    swapped, u = swap_scheme(model, "heun", example=X), X
+    torch.manual_seed(3)
+    found = swapped(X)
+    torch.manual_seed(3)
+    seconds = []
+    for f, norm in zip(model.f, model.norm, strict=True):
+        other = copy.deepcopy(norm)  # statistics of the second stage
+        state = torch.get_rng_state()
+        slope = model.after(norm(f(u)))
+        after = torch.get_rng_state()
+        torch.set_rng_state(state)
+        u = u + (slope + model.after(other(f(u + slope)))) / 2
+        torch.set_rng_state(after)
+        seconds.append(other.running_mean)
+    torch.testing.assert_close(found, u, rtol=0, atol=1e-12)
+    own = dict(swapped.named_buffers())
+    for i, mean in enumerate(seconds):
+        (key,) = [key for key in own if key.startswith(f"norm.{i}.odenets") and key.endswith("running_mean")]
+        torch.testing.assert_close(own[key], mean)
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(own[name], buffer)
