@@ -1,5 +1,5 @@
 # make demo   trains small networks under three schemes and leaves a report in out/
-# make test   lint, types, the order of the rooms, and tests on all cores
+# make test   lint, the order of the rooms, types, and at the same time tests on all cores
 # Both create the virtual environment they need; nothing but Python 3.10+ and make has to be there.
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,9 +21,8 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(BIN)/mypy & types=$$!; $(BIN)/pytest --numprocesses auto --dist worksteal; tests=$$?; wait $$types && exit $$tests
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -7,6 +7,7 @@ is first needed, and copied.
 import atexit
 import functools
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -118,15 +119,15 @@ def printed(codes, log):
 def living(group):
     """Numbers of the processes of a group, its leader first where it lives."""
     found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for number in filter(str.isdigit, os.listdir("/proc")):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
+            with open(f"/proc/{number}/stat") as stat:
+                fields = stat.read().rpartition(")")[2].split()
         except OSError:
             continue  # it has ended meanwhile
-        number = int(path.parent.name)
         # A command that has just been started has no group of its own yet.
-        if group in (number, int(fields[2])) and fields[0] != "Z":
-            found.append(number)
+        if group in (int(number), int(fields[2])) and fields[0] != "Z":
+            found.append(int(number))
     return sorted(found)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..fields.numbers import current
+from ..scheme.shown import Shown
 from .event import Occurrences
 from .packing import Packing
 from .step import Step
@@ -33,7 +34,7 @@ class Stats:
 
 
 @dataclass(repr=False)  # not frozen: torch.compile cannot make a frozen one after a graph break
-class Solution:
+class Solution(Shown):
     """The solution of u' = f(t, u) at times.
 
     Args:
@@ -65,7 +66,7 @@ class Solution:
             raise FieldError("solution(t): got a solution at given times alone, expected one of solve(..., dense=True)")
         return self._inside(t)
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         span = f"t = {float(self.t[0]):g} ... {float(self.t[-1]):g}, {len(self.t)} times"
         return f"Solution({self.status}: {span}; {self.stats})"
 

@@ -314,6 +314,7 @@ def test_a_solution_says_what_it_is():
     assert repr(found) == (
         "Solution(success: t = 0 ... 1, 2 times; 4 steps, 0 rejected, 16 evaluations, h from 0.25 to 0.25)"
     )
+    assert found._repr_html_() == f"<pre>{found!r}</pre>"
     with pytest.raises(FieldError, match="dense=True"):
         found(0.5)
     with pytest.raises(FieldError, match="expected a time between 0 and 1"):
