@@ -39,6 +39,9 @@ for line in sys.stdin:
         code, log, environment = json.loads(line)
         os.environ.update(environment)
         sys.stdout = sys.stderr = open(log, "a", buffering=1)
+        # What is not Python's prints there too, and not among the numbers.
+        os.dup2(sys.stdout.fileno(), 1)
+        os.dup2(sys.stdout.fileno(), 2)
         try:
             exec(code)
         except BaseException:
