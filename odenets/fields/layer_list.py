@@ -29,7 +29,7 @@ class LayerList(nn.ModuleList):
         super().add_module(name, module)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.isdigit():
+        if isinstance(value, nn.Module) or name in vars(self).get("_modules", ()):
             self._check(name, value)
         super().__setattr__(name, value)
 

@@ -308,3 +308,7 @@ def test_the_same_module_may_be_assigned_again_and_an_attribute_of_a_list_go():
     del layers.qconfig
     with pytest.raises(odenets.FieldError, match="another number of modules"):
         del layers[0]
+    for name in ("extra", "-1"):  # a module that would be shown and counted, and never run
+        with pytest.raises(odenets.FieldError, match="another number of modules"):
+            setattr(layers, name, nn.Linear(3, 3))
+    assert len(layers) == 2
