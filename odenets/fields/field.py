@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
-from .errors import FieldError
+from .errors import FieldError, assigned
 from .numbers import checked, current, learned, number, widest
 
 #: what follows from what a field is made of
@@ -53,9 +53,10 @@ class Field(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Not a default that a subclass has for all its instances.
-        if name in self.fixed and (name in FOLLOWING or self._holds(name)) and getattr(self, name, None) is not value:
+        fixed = name in self.fixed and (name in FOLLOWING or self._holds(name))
+        if fixed and getattr(self, name, None) is not value and "_is_replica" not in vars(self):
             raise FieldError(
-                f"{type(self).__name__}.{name}: got {value!r} for {getattr(self, name)!r}, expected no other one once "
+                f"{type(self).__name__}.{name}: got {assigned(value)}, expected no other one once "
                 f"it is made, for what follows from it would stay as it is; make another {type(self).__name__}, or "
                 "another ODENet of its blocks"
             )
@@ -103,6 +104,9 @@ class Field(nn.Module):
 
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
         """Told once, before the first step, how often each step evaluates each of its modules."""
+
+    def ready(self) -> None:
+        """Told before each pass, so that it may see whether its modules are others than before."""
 
     def draw(self, n: int, u: Tensor, h: float) -> Noise:
         """What is random about step n, drawn once and the same at all its stages; () where nothing is.

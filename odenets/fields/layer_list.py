@@ -13,7 +13,7 @@ from .errors import FieldError
 class LayerList(nn.ModuleList):
     """The layers of a network, or the functions of one: a module may take the place of one, none may come or go.
 
-    What a network is compiled from has their number: its starting steps, its learnable coefficients, its statistics.
+    What a network is compiled from has their number: its starting steps and its learnable coefficients.
 
     Raises:
         FieldError: at append, insert, extend, pop, del and whatever else would change it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from ..scheme.errors import SchemeWarning
 from .errors import FieldError
 from .field import Field, Noise
 from .layer_list import LayerList
-from .stage_statistics import StageStatistics, norms
+from .stage_statistics import Norms, StageStatistics, norms
 
 
 class Layers(Field):
@@ -45,6 +46,9 @@ class Layers(Field):
         for n in range(self.steps):
             _warn_of_skips(n, self.modules_of(n))
         self.statistics = nn.ModuleDict()
+        # (n, module) -> names of the statistics of its later visits; name -> the BatchNorms that they belong to
+        self._later: dict[tuple[int, int], list[str]] = {}
+        self._norms: dict[str, Norms] = {}
         self._prepared = False
 
     def modules_of(self, n: int) -> Sequence[nn.Module]:
@@ -66,7 +70,7 @@ class Layers(Field):
                 "blocks: got a field that belongs to a network already, and whose BatchNorm statistics that network "
                 "has trained; make a new field of the same modules, or a copy.deepcopy of it"
             )
-        self._prepared, held, self.statistics = True, self.statistics, nn.ModuleDict()
+        self._prepared, held, self.statistics, self._later = True, self.statistics, nn.ModuleDict(), {}
         self.statistics.training = self.training
         for n, counts in enumerate(visits):
             modules = self.modules_of(n)
@@ -75,10 +79,51 @@ class Layers(Field):
                     f"layer {n}: got {len(modules)} module(s), expected {len(counts)}, one for each function that the "
                     "scheme evaluates a step (a list of modules for each layer, or the module alone)"
                 )
-            for module, (block, count) in enumerate(zip(modules, counts, strict=False)):
-                for visit in range(1, count if norms(block) else 1):
-                    key = f"{n}_{module}_{visit}"
-                    self.statistics[key] = held[key] if key in held else StageStatistics(block)
+            for module, count in enumerate(counts):
+                if keys := [f"{n}_{module}_{visit}" for visit in range(1, count)]:
+                    self._later[n, module] = keys
+                    self.statistics.update({key: held[key] for key in keys if key in held})
+        self._norms = {key: self._norms[key] for key in self.statistics}
+        self.ready()
+
+    def ready(self) -> None:
+        """Have statistics for later visits to the BatchNorms that there are: blocks, or parts of them, may be replaced.
+
+        What is put in has its own: those that it brings.
+        """
+        for (n, module), keys in self._later.items():
+            block = self.modules_of(n)[module]
+            found = norms(block)
+            for key in keys:
+                if found != self._norms.get(key, []):
+                    self._fit(n, key, block, found)
+
+    # Whoever saves or loads them has those of the modules that there are. Hooks would be shared with renewed().
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        self.ready()
+        super()._save_to_state_dict(*args)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self.ready()
+        super()._load_from_state_dict(*args)
+
+    def _fit(self, n: int, key: str, block: nn.Module, found: Norms) -> None:
+        if torch.compiler.is_compiling():
+            raise FieldError(
+                f"layer {n}: got another BatchNorm than before under torch.compile, expected one that the network has "
+                "run with, which then has statistics for each stage; call the network once without torch.compile"
+            )
+        if not found:
+            del self.statistics[key]
+        elif key not in self.statistics:
+            self.statistics[key] = StageStatistics(block)
+        else:
+            own = self.statistics[key]
+            assert isinstance(own, StageStatistics)
+            own.fit(found, self._norms[key])
+        # Another dictionary, for replicas of the field have the same one.
+        self._norms = {**self._norms, key: found}
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """The layer's function at x; the node is ignored, since a layer does not depend on time."""

@@ -74,6 +74,10 @@ class RandomLayers(Field):
         """As :meth:`Layers.prepare`."""
         self.layers.prepare(visits)
 
+    def ready(self) -> None:
+        """As :meth:`Layers.ready`."""
+        self.layers.ready()
+
     def uses(self, n: int, what: Evaluate) -> list[tuple[str, nn.Module]]:
         """As :meth:`Layers.uses`."""
         return [(f"layers.{path}", module) for path, module in self.layers.uses(n, what)]

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+#: names and modules of the BatchNorms of a block
+Norms = list[tuple[str, _BatchNorm]]
+
 
 class StageStatistics(nn.Module):
     """A second set of a block's BatchNorm statistics, for one visit.
@@ -20,13 +23,24 @@ class StageStatistics(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList()
         self.training = self.norms.training = block.training
-        for _, norm in norms(block):
-            own = copy.deepcopy(norm)
-            own._modules.clear()  # those of other stages
-            own.register_parameter("weight", None)
-            own.register_parameter("bias", None)
-            self.norms.append(own)
-        self._prefixes = [f"{name}." if name else "" for name, _ in norms(block)]
+        self._made: tuple[nn.Module, ...] = ()
+        self.fit(norms(block), [])
+
+    def fit(self, found: Norms, before: Norms) -> None:
+        """Belong to the BatchNorms ``found`` where it belonged to those ``before``; new ones bring what they have.
+
+        Where the statistics are other modules, too, a conversion has gone through the whole network, as to
+        SyncBatchNorm: then they belong together as they did.
+        """
+        converted = len(found) == len(self.norms) and not any(own in self._made for own in self.norms)
+        if not converted:
+            held = dict(zip((norm for _, norm in before), self.norms, strict=False))
+            made = [held[norm] if norm in held else without_weights(norm) for _, norm in found]
+            self.norms = nn.ModuleList(made).train(self.norms.training)
+            for own, (_, norm) in zip(made, found, strict=True):
+                own.training = norm.training
+        self._made = tuple(self.norms)
+        self._prefixes = [f"{name}." if name else "" for name, _ in found]
 
     def named(self) -> dict[str, Tensor]:
         """The statistics under the names that the block's own have."""
@@ -37,6 +51,15 @@ class StageStatistics(nn.Module):
         }
 
 
+def without_weights(norm: nn.Module) -> nn.Module:
+    """A copy of a BatchNorm with its statistics alone."""
+    own = copy.deepcopy(norm)
+    own._modules.clear()  # those of other stages
+    own.register_parameter("weight", None)
+    own.register_parameter("bias", None)
+    return own
+
+
 def originals(block: nn.Module, statistics: nn.Module) -> dict[nn.Module, nn.Module]:
     """Norms of the statistics of a block -> the norms of the block that they stand in for, in whose mode they are."""
     if not isinstance(statistics, StageStatistics):
@@ -44,7 +67,7 @@ def originals(block: nn.Module, statistics: nn.Module) -> dict[nn.Module, nn.Mod
     return dict(zip(statistics.norms, (norm for _, norm in norms(block)), strict=False))
 
 
-def norms(block: nn.Module) -> list[tuple[str, _BatchNorm]]:
+def norms(block: nn.Module) -> Norms:
     """Names and modules of the BatchNorms of a block that keep statistics, each once."""
     found: dict[_BatchNorm, str] = {}
     for name, module in modules_of(block):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..fields import Field, FieldError, TimeField, as_field
+from ..fields.errors import assigned
 from ..fields.numbers import learned, number
 from ..gradients import Direct, Gradient, Runner, Stored, as_gradient
 from ..gradients.segment_function import forward_over_forward
@@ -117,7 +118,8 @@ class ODENet(nn.Module):
         if name == "h":  # torch would take a Parameter before the property sees it
             object.__setattr__(self, name, value)
             return
-        if "_gradient" in vars(self):  # it is compiled
+        # It is compiled; and DataParallel puts the parts of a replica in their places.
+        if "_gradient" in vars(self) and "_is_replica" not in vars(self):
             value = self._settled(name, value)
         super().__setattr__(name, value)
 
@@ -230,6 +232,7 @@ class ODENet(nn.Module):
     def _begin(self, x: Tensor) -> tuple[Pass, State, int]:
         """The pass, the carried values before the first regular step, and that step's number."""
         self._check_input(x)
+        self.field.ready()
         u = x if self.shortcut is None else self.shortcut(x)
         # All noise before the first step, in every mode: the same seed then gives the same network.
         noises = [self.field.draw(n, u, self.program.h) for n in range(self.steps)]
@@ -323,7 +326,7 @@ class ODENet(nn.Module):
             replaced = all(_shapes(value.at(n)) == _shapes(self.coefficients_at(n)) for n in range(self.steps))
         if name in COMPILED and not replaced and value is not getattr(self, name, None):
             raise FieldError(
-                f"ODENet.{name}: got {value!r} for a network that is compiled, expected none; "
+                f"ODENet.{name}: got {assigned(value)} for a network that is compiled, expected none; "
                 "odenets.swap_scheme(net, scheme) gives a network, or all in a model, another scheme, weights kept; "
                 "for all else make another ODENet of its blocks"
             )
