@@ -12,6 +12,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 from torch.utils import _device
 
+from .errors import FieldError
+
 #: a dictionary of a module, a key of it, and the value
 Attribute = tuple[dict[str, Any], str, Any]
 #: attributes that every module has: flags, hooks, and what holds its tensors
@@ -27,7 +29,8 @@ class Context:
     That is training or evaluation, module by module, the numbers, names and functions that are attributes of these
     modules (Dropout.p, a BatchNorm's momentum), their submodules, autocast, the default dtype, the default device and
     the TorchFunctionModes. Captured in the forward pass; whoever evaluates f again, in whatever backward pass, does so
-    inside :meth:`restored`. So the blocks are the same functions whatever of it has been set in between.
+    inside :meth:`restored`. So the blocks are the same functions whatever of it has been set in between; a module whose
+    class has changed, as parametrizations change it, is refused.
 
     Args:
         modules: the modules that are called.
@@ -44,16 +47,23 @@ class Context:
         self._aside = device.type not in {"cpu", "meta"}
         self._then = None if torch.compiler.is_compiling() else self._now()
         self._before = [] if self._then is None else list(_attributes(modules))
+        self._sizes = [] if self._then is None else [(vars(module), len(vars(module))) for module in modules]
         self._kept: list[Attribute] = []
 
-    def settle(self) -> None:
+    def settle(self) -> list[Attribute]:
         """The forward pass is over: attributes that it has not set itself, as a counter is, are kept for what follows.
 
         By identity, so that nothing is compared or copied. Not seen are attributes that there were none of, hooks, and
         what lists, dictionaries and objects hold.
+
+        Returns:
+            Attributes that are tensors now and were none before, as they were before.
         """
         self._kept = [item for item in self._before if item[0].get(item[1], _NONE) is item[2]]
-        self._before = []
+        new = [(held, key, _NONE) for held, size in self._sizes for key in list(held)[size:]]
+        found = [item for item in (*self._before, *new) if isinstance(item[0].get(item[1]), torch.Tensor)]
+        self._before, self._sizes = [], []
+        return found
 
     def precision(self) -> AbstractContextManager[None]:
         """Autocast as it was; its cache is off, for it would hand out weights without a graph."""
@@ -66,6 +76,11 @@ class Context:
         now = self._now()
         if self._then is None:
             self._then = now
+        if now.kinds != self._then.kinds:
+            raise FieldError(
+                "got a module of another class than in the forward pass, expected the same until the backward pass is "
+                "over (no parametrization, as weight_norm is one, put on or taken off in between)"
+            )
         # Those that have been set since, as they are now.
         new = [
             (held, key, held.get(key, _NONE)) for held, key, value in self._kept if held.get(key, _NONE) is not value
@@ -76,7 +91,8 @@ class Context:
         modes = tuple(_get_current_function_mode_stack())
         training = tuple([module.training for module in self.modules])
         aside = torch.is_autocast_enabled("cpu") if self._aside else None
-        return _Surroundings(training, torch.get_default_dtype(), _device.CURRENT_DEVICE, aside, modes)
+        kinds = tuple(map(type, self.modules))
+        return _Surroundings(training, kinds, torch.get_default_dtype(), _device.CURRENT_DEVICE, aside, modes)
 
     @contextmanager
     def _exchanged(self, now: _Surroundings, then: _Surroundings, new: Sequence[Attribute]) -> Iterator[None]:
@@ -119,16 +135,41 @@ def _attributes(modules: Sequence[nn.Module]) -> Iterator[Attribute]:
             yield module._modules, key, value
 
 
+@contextmanager
+def put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """What is tried inside leaves the modules' attributes as they were: a flag for a first call stays up."""
+    before = [(vars(module), dict(vars(module))) for module in modules]
+    try:
+        yield
+    finally:
+        for held, old in before:
+            for key in held.keys() - old.keys():
+                del held[key]
+            held.update(old)
+
+
+@contextmanager
+def with_attributes(attributes: Sequence[Attribute]) -> Iterator[None]:
+    """These inside, and afterwards what there was."""
+    now = [(held, key, held.get(key, _NONE)) for held, key, _ in attributes]
+    _set(attributes)
+    try:
+        yield
+    finally:
+        _set(now)
+
+
 def _set(attributes: Iterable[Attribute]) -> None:
     for held, key, value in attributes:
         if value is _NONE:
-            del held[key]
+            held.pop(key, None)
         else:
             held[key] = value
 
 
 class _Surroundings(NamedTuple):
     training: tuple[bool, ...]
+    kinds: tuple[type[nn.Module], ...]
     dtype: torch.dtype
     device: torch.device | None
     aside: bool | None

@@ -18,6 +18,7 @@ from ..fields.context import Context
 from ..fields.masks import draws
 from ..fields.numbers import widest
 from ..passes import Network, Pass
+from ..passes.kept_tensors import settle
 from ..passes.segment import Segment
 from ..passes.steps import run_steps
 from ..program.step import State
@@ -139,7 +140,7 @@ class _Run(Runner):
         named = dict(function.named_parameters())
         way = _Way(self.options, function, segment.context, list(named))
         out = _Continuous.apply(way, partial(run_steps, run, first), state[1:], state[0], *named.values())
-        segment.context.settle()
+        settle(segment, out)
         # A copy: the node keeps its output, into which what follows may write, as nn.ReLU(inplace=True) does.
         return (out.clone(), *state[1:])
 

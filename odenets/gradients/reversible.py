@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..fields import FieldError
+from ..fields.context import put_back
 from ..fields.masks import Masks, capture, replaying
 from ..passes import Network, Pass
 from ..passes.segment import Segment
@@ -191,7 +192,7 @@ def rehearse(run: Pass, reverse: Reverse, plans: Sequence[SegmentPlan], state: S
         for plan in plans:
             segment = Segment(run, plan.start, plan.stop, masks=Masks())
             before = state
-            with segment.context.precision():
+            with segment.context.precision(), put_back(segment.context.modules):
                 for n in range(plan.start, plan.stop):
                     state = segment.advance(n, state, segment.tensors, again=True)
                 if plan.undone:

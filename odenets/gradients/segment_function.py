@@ -12,7 +12,9 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from ..fields import FieldError
+from ..fields.context import put_back
 from ..fields.masks import capture, replaying
+from ..passes.kept_tensors import settle
 from ..passes.segment import Segment
 from ..program.step import State
 from ..program.transforms import active, plain, saved, with_record
@@ -127,8 +129,10 @@ def run_segment(way: Backward, state: State) -> State:
         raise FieldError(
             f"layers {segment.start} to {segment.stop - 1}: one of them writes into a buffer or a parameter in its "
             "forward pass (as spectral_norm does in training), expected BatchNorm's statistics alone to change there, "
-            "for running the layer again would give something else; use gradient='direct'"
+            "for running the layer again would give something else; use gradient='direct', if only for a first "
+            "call that sets parameters by its data"
         )
+    settle(segment, found[0])
     segment.write_back(found[carried:-1])
     segment.release()
     return found[:carried]
@@ -155,8 +159,10 @@ def check_captured(segment: Segment, state: State) -> None:
     with unseen, torch.enable_grad(), segment.context.precision(), replaying(capture(device), device):
         for n in range(segment.start, new[-1] + 1):
             again = partial(probe.advance, n, state, tensors, again=True)
-            found = again()
-            if captures(found, again, (*state, *tensors)):
+            with put_back(segment.context.modules):
+                found = again()
+                captured = captures(found, again, (*state, *tensors))
+            if captured:
                 raise FieldError(
                     f"layer {n} uses a tensor that requires a gradient and is neither its parameter nor its buffer (a "
                     "plain attribute, a variable around a lambda), which would get none; expected an nn.Parameter, a "

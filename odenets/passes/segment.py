@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ..fields.context import Context
+from ..fields.errors import FieldError
 from ..fields.masks import Masks, refuse_random
 from ..fields.stage_statistics import modules_of, originals
 from ..program import Evaluate, Program, Solve
@@ -143,6 +144,12 @@ class Segment:
         stays = plain()
         for name, place in names.items():
             held, key = homes[name]
+            if key not in held:
+                raise FieldError(
+                    f"layer {n}: got no {name} any more, which there was in the forward pass, expected the same "
+                    "parameters until the backward pass is over (no weight_norm, pruning or parametrization put on or "
+                    "taken off in between)"
+                )
             if place not in running and not (stays and held[key] is tensors[place]):
                 values[name] = tensors[place]
         noise = tuple(tensors[place] for place in self._noise[n])
@@ -195,8 +202,7 @@ class Segment:
         return values
 
     def write_back(self, statistics: Sequence[Tensor]) -> None:
-        """End the forward pass: give the modules the running statistics that the steps have left in the copies."""
-        self.context.settle()
+        """Give the modules the running statistics that the steps have left in the copies."""
         with torch.no_grad():
             for place, value in zip(self.running, statistics, strict=True):
                 self.tensors[place].copy_(value)

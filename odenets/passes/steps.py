@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..program.step import State, step
 from .forward_pass import Pass
+from .kept_tensors import settle
 from .segment import Segment
 
 
@@ -16,6 +17,7 @@ def run_step(run: Pass, n: int, state: State) -> State:
     segment = Segment(run, n, n + 1)
     tensors = segment.copies(segment.tensors)
     state = segment.advance(n, state, tensors)
+    settle(segment, state[0])
     segment.write_back([tensors[place] for place in segment.running])
     return state
 

@@ -85,11 +85,11 @@ def captures(values: Sequence[Tensor], again: Callable[[], Sequence[Tensor]], in
         return False
     with torch.enable_grad():
         more = again()
-    known, one, other = set(map(id, inputs)), _record(values), _record(more)
+    known, one, other = set(map(id, inputs)), recorded_by(values), recorded_by(more)
     return any(key not in known for key in one.keys() & other.keys())
 
 
-def _record(values: Sequence[Tensor]) -> dict[int, object]:
+def recorded_by(values: Sequence[Tensor]) -> dict[int, object]:
     """All that values have been recorded to depend on, by identity: nodes of autograd's graph, leaves as tensors."""
     found: dict[int, object] = {}
     todo = [value.grad_fn or value for value in values if value.requires_grad]

@@ -1,0 +1,152 @@
+"""Blocks that keep something from one call for the next: what they are told, or given, is what a plain loop gives."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
+
+import odenets
+
+#: scheme and gradient: every way that evaluates f without a record
+WAYS = [
+    ("euler", "checkpoint"),
+    ("rk4", "checkpoint"),
+    ("leapfrog", "reversible"),
+    ("reversible_heun", "reversible"),
+    ("implicit_midpoint", "direct"),
+    ("implicit_midpoint", "checkpoint"),
+]
+
+
+def input_():
+    return torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def network(kind, scheme, gradient, layers=3):
+    torch.manual_seed(0)
+    return odenets.ODENet([kind().double() for _ in range(layers)], scheme, h=0.5, gradient=gradient)
+
+
+class MadeForEvaluation(nn.Module):
+    """tanh(x W) with an effective weight that is made once in evaluation, as re-parametrised convolutions do."""
+
+    def __init__(self, declared=True):
+        super().__init__()
+        self.weight = nn.Parameter(0.3 * torch.eye(3))
+        if declared:
+            self.made = None
+
+    def forward(self, x):
+        if self.training:
+            return torch.tanh(x @ torch.tanh(self.weight))
+        if getattr(self, "made", None) is None:
+            self.made = torch.tanh(self.weight)
+        return torch.tanh(x @ self.made)
+
+
+class NotDeclared(MadeForEvaluation):
+    def __init__(self):
+        super().__init__(declared=False)
+
+
+@pytest.mark.parametrize("kind", [MadeForEvaluation, NotDeclared])
+@pytest.mark.parametrize(("scheme", "gradient"), WAYS)
+def test_weight_made_once_for_evaluation(scheme, gradient, kind):
+    """pytorch 586: made where nothing is recorded, its parameters had the gradient 0, and nothing said so."""
+    net = network(kind, scheme, gradient)
+    torch.autograd.grad(net(input_()).sum(), net.field.layers[0].weight)
+    with pytest.raises(odenets.FieldError, match=r"layer \d keeps a tensor \(made\) that it made of its parameters"):
+        net.eval()(input_())
+
+
+class Noting(nn.Module):
+    """tanh(W x), with its last output and its number of calls kept to be looked at."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.last, self.calls = nn.Linear(3, 3), None, 0
+
+    def forward(self, x):
+        y = torch.tanh(self.linear(x))
+        self.last, self.calls = y, self.calls + 1
+        return y
+
+
+@pytest.mark.parametrize(("scheme", "gradient"), [w for w in WAYS if odenets.schemes[w[0]].explicit])
+def test_outputs_that_are_noted(scheme, gradient):
+    """pytorch 586: of no other block is anything refused, and gradients are those of the plain record."""
+    nets = [network(Noting, scheme, way) for way in ("direct", gradient)]
+    for _ in range(2):
+        direct, other = [torch.autograd.grad(net(input_()).square().sum(), list(net.parameters())) for net in nets]
+        torch.testing.assert_close(other, direct, rtol=1e-10, atol=1e-10)
+    # What is tried before the first pass does not count; what is run again in the backward pass does.
+    assert nets[0].field.layers[1].calls == 2 * nets[0].visits_at(1)[0]
+    assert isinstance(nets[1].field.layers[1].last, torch.Tensor)
+
+
+class SetByItsFirstBatch(nn.Module):
+    """W x + b where the first batch sets b, as in ActNorm (Kingma & Dhariwal 2018)."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.shift, self.set = nn.Linear(3, 3), nn.Parameter(torch.zeros(3)), False
+
+    def forward(self, x):
+        y = self.linear(x)
+        if not self.set:
+            self.set = True
+            with torch.no_grad():
+                self.shift.copy_(-y.mean(0))
+        return torch.tanh(y + self.shift)
+
+
+@pytest.mark.parametrize(("scheme", "gradient"), [w for w in WAYS if w[1] != "direct"])
+def test_parameters_set_by_the_first_batch(scheme, gradient):
+    """memcnn 12: a trial on copies took the flag down, and the parameters were never set. Direct first, it goes."""
+    net = network(SetByItsFirstBatch, scheme, gradient)
+    with pytest.raises(odenets.FieldError, match="a first call that sets parameters by its data"):
+        net(input_())
+    net, direct = network(SetByItsFirstBatch, scheme, "direct"), network(SetByItsFirstBatch, scheme, "direct")
+    net(input_())
+    assert all(f.shift.abs().sum() > 0 for f in net.field.layers)
+    net.gradient = gradient
+    direct.load_state_dict(net.state_dict())
+    for f in direct.field.layers:
+        f.set = True
+    a, b = [torch.autograd.grad(one(input_()).sum(), list(one.parameters())) for one in (net, direct)]
+    torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+def weight_norm(layer):
+    return parametrizations.weight_norm(layer)
+
+
+def no_weight_norm(layer):
+    return parametrize.remove_parametrizations(layer, "weight")
+
+
+def pruned(layer):
+    return prune.l1_unstructured(layer, "weight", 0.5)
+
+
+def no_longer_pruned(layer):
+    return prune.remove(layer, "weight")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(None, weight_norm), (weight_norm, no_weight_norm), (None, pruned), (pruned, no_longer_pruned)],
+    ids=["weight_norm", "no weight_norm", "pruned", "no longer pruned"],
+)
+@pytest.mark.parametrize(("scheme", "gradient"), WAYS)
+def test_parametrizations_that_come_and_go(scheme, gradient, first, then):
+    """pytorch 586: between the passes, they leave other parameters than those that the gradient is for."""
+    net = network(lambda: nn.Linear(3, 3), scheme, gradient)
+    layer = net.field.layers[1]
+    if first is not None:
+        first(layer)
+    loss = net(input_()).sum()
+    then(layer)
+    with pytest.raises(odenets.FieldError, match="until the backward pass is over"):
+        loss.backward()
+    net(input_()).sum().backward()
