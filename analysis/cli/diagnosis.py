@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from odenets import OdenetsError
 
 from ..networks.saved_files import read
-from .shared_options import Command, add_out, drawn
+from .shared_options import add_out, drawn
 from .users_objects import imported
 
 
@@ -149,4 +149,4 @@ def _write_json(path: Path, values: dict[str, Any]) -> str:
     return f"Wrote {path}"
 
 
-COMMANDS = (Command("diagnose", "the numerical diagnosis of a network", _add, _diagnose),)
+COMMANDS = {"diagnose": (_add, _diagnose)}

@@ -11,7 +11,7 @@ from ..equations.backward_error import modified_equation, modified_hamiltonian, 
 from ..equations.derivative_form import derivative_form
 from ..equations.order_conditions import order_conditions
 from ..linear.resolve import HIGHEST_ORDER
-from .shared_options import Command, add_format, add_schemes, chosen, shown
+from .shared_options import add_format, add_schemes, chosen, shown
 
 #: Powers h^0 ... h^3 are written, and more where the first term after f is beyond them.
 USUAL = 4
@@ -83,9 +83,9 @@ def _conditions(options: argparse.Namespace) -> str:
     return shown(options, ["elementary differential", "elementary weight", "must be"], rows)
 
 
-COMMANDS = (
-    Command("conditions", "the order conditions of a Runge-Kutta scheme", _add_conditions, _conditions),
-    Command("modified", "the modified equation, and for multistep schemes its derivative form", _add, _modified),
-    Command("modifying", "the field that makes a scheme exact", _add, _modifying),
-    Command("hamiltonian", "the modified Hamiltonian of a symplectic scheme", _add, _hamiltonian),
-)
+COMMANDS = {
+    "conditions": (_add_conditions, _conditions),
+    "modified": (_add, _modified),
+    "modifying": (_add, _modifying),
+    "hamiltonian": (_add, _hamiltonian),
+}

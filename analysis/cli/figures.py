@@ -10,7 +10,7 @@ from odenets import OdenetsError
 
 from ..equations.error_curve import Convergence, convergence_of
 from ..equations.problems import rotation, rotation_solution
-from .shared_options import Command, add_out, add_schemes, chosen, drawn, shown, together
+from .shared_options import add_out, add_schemes, chosen, drawn, shown, together
 
 
 def _add_convergence(parser: argparse.ArgumentParser) -> None:
@@ -53,9 +53,4 @@ def _gallery(options: argparse.Namespace) -> str:
     return "\n".join(f"Wrote {path}" for path in gallery.write(options.out, options.names))
 
 
-COMMANDS = (
-    Command(
-        "convergence", "errors over the step size on a problem with a known solution", _add_convergence, _convergence
-    ),
-    Command("gallery", "draw the figures of docs/gallery.md", _add_gallery, _gallery),
-)
+COMMANDS = {"convergence": (_add_convergence, _convergence), "gallery": (_add_gallery, _gallery)}

@@ -16,7 +16,6 @@ from ..linear.ssp import ssp_coefficient
 from ..text.expressions import show
 from .scheme_table import stability_table
 from .shared_options import (
-    Command,
     add_ends,
     add_format,
     add_out,
@@ -185,19 +184,12 @@ def _real(text: str) -> float:
         raise OdenetsError(f"--ks: got {text.strip()!r}, expected numbers such as 0.5,-0.1") from error
 
 
-COMMANDS = (
-    Command(
-        "stability", "stability intervals, zero-stability, polynomial; a figure with --out", _add_stability, _stability
-    ),
-    Command("growth", "zero-stability of a sequence of coefficients k_1 ... k_N", _add_growth, _growth),
-    Command("order-star", "order of zeta(z) against e^z; the order star with --out", _add_star, _star),
-    Command("locus", "points z with a root |zeta| = 1; the curves with --out", _add_locus, _locus),
-    Command(
-        "dispersion",
-        "phase and amplitude error on u' = i omega u, y = omega h; the curves with --out",
-        _add_dispersion,
-        _dispersion,
-    ),
-    Command("optimal-step", "largest stable step for eigenvalues of a Jacobian", _add_step, _step),
-    Command("ssp", "coefficient of strong stability preservation", add_schemes, _ssp),
-)
+COMMANDS = {
+    "stability": (_add_stability, _stability),
+    "growth": (_add_growth, _growth),
+    "order-star": (_add_star, _star),
+    "locus": (_add_locus, _locus),
+    "dispersion": (_add_dispersion, _dispersion),
+    "optimal-step": (_add_step, _step),
+    "ssp": (add_schemes, _ssp),
+}

@@ -7,7 +7,7 @@ import argparse
 from odenets import schemes
 
 from .scheme_table import schemes_page, schemes_table
-from .shared_options import Command, add_format, add_values, expand, wanted
+from .shared_options import add_format, add_values, expand, wanted
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -25,4 +25,4 @@ def _schemes(options: argparse.Namespace) -> str:
     return schemes_page(members) if options.markdown else schemes_table(members, form=options.format)
 
 
-COMMANDS = (Command("schemes", "every scheme with its derived properties", _add, _schemes),)
+COMMANDS = {"schemes": (_add, _schemes)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Values = dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command: its name, a line of help, what adds its options, and what it prints."""
-
-    name: str
-    help: str
-    add: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], str]
 
 
 def add_schemes(parser: argparse.ArgumentParser, *, tables: bool = True) -> None:

@@ -8,9 +8,7 @@ import numpy as np
 
 from .. import plot
 from ..equations.orbit import orbits
-from ..equations.problems import log_predator, log_prey
-from ..equations.problems import lotka_volterra as predator_prey
-from ..equations.problems import square as squared
+from ..equations.problems import log_predator, log_prey, lotka_volterra as predator_prey, square as squared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

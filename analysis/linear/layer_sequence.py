@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sympy
-from torch import Tensor
 
 from odenets import Scheme, SchemeError
 from odenets.scheme.shown import Shown
@@ -129,7 +128,7 @@ def _columns(scheme: Scheme, ks: Any) -> Float:
 
 def _column(where: str, given: Any) -> Float:
     try:
-        column = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+        column = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise SchemeError(f"{where} got {given!r}, expected one finite number for each layer") from error
     if column.ndim != 1 or not column.size:

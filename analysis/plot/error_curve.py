@@ -13,8 +13,7 @@ from torch import Tensor
 
 from odenets import FieldError, Scheme
 
-from ..equations.error_curve import Convergence
-from ..equations.error_curve import convergence as errors_of
+from ..equations.error_curve import Convergence, convergence as errors_of
 from .members import as_list, settled
 from .style import MARKERS, colours, legend_beside, line_styles, new_axes
 

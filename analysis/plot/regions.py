@@ -15,8 +15,7 @@ from matplotlib.lines import Line2D
 from odenets import Scheme, SchemeError, as_scheme
 
 from ..linear.intervals import imaginary_interval, real_interval
-from ..linear.region import TOLERANCE, Region, amplification_factors
-from ..linear.region import stability_region as region_on_grid
+from ..linear.region import TOLERANCE, Region, amplification_factors, stability_region as region_on_grid
 from ..linear.resolve import numeric
 from ..linear.stability import stability_polynomial
 from .members import settled

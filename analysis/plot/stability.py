@@ -14,12 +14,9 @@ from matplotlib.patches import Patch
 
 from odenets import Scheme
 
-from ..linear.boundary_locus import BoundaryLocus
-from ..linear.boundary_locus import boundary_locus as locus_of
-from ..linear.dispersion import PhaseError
-from ..linear.dispersion import dispersion_dissipation as phase_of
-from ..linear.order_star import OrderStar
-from ..linear.order_star import order_star as star_of
+from ..linear.boundary_locus import BoundaryLocus, boundary_locus as locus_of
+from ..linear.dispersion import PhaseError, dispersion_dissipation as phase_of
+from ..linear.order_star import OrderStar, order_star as star_of
 from .members import settled
 from .style import LINES, colours, legend_below, legend_beside, line_styles, new_axes, new_panels, plane_size, roomy
 

@@ -3,8 +3,7 @@ import json
 import pytest
 import torch
 
-from odenets.benchmarks.accelerator import __main__ as command
-from odenets.benchmarks.accelerator import passes, training_runs
+from odenets.benchmarks.accelerator import __main__ as command, passes, training_runs
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.study import captured
 

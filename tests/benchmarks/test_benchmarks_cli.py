@@ -13,8 +13,15 @@ import yaml
 from odenets.benchmarks.common.errors import ResultError
 from odenets.benchmarks.data import sources as data
 from odenets.benchmarks.data.in_memory import InMemoryDataset
-from odenets.benchmarks.study import costs, run_state, runs, standing, study_file, training
-from odenets.benchmarks.study import run_checkpoint as checkpoint
+from odenets.benchmarks.study import (
+    costs,
+    run_checkpoint as checkpoint,
+    run_state,
+    runs,
+    standing,
+    study_file,
+    training,
+)
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.config import RunConfig
 from odenets.benchmarks.study.progress import Progress

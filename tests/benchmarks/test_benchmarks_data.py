@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from odenets.benchmarks.common.errors import DataError
-from odenets.benchmarks.data import augmentation as augment
-from odenets.benchmarks.data import cifar
-from odenets.benchmarks.data import sources as data
+from odenets.benchmarks.data import augmentation as augment, cifar, sources as data
 from odenets.benchmarks.data.in_memory import InMemoryDataset
 from odenets.benchmarks.study.__main__ import main
 

@@ -15,8 +15,7 @@ from commands import living, wait_for
 from torch import distributed, nn
 
 from odenets.benchmarks.common.lock import exclusive
-from odenets.benchmarks.study import distributed as together
-from odenets.benchmarks.study import runs, study_file
+from odenets.benchmarks.study import distributed as together, runs, study_file
 from odenets.benchmarks.study.__main__ import main
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the processes of a group from /proc")

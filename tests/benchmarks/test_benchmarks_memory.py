@@ -7,8 +7,7 @@ from commands import printed
 
 import odenets
 from odenets.benchmarks.common.errors import BenchmarkError
-from odenets.benchmarks.memory import measure as memory_measure
-from odenets.benchmarks.memory import networks as memory_networks
+from odenets.benchmarks.memory import measure as memory_measure, networks as memory_networks
 from odenets.benchmarks.memory.__main__ import main
 from odenets.benchmarks.memory.networks import OURS, Network
 

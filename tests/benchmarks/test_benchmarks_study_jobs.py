@@ -11,8 +11,7 @@ import torch
 
 from odenets.benchmarks.common.lock import exclusive
 from odenets.benchmarks.data import sources
-from odenets.benchmarks.study import run_checkpoint as checkpoint
-from odenets.benchmarks.study import run_state, runs, side_by_side, study_file, training
+from odenets.benchmarks.study import run_checkpoint as checkpoint, run_state, runs, side_by_side, study_file, training
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.progress import Progress
 

@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from odenets.benchmarks.common.errors import CheckpointError, ConfigError, DivergedError
-from odenets.benchmarks.data import augmentation
-from odenets.benchmarks.data import sources as data
+from odenets.benchmarks.data import augmentation, sources as data
 from odenets.benchmarks.data.in_memory import InMemoryDataset
-from odenets.benchmarks.study import epoch_end, progress, run_state, schedule, training
-from odenets.benchmarks.study import run_checkpoint as checkpoint
+from odenets.benchmarks.study import epoch_end, progress, run_checkpoint as checkpoint, run_state, schedule, training
 from odenets.benchmarks.study.config import RunConfig
 from odenets.benchmarks.study.network import build_model
 from odenets.net.networks_in_model import networks

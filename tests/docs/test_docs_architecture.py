@@ -12,8 +12,7 @@ import textwrap
 
 import pytest
 import torch
-from house.test_rooms import FILES, PACKAGES, ROOT, imported
-from house.test_rooms import layers as rooms_in_order
+from house.test_rooms import FILES, PACKAGES, ROOT, imported, layers as rooms_in_order
 
 TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

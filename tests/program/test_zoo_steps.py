@@ -6,10 +6,8 @@ import sympy
 import torch
 from helpers import blocks_for, explicit_schemes, flat
 from loops_multistep import LOOPS as MULTISTEP
-from loops_networks import LOOPS as NETWORKS
-from loops_networks import coupled
-from loops_runge_kutta import ERROR_WEIGHTS
-from loops_runge_kutta import LOOPS as RUNGE_KUTTA
+from loops_networks import LOOPS as NETWORKS, coupled
+from loops_runge_kutta import ERROR_WEIGHTS, LOOPS as RUNGE_KUTTA
 from torch import nn
 
 from odenets import ODENet, SchemeError, schemes
