@@ -12,7 +12,6 @@ import sympy
 import torch
 from numpy.polynomial.legendre import Legendre
 
-import odenets
 from odenets import ODENet, SchemeError, TimeField, analysis, rk_families, runge_kutta, schemes
 
 
