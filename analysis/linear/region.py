@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from .stability import stability_matrix
 
 #: Rounding allowed for in |zeta| <= 1; a double root on the circle is only found to its square root.
 TOLERANCE = 1e-8
+#: points evaluated at a time
+PIECE = 8192
 Float = npt.NDArray[np.float64]
 
 
@@ -77,8 +79,7 @@ def stability_region(
     """
     found = numeric(scheme, values, "the stability region", "")
     x, y = grid("stability region", re, im, resolution)
-    roots = amplification_factors(found, x[None, :] + 1j * y[:, None])
-    return Region(x, y, np.abs(roots).max(axis=-1), found.name)
+    return Region(x, y, spectral_radius(found, x, y), found.name)
 
 
 def grid(what: str, re: Sequence[float], im: Sequence[float], resolution: int) -> tuple[Float, Float]:
@@ -124,12 +125,25 @@ def step_matrices(scheme: Scheme, points: npt.NDArray[np.complex128]) -> npt.NDA
     Entries in lowest terms are evaluated, not I - zA inverted: LAPACK refuses a whole batch for one point
     that happens to be a pole.
     """
-    matrix = stability_matrix(scheme)
-    values = np.empty((*points.shape, *matrix.shape), dtype=complex)
+    functions = _entries(scheme)
+    values = np.empty((*points.shape, len(functions), len(functions)), dtype=complex)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for i, j in np.ndindex(*matrix.shape):
-            values[..., i, j] = sympy.lambdify(z, matrix[i, j], "numpy")(points)
+        for i, row in enumerate(functions):
+            for j, entry in enumerate(row):
+                values[..., i, j] = entry(points)
     return values
+
+
+def _entries(scheme: Scheme) -> list[list[Callable[[Any], Any]]]:
+    """The entries of M as functions of z, by Horner's scheme: powers of complex numbers take many times as long."""
+    matrix = stability_matrix(scheme)
+    return [[_function(matrix[i, j]) for j in range(matrix.cols)] for i in range(matrix.rows)]
+
+
+def _function(entry: sympy.Expr) -> Callable[[Any], Any]:
+    parts = [sympy.horner(part, wrt=z) if part.has(z) else part for part in sympy.fraction(entry)]
+    found: Callable[[Any], Any] = sympy.lambdify(z, sympy.N(parts[0] / parts[1], 17), "numpy")
+    return found
 
 
 def amplification_factors(scheme: Scheme, points: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
@@ -137,6 +151,50 @@ def amplification_factors(scheme: Scheme, points: npt.NDArray[np.complex128]) ->
     values = step_matrices(scheme, points)
     poles = ~np.isfinite(values).all(axis=(-2, -1))
     values[poles] = 0
-    roots = values[..., 0] if scheme.carried == 1 else np.linalg.eigvals(values).astype(np.complex128)
+    roots = _EIGENVALUES.get(scheme.carried, np.linalg.eigvals)(values).astype(np.complex128, copy=False)
     roots[poles] = np.inf
     return roots
+
+
+def _of_two(m: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    half, product = (m[..., 0, 0] + m[..., 1, 1]) / 2, m[..., 0, 0] * m[..., 1, 1] - m[..., 0, 1] * m[..., 1, 0]
+    larger = _larger_root(half, product)
+    other = np.divide(product, larger, out=np.zeros_like(larger), where=larger != 0)
+    return np.stack([larger, other], axis=-1)
+
+
+def _larger_root(half: Any, product: Any) -> Any:
+    """The larger root of zeta^2 - 2 half zeta + product: by the formula, the sign chosen so that nothing cancels."""
+    root = np.sqrt(half * half - product)
+    return half + np.where((half * np.conj(root)).real < 0, -root, root)
+
+
+_EIGENVALUES = {1: lambda m: m[..., 0], 2: _of_two}
+
+
+def spectral_radius(scheme: Scheme, x: Float, y: Float) -> Float:
+    """Max |zeta| at x + iy, shape (len(y), len(x)), in pieces that stay in the processor's cache."""
+    rows = max(1, PIECE // len(x))
+    radius = _radius(scheme)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = [radius(x[None, :] + 1j * y[start : start + rows, None]) for start in range(0, len(y), rows)]
+    return np.concatenate(found)
+
+
+def _radius(scheme: Scheme) -> Callable[[npt.NDArray[np.complex128]], Float]:
+    matrix = stability_matrix(scheme)
+    if scheme.carried > 2:
+        return lambda points: np.abs(amplification_factors(scheme, points)).max(axis=-1)
+    if scheme.carried == 1:
+        largest = _function(matrix[0, 0])
+    else:
+        half, product = (_function(sympy.cancel(e, extension=True)) for e in (matrix.trace() / 2, matrix.det()))
+
+        def largest(points: Any) -> Any:
+            return _larger_root(half(points), product(points))
+
+    def radius(points: npt.NDArray[np.complex128]) -> Float:
+        found = np.broadcast_to(np.abs(largest(points)), points.shape)
+        return found if np.isfinite(found).all() else np.where(np.isfinite(found), found, np.inf)
+
+    return radius
