@@ -35,35 +35,29 @@ class Context:
     Args:
         modules: the modules that are called.
         device: where they run.
+        places: further attributes that decide what is called, as the layer's place in the list of layers.
 
     While torch.compile traces, nothing but autocast can be read: what is called eagerly from there has the context of
     its first call, which is in the forward pass.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], device: torch.device) -> None:
+    def __init__(self, modules: Sequence[nn.Module], device: torch.device, places: Sequence[Attribute] = ()) -> None:
         self.modules = modules = tuple(dict.fromkeys(modules))
         self.autocast = autocast_of(device.type)
         # Parts of a block may be on the CPU, with an autocast of their own.
         self._aside = device.type not in {"cpu", "meta"}
         self._then = None if torch.compiler.is_compiling() else self._now()
-        self._before = [] if self._then is None else list(_attributes(modules))
-        self._sizes = [] if self._then is None else [(vars(module), len(vars(module))) for module in modules]
+        self._before = [] if self._then is None else [*places, *_attributes(modules)]
         self._kept: list[Attribute] = []
 
-    def settle(self) -> list[Attribute]:
+    def settle(self) -> None:
         """The forward pass is over: attributes that it has not set itself, as a counter is, are kept for what follows.
 
         By identity, so that nothing is compared or copied. Not seen are attributes that there were none of, hooks, and
         what lists, dictionaries and objects hold.
-
-        Returns:
-            Attributes that are tensors now and were none before, as they were before.
         """
         self._kept = [item for item in self._before if item[0].get(item[1], _NONE) is item[2]]
-        new = [(held, key, _NONE) for held, size in self._sizes for key in list(held)[size:]]
-        found = [item for item in (*self._before, *new) if isinstance(item[0].get(item[1]), torch.Tensor)]
-        self._before, self._sizes = [], []
-        return found
+        self._before = []
 
     def precision(self) -> AbstractContextManager[None]:
         """Autocast as it was; its cache is off, for it would hand out weights without a graph."""
@@ -122,6 +116,10 @@ class Context:
             _push_mode(mode)
 
 
+def _plain(value: Any) -> bool:
+    return isinstance(value, KEPT) or (isinstance(value, tuple) and all(isinstance(item, KEPT) for item in value))
+
+
 def _attributes(modules: Sequence[nn.Module]) -> Iterator[Attribute]:
     """The attributes of modules that torch has not given to all, as far as they are :data:`KEPT`; their submodules."""
     for module in modules:
@@ -129,7 +127,7 @@ def _attributes(modules: Sequence[nn.Module]) -> Iterator[Attribute]:
             continue  # what it does is compiled
         held = vars(module)
         for key, value in held.items():
-            if key not in INTERNAL and isinstance(value, KEPT):
+            if key not in INTERNAL and _plain(value):
                 yield held, key, value
         for key, value in module._modules.items():
             yield module._modules, key, value
@@ -146,17 +144,6 @@ def put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
             for key in held.keys() - old.keys():
                 del held[key]
             held.update(old)
-
-
-@contextmanager
-def with_attributes(attributes: Sequence[Attribute]) -> Iterator[None]:
-    """These inside, and afterwards what there was."""
-    now = [(held, key, held.get(key, _NONE)) for held, key, _ in attributes]
-    _set(attributes)
-    try:
-        yield
-    finally:
-        _set(now)
 
 
 def _set(attributes: Iterable[Attribute]) -> None:

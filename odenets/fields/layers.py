@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..program import Evaluate
+from ..program.transforms import plain
 from ..scheme.errors import SchemeWarning
 from .errors import FieldError
 from .field import Field, Noise
@@ -98,7 +99,11 @@ class Layers(Field):
                 if found != self._norms.get(key, []):
                     self._fit(n, key, block, found)
 
-    # Whoever saves or loads them has those of the modules that there are. Hooks would be shared with renewed().
+    # Whoever saves, loads or copies them has those of the modules that there are. Hooks would be shared with renewed().
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.ready()
+        return dict(vars(self))
 
     def _save_to_state_dict(self, *args: Any) -> None:
         self.ready()
@@ -109,10 +114,19 @@ class Layers(Field):
         super()._load_from_state_dict(*args)
 
     def _fit(self, n: int, key: str, block: nn.Module, found: Norms) -> None:
-        if torch.compiler.is_compiling():
+        if not plain():
             raise FieldError(
-                f"layer {n}: got another BatchNorm than before under torch.compile, expected one that the network has "
-                "run with, which then has statistics for each stage; call the network once without torch.compile"
+                f"layer {n}: got another BatchNorm than before under torch.compile or torch.func, expected one that "
+                "the network has run with, which then has statistics for each stage; call it once without these"
+            )
+        before = self._norms.get(key, [])
+        if len(found) < len(before):
+            warnings.warn(
+                f"layer {n}: got {len(found)} BatchNorms for {len(before)}, and with the others the statistics of "
+                "later stages go; if they were frozen, fused or scripted, every stage now has those of the first: "
+                "expected BatchNorms in evaluation, which keep theirs",
+                SchemeWarning,
+                stacklevel=4,
             )
         if not found:
             del self.statistics[key]
@@ -121,7 +135,7 @@ class Layers(Field):
         else:
             own = self.statistics[key]
             assert isinstance(own, StageStatistics)
-            own.fit(found, self._norms[key])
+            own.fit(found, before)
         # Another dictionary, for replicas of the field have the same one.
         self._norms = {**self._norms, key: found}
 

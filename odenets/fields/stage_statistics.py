@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from .errors import FieldError
 
 #: names and modules of the BatchNorms of a block
 Norms = list[tuple[str, _BatchNorm]]
@@ -29,13 +32,20 @@ class StageStatistics(nn.Module):
     def fit(self, found: Norms, before: Norms) -> None:
         """Belong to the BatchNorms ``found`` where it belonged to those ``before``; new ones bring what they have.
 
-        Where the statistics are other modules, too, a conversion has gone through the whole network, as to
-        SyncBatchNorm: then they belong together as they did.
+        Where a BatchNorm and its statistics are other modules than before, a conversion may have gone through the
+        whole network, as to SyncBatchNorm: if it has the same statistics, they belong together as they did.
         """
-        converted = len(found) == len(self.norms) and not any(own in self._made for own in self.norms)
-        if not converted:
-            held = dict(zip((norm for _, norm in before), self.norms, strict=False))
-            made = [held[norm] if norm in held else without_weights(norm) for _, norm in found]
+        held = {norm: own for (_, norm), own in zip(before, self.norms, strict=False)}
+        moved = len(found) == len(self.norms) and not any(own in self._made for own in self.norms)
+        made = []
+        for i, (_, norm) in enumerate(found):
+            if norm in held:
+                made.append(held[norm])
+            elif moved and i < len(before) and _same_statistics(norm, before[i][1]):
+                made.append(self.norms[i])
+            else:
+                made.append(without_weights(norm))
+        if any(a is not b for a, b in zip(made, self.norms, strict=False)) or len(made) != len(self.norms):
             self.norms = nn.ModuleList(made).train(self.norms.training)
             for own, (_, norm) in zip(made, found, strict=True):
                 own.training = norm.training
@@ -53,11 +63,20 @@ class StageStatistics(nn.Module):
 
 def without_weights(norm: nn.Module) -> nn.Module:
     """A copy of a BatchNorm with its statistics alone."""
-    own = copy.deepcopy(norm)
+    with torch.inference_mode(False):
+        own = copy.deepcopy(norm)
     own._modules.clear()  # those of other stages
     own.register_parameter("weight", None)
     own.register_parameter("bias", None)
     return own
+
+
+def _same_statistics(norm: _BatchNorm, before: _BatchNorm) -> bool:
+    """Whether one has the other's running mean, maybe moved to another device or rounded to another dtype."""
+    a, b = norm.running_mean, before.running_mean
+    assert a is not None
+    assert b is not None
+    return a is b or (a.shape == b.shape and torch.allclose(a.double().cpu(), b.double().cpu(), rtol=1e-2, atol=1e-3))
 
 
 def originals(block: nn.Module, statistics: nn.Module) -> dict[nn.Module, nn.Module]:
@@ -71,6 +90,11 @@ def norms(block: nn.Module) -> Norms:
     """Names and modules of the BatchNorms of a block that keep statistics, each once."""
     found: dict[_BatchNorm, str] = {}
     for name, module in modules_of(block):
+        if isinstance(module, torch.jit.ScriptModule) and "running_mean" in module._buffers:
+            raise FieldError(
+                f"got a scripted BatchNorm ({name}), whose statistics cannot be put in turn for the stages of a step, "
+                "expected a block that is not scripted, or a scheme of one evaluation a step"
+            )
         if isinstance(module, _BatchNorm) and module.running_mean is not None:
             found.setdefault(module, name)
     return [(name, norm) for norm, name in found.items()]

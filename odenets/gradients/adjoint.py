@@ -18,7 +18,7 @@ from ..fields.context import Context
 from ..fields.masks import draws
 from ..fields.numbers import widest
 from ..passes import Network, Pass
-from ..passes.kept_tensors import settle
+from ..passes.purity import check_pure
 from ..passes.segment import Segment
 from ..passes.steps import run_steps
 from ..program.step import State
@@ -27,7 +27,6 @@ from ..program.vjp import vjp
 from ..scheme.given_numbers import integer
 from .errors import AdjointError
 from .gradient import Gradient, Runner, positive
-from .segment_function import check_captured
 
 #: rtol and atol of the backward integration, by dtype
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-6}
@@ -134,13 +133,13 @@ class _Run(Runner):
         if {"Jvp", "Vmap"} & {*active()}:
             _refuse_transformed()
         segment = Segment(run, 0, 1)
-        check_captured(segment, state)
+        check_pure(segment, state[0])
         _refuse_random(time)
         function = _Function(time)
         named = dict(function.named_parameters())
         way = _Way(self.options, function, segment.context, list(named))
         out = _Continuous.apply(way, partial(run_steps, run, first), state[1:], state[0], *named.values())
-        settle(segment, out)
+        segment.context.settle()
         # A copy: the node keeps its output, into which what follows may write, as nn.ReLU(inplace=True) does.
         return (out.clone(), *state[1:])
 

@@ -15,6 +15,7 @@ from ..fields import FieldError
 from ..fields.context import put_back
 from ..fields.masks import Masks, capture, replaying
 from ..passes import Network, Pass
+from ..passes.purity import check_pure
 from ..passes.segment import Segment
 from ..program.reverse import Reverse, compile_reverse
 from ..program.step import State
@@ -191,6 +192,7 @@ def rehearse(run: Pass, reverse: Reverse, plans: Sequence[SegmentPlan], state: S
     with torch.no_grad(), replaying(capture(device), device):
         for plan in plans:
             segment = Segment(run, plan.start, plan.stop, masks=Masks())
+            check_pure(segment, state[0])
             before = state
             with segment.context.precision(), put_back(segment.context.modules):
                 for n in range(plan.start, plan.stop):

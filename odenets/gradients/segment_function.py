@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.parameter import is_lazy
-from torch.nn.utils import parametrize
 
-from ..fields import FieldError
-from ..fields.context import put_back
-from ..fields.masks import capture, replaying
-from ..passes.kept_tensors import settle
+from ..passes.purity import check_pure, written
 from ..passes.segment import Segment
 from ..program.step import State
 from ..program.transforms import active, plain, saved, with_record
-from ..program.vjp import captures
 from .backward import Backward, End
 from .defect import fingerprint
 from .pullback import Pullback
@@ -115,61 +108,17 @@ def run_segment(way: Backward, state: State) -> State:
             writes into a buffer that is none of BatchNorm's.
     """
     segment, carried = way.segment, len(state)
-    if getattr(parametrize, "_cache_enabled", 0):
-        raise FieldError(
-            "got a network inside parametrize.cached(), which would hand the backward pass weights without a graph, "
-            "expected none around gradient='checkpoint' or 'reversible'; use gradient='direct' there"
-        )
     versions = _versions(segment)
-    check_captured(segment, state)
+    check_pure(segment, state[0])
     kind = SegmentFunction if torch.compiler.is_compiling() else ForwardModeSegmentFunction
     with segment.context.precision():
         found = kind.apply(way, carried, *_distinct(state), *segment.tensors)
     if _versions(segment) != versions:
-        raise FieldError(
-            f"layers {segment.start} to {segment.stop - 1}: one of them writes into a buffer or a parameter in its "
-            "forward pass (as spectral_norm does in training), expected BatchNorm's statistics alone to change there, "
-            "for running the layer again would give something else; use gradient='direct', if only for a first "
-            "call that sets parameters by its data"
-        )
-    settle(segment, found[0])
+        raise written(f"layers {segment.start} to {segment.stop - 1}")
+    segment.context.settle()
     segment.write_back(found[carried:-1])
     segment.release()
     return found[:carried]
-
-
-def check_captured(segment: Segment, state: State) -> None:
-    """See that the steps depend on no differentiated tensor but those they are known to use.
-
-    One that a function holds by closure would get no gradient, silently. Costs an evaluation of each step,
-    on copies, at its first run, and again when its modules or what is frozen in them change; of functions
-    that are no modules the first step in every pass. Not under torch.func, whose own tensors are not
-    to be told apart, nor when tracing.
-    """
-    if not plain() or any(map(is_lazy, segment.tensors)):
-        return
-    known, keys = segment.field.checked, {n: segment.layout(n) for n in range(segment.start, segment.stop)}
-    new = [n for n, key in keys.items() if known.get(n) != key]
-    if not new:
-        return
-    probe, device = segment.probe(), state[0].device
-    tensors, state = [tensor.detach().clone() for tensor in segment.tensors], tuple(w.detach() for w in state)
-    # Not seen by hooks on what is saved: torch.utils.checkpoint counts, and would miss these the next time.
-    unseen = saved_tensors_hooks(lambda x: x, lambda x: x)
-    with unseen, torch.enable_grad(), segment.context.precision(), replaying(capture(device), device):
-        for n in range(segment.start, new[-1] + 1):
-            again = partial(probe.advance, n, state, tensors, again=True)
-            with put_back(segment.context.modules):
-                found = again()
-                captured = captures(found, again, (*state, *tensors))
-            if captured:
-                raise FieldError(
-                    f"layer {n} uses a tensor that requires a gradient and is neither its parameter nor its buffer (a "
-                    "plain attribute, a variable around a lambda), which would get none; expected an nn.Parameter, a "
-                    "buffer or a submodule (f an nn.Module), or detach it, or use gradient='direct'. Blocks that "
-                    "are sharded one by one gather parameters in hooks of their own: fully_shard the network as a whole"
-                )
-            known[n], state = keys[n], tuple(w.detach() for w in found)
 
 
 def _versions(segment: Segment) -> list[int]:
@@ -179,7 +128,7 @@ def _versions(segment: Segment) -> list[int]:
 
 
 def _counts(tensor: Tensor) -> bool:
-    return not (tensor.is_inference() or is_lazy(tensor))
+    return not (is_lazy(tensor) or tensor.is_inference())
 
 
 def _distinct(state: State) -> State:

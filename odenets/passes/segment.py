@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from ..fields.context import Context
+from ..fields.context import Attribute, Context
 from ..fields.errors import FieldError
 from ..fields.masks import Masks, refuse_random
 from ..fields.stage_statistics import modules_of, originals
@@ -44,6 +44,7 @@ class Segment:
         self._coupled: set[tuple[int, int]] = set()
         self._bare: set[int] = set()
         self._modules: dict[int, list[nn.Module]] = {}
+        self._called: list[Attribute] = []
         self._places: dict[Tensor, int] = {}
         self._names: dict[tuple[int, int], dict[str, int]] = {}
         # name -> the dictionary of a module that holds that tensor, and its key there
@@ -54,7 +55,7 @@ class Segment:
             self._gather(n)
         modules = [self.field, *chain.from_iterable(self._modules.values())]
         #: what is around the blocks now, in the forward pass
-        self.context = Context(modules, owner.device)
+        self.context = Context(modules, owner.device, self._called)
 
     # -------------------------------------------------------------- the layout
 
@@ -78,6 +79,9 @@ class Segment:
                 self._bare.add(n)
             _, block = used[0] if used else ("", self.field)
             for path, module in used:
+                holder, _, key = path.rpartition(".")
+                if path:
+                    self._called.append((self.field.get_submodule(holder)._modules, key, module))
                 modules = self._gather_module(path, module, names, originals(block, module))
                 self._modules.setdefault(n, []).extend(modules)
                 if couples(modules):
@@ -112,7 +116,16 @@ class Segment:
             return object()
         held = [self._homes[name][0][self._homes[name][1]] for name in names]
         frozen = tuple((id(tensor), tensor.requires_grad) for tensor in held)
-        return frozen, tuple(map(id, self._modules.get(n, ()))), self.field.training
+        modules = (self.field, *self._modules.get(n, ()))
+        # Modes among them: a flag may decide whether something is kept for later calls.
+        flags = tuple(value for module in modules for value in vars(module).values() if value is True or value is False)
+        return frozen, tuple(map(id, modules)), flags
+
+    def assigned(self, n: int, what: Evaluate, tensors: Sequence[Tensor]) -> list[str]:
+        """Names of those of ``tensors`` that are not where an evaluation has been given them."""
+        places = {name: place for name, place in self._names[n, what.index].items() if place not in self.running}
+        found = {name: held[key] if key in held else None for name, (held, key) in self._homes.items() if name in places}
+        return [name for name, x in found.items() if x is not tensors[places[name]]]
 
     def probe(self) -> Segment:
         """The same steps, with masks of their own."""

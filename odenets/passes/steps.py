@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from ..program.step import State, step
 from .forward_pass import Pass
-from .kept_tensors import settle
+from .purity import check_pure
 from .segment import Segment
 
 
@@ -15,9 +17,11 @@ def run_step(run: Pass, n: int, state: State) -> State:
         return step(program, run.function(n, program), state, run.net.coefficients_at(n))
     # The implicit function theorem wants the step as a function of the tensors it uses.
     segment = Segment(run, n, n + 1)
+    if torch.is_grad_enabled():
+        check_pure(segment, state[0])
     tensors = segment.copies(segment.tensors)
     state = segment.advance(n, state, tensors)
-    settle(segment, state[0])
+    segment.context.settle()
     segment.write_back([tensors[place] for place in segment.running])
     return state
 

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import warnings
 
 import pytest
 import torch
@@ -88,6 +89,8 @@ def test_state_of_a_network_with_another_block():
     net.load_state_dict(trained.state_dict())
     torch.testing.assert_close(net.eval()(x), trained.eval()(x), rtol=0, atol=0)
     replace_layer(net, block(4, norm=False))
+    with pytest.warns(odenets.SchemeWarning, match="0 BatchNorms for 1, and with the others the statistics"):
+        net.state_dict()
     assert not [key for key in net.state_dict() if "statistics.0_" in key]
     assert len([key for key in net.state_dict() if "statistics.1_" in key]) == 9
     net.train()(x).sum().backward()
@@ -119,6 +122,48 @@ def test_conversion_of_a_whole_network():
     torch.testing.assert_close(converted(x), before, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(converted.state_dict(), statistics, rtol=1e-6, atol=1e-6)
     assert len(converted.field.statistics) == 2
+
+
+@pytest.mark.parametrize("order", [["replace", "convert"], ["convert", "replace"], ["replace", "move", "convert"]])
+def test_conversion_of_a_network_with_another_block(order):
+    """torchdiffeq 87: both at once, with no pass in between: statistics of the block that is there, not of the last."""
+    x, new, net = data(2), block(2, passes=3), odenets.ODENet([block(0), block(1)], "heun")
+    for seed in range(3):
+        net(data(seed))
+    expected = odenets.ODENet([copy.deepcopy(new), copy.deepcopy(net.field.layers[1])], "heun").eval()
+    expected.field.statistics["1_0_1"].load_state_dict(net.field.statistics["1_0_1"].state_dict())
+    for what in order:
+        if what == "replace":
+            net.field.layers[0] = new
+        elif what == "convert":
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        else:
+            net = copy.deepcopy(net)
+    torch.testing.assert_close(net.eval()(x), expected(x), rtol=1e-13, atol=1e-13)
+
+
+def test_copies_of_a_network_with_another_block():
+    """torchdiffeq 87: an averaged model has a buffer for each of the network's, those of the new block among them."""
+    x, net = data(2), odenets.ODENet([block(0, norm=False), block(1)], "heun")
+    replace_layer(net, block(2, passes=3))
+    average = torch.optim.swa_utils.AveragedModel(net, use_buffers=True)
+    average.update_parameters(net)
+    torch.testing.assert_close(average.eval()(x), net.eval()(x), rtol=1e-13, atol=1e-13)
+    # A first pass in inference mode makes statistics that can be trained.
+    replace_layer(net, block(3))
+    with torch.inference_mode():
+        net(x)
+    net.train()(x).sum().backward()
+
+
+def test_scripted_blocks_have_no_statistics_of_stages():
+    """torchdiffeq 87: a scripted BatchNorm is none of torch's classes; later stages used the first one's statistics."""
+    with warnings.catch_warnings(action="ignore"):
+        scripted = torch.jit.script(block(0))
+    with pytest.raises(odenets.FieldError, match="scripted BatchNorm"):
+        odenets.ODENet([scripted], "heun")
+    net, x = odenets.ODENet([scripted], "euler"), data()
+    torch.testing.assert_close(net.eval()(x), x + scripted(x))
 
 
 @pytest.mark.parametrize("scheme", ["euler", "lm", "heun"])
@@ -167,3 +212,19 @@ def test_blocks_wrapped_for_several_machines():
             )
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "gradient"),
+    [("rk4", "checkpoint"), ("leapfrog", "reversible"), ("implicit_midpoint", "direct"), ("gauss2", "checkpoint")],
+)
+def test_block_that_is_put_in_between_the_passes(scheme, gradient):
+    """torchdiffeq 166: the gradient is that of the block which the forward pass has called."""
+    net, x = odenets.ODENet([block(n, norm=False) for n in range(3)], scheme, h=0.3, gradient=gradient), data()
+    x.requires_grad_()
+    (expected,) = torch.autograd.grad(net(x).square().sum(), x)
+    loss, new = net(x).square().sum(), block(7, norm=False)
+    net.field.layers[1] = new
+    (found,) = torch.autograd.grad(loss, x)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert net.field.layers[1] is new
