@@ -123,9 +123,12 @@ class Segment:
 
     def assigned(self, n: int, what: Evaluate, tensors: Sequence[Tensor]) -> list[str]:
         """Names of those of ``tensors`` that are not where an evaluation has been given them."""
-        places = {name: place for name, place in self._names[n, what.index].items() if place not in self.running}
-        found = {name: held[key] if key in held else None for name, (held, key) in self._homes.items() if name in places}
-        return [name for name, x in found.items() if x is not tensors[places[name]]]
+        found = []
+        for name, place in self._names[n, what.index].items():
+            held, key = self._homes[name]
+            if place not in self.running and (key not in held or held[key] is not tensors[place]):
+                found.append(name)
+        return found
 
     def probe(self) -> Segment:
         """The same steps, with masks of their own."""
