@@ -2,14 +2,12 @@
 
 import csv
 import json
-import re
 import sys
 
 import pytest
 
 from odenets import analysis, schemes
 from odenets.analysis.cli import main
-from odenets.analysis.cli.scheme_table import schemes_table
 
 
 def lines(capsys, *argv):
@@ -149,67 +147,6 @@ def test_gallery(capsys, tmp_path):
         f"Wrote {tmp_path / 'gallery-lm-regions.png'}"
     ]
     assert [item.name for item in tmp_path.iterdir()] == ["gallery-lm-regions.png"]
-
-
-@pytest.fixture(scope="module")
-def rows():
-    """The cells of the table of all schemes, by name."""
-    table = schemes_table(schemes.values()).split("\n\n")[0].split("\n")
-    cells = [re.split(r" {2,}", line) for line in table]
-    return {line[0].removesuffix(" †"): dict(zip(cells[0], line, strict=True)) for line in cells[2:]}
-
-
-def test_schemes_lists_them_all(rows):
-    assert list(rows) == list(schemes)
-    assert len(rows) >= 60
-    assert all(cell for row in rows.values() for cell in row.values())
-
-
-@pytest.mark.parametrize(
-    ("name", "cells"),
-    [
-        ("rk4", "explicit Runge-Kutta;4;1;0;4;1/120;1;2.785293563;2*sqrt(2);0;no;yes;no;-;W. Kutta (1901)"),
-        ("leapfrog", "explicit linear multistep;1;2;1;2;1/3;1;0;1;0;no;yes;yes;1;B. Chang et al. (2018)"),
-        ("verlet", "explicit partitioned;3;1;0;2;-;1;0;2;0;no;yes;yes;1;L. Verlet (1967)"),
-        ("pece2", "explicit general linear;2;2;1;3;19/144;1;12/5;6/5;0;no;yes;no;-;F. R. Moulton (1926)"),
-    ],
-)
-def test_rows(rows, name, cells):
-    assert list(rows[name].values())[1:] == cells.split(";")
-
-
-def test_cells(rows):
-    assert rows["bosh3"]["order"] == "3(2)"
-    assert rows["dopri5"]["order"] == "5(4)"
-    assert rows["gauss2"]["kind"] == "fully implicit Runge-Kutta"
-    assert rows["sdirk2"]["kind"] == "diagonally implicit Runge-Kutta"
-    assert rows["bdf3"]["A(alpha)"] == "86.03236686"
-    assert (rows["radau_iia3"]["L-stable"], rows["gauss3"]["L-stable"]) == ("yes", "no")
-    assert rows["tsit5"]["effective step"] == "1"
-    assert rows["gated_rk2"]["zero-stable"] == "yes"
-    assert rows["in_resnet"]["zero-stable"] == "lam in [0, 2]"
-    assert rows["lm"]["effective step"] == "1/(1 + k)"
-    assert rows["lm"]["amplification"] == "Max(1, 1/Abs(k))"
-    assert rows["lm"]["reference"] == "Y. Lu, A. Zhong, Q. Li, B. Dong (2018)"
-    assert rows["lm3"]["amplification"] == rows["lm3"]["real"] == "depends on k1, k2"
-    assert (rows["lm"]["A(alpha)"], rows["lm"]["L-stable"]) == ("0", "no")
-    assert rows["trbdf2"]["error constant"] == "2/3 - sqrt(2)/2"
-    assert rows["trbdf2"]["reference"].endswith(" et al. (1985)")
-
-
-def test_numbers_are_short(rows):
-    numbers = ("error constant", "effective step", "real", "imaginary", "A(alpha)", "amplification")
-    for row in rows.values():
-        assert all(len(row[column]) <= 20 for column in numbers)
-        assert all(len(digits) <= 12 for column in numbers for digits in re.findall(r"\d+", row[column]))
-
-
-def test_schemes_with_values(capsys):
-    found = lines(capsys, "schemes", "--set", "k=-1/2,1", "--markdown")
-    assert any(row.startswith("| lm(k=-1/2) ") for row in found)
-    table = [row for row in found if row.startswith("|")]
-    assert all(row.endswith(" |") and row.count("|") == 17 for row in table)
-    assert "hold for linear f only" in found[-1]
 
 
 @pytest.mark.parametrize(
