@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,7 @@ def step_matrices(scheme: Scheme, points: npt.NDArray[np.complex128]) -> npt.NDA
     return values
 
 
+@lru_cache(maxsize=256)
 def _entries(scheme: Scheme) -> list[list[Callable[[Any], Any]]]:
     """The entries of M as functions of z, by Horner's scheme: powers of complex numbers take many times as long."""
     matrix = stability_matrix(scheme)
