@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 
-import torch
 from torch import Tensor
 
 from ..fields import Noise
+from ..fields.bound import Function
 from ..fields.masks import Masks, refuse_random
-from ..program import Evaluate, Program
+from ..program import Evaluate
 from ..program.transforms import recorded
 from ..stages import Report
 from .network import Network
+from .plan import PlannedStep
 
 
 class Pass:
     """What the steps of one forward pass need besides the state; :mod:`.steps` takes them.
 
+    ``learned[n]`` are the coefficients of step n, by their symbols.
+
     Args:
         net: the network.
         noises: what its field has drawn for each step.
-        device: where it runs.
+        u: the state, of which this asks for the device alone.
     """
 
-    def __init__(self, net: Network, noises: Sequence[Noise], device: torch.device) -> None:
-        self.net, self.noises, self.device = net, noises, device
-        self.masks = None if recorded() else Masks(net.field.drawing)
+    def __init__(self, net: Network, noises: Sequence[Noise], u: Tensor) -> None:
+        self.net, self.noises, self.device = net, noises, u.device
         self.reports: list[tuple[int, Report]] = []
+        self.learned = net.coefficients_of_steps()
+        self._calls = net.field.calls(noises, u)
 
-    def function(self, n: int, program: Program) -> Callable[[Evaluate, Tensor], Tensor]:
-        """The residual function of step n; with the same masks wherever it evaluates a module again."""
-        plain = partial(self.net.field, n, self.noises[n])
-        if max(self.net.visits_at(n)) == 1:
-            return plain
+    @cached_property
+    def masks(self) -> Masks | None:
+        """What modules draw; None where it cannot be drawn again."""
+        return None if recorded() else Masks(self.net.field.drawing)
+
+    def function(self, n: int, step: PlannedStep) -> Function:
+        """The residual function of step n; with the same masks wherever the step evaluates a module again."""
+        call = self._calls[n]
+        if not step.repeats:
+            return call
         if self.masks is None:
-            refuse_random(self.net.field, n, program)
-            return plain
-        return partial(self.masks.call, n, plain)
+            refuse_random(self.net.field, n, step.program)
+            return call
+        return partial(self.masks.call, n, call)
 
     def seed(self, n: int, what: Evaluate, u: Tensor) -> Tensor:
         """The initial slope f(u) of step n: an evaluation of that step, and so with its masks."""
-        plain = partial(self.net.field, n, self.noises[n])
-        return plain(what, u) if self.masks is None else self.masks.call(n, plain, what, u)
+        call = self._calls[n]
+        return call(what, u) if self.masks is None else self.masks.call(n, call, what, u)

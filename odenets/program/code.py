@@ -3,7 +3,7 @@
 For "heun" and h = 1 it is::
 
     def step(function, state, learned, solver=None):
-        (y0,) = state
+        y0 = state[0]
         f1 = function(e1, y0)
         y2 = add(y0, f1)
         f3 = function(e3, y2)
@@ -33,12 +33,14 @@ class Code:
     """The lines of a function as they are written, and what is to be bound to it.
 
     Args:
-        inputs: how many slots hold something at the start.
+        inputs: name of the tuple that fills the first slots.
         fresh: slots from this one on hold values of functions, or what has been made of them.
     """
 
-    def __init__(self, inputs: int, fresh: int) -> None:
-        self.names, self.inputs, self.fresh = {i: f"y{i}" for i in range(inputs)}, range(inputs), fresh
+    def __init__(self, inputs: str, fresh: int) -> None:
+        self.inputs, self.fresh = inputs, fresh
+        self.names: dict[int, str] = {}
+        self.taken: dict[int, str] = {}
         self.lines: list[str] = []
         self.bound: dict[str, Any] = {}
         self.operations: list[int | None] = []
@@ -47,27 +49,27 @@ class Code:
         """One function evaluation."""
         self.names[slot] = f"f{slot}"
         self._bind(f"e{slot}", what)
-        self.lines.append(f"f{slot} = function(e{slot}, {self.names[source]})")
+        self.lines.append(f"f{slot} = function(e{slot}, {self._name(source)})")
 
     def solve(self, slots: Sequence[int], sources: Sequence[int], what: Any) -> None:
         """Evaluations that depend on each other."""
         self.names.update((slot, f"f{slot}") for slot in slots)
         self._bind(f"s{slots[0]}", what)
-        constants = f"({', '.join(self.names[source] for source in sources)},)"
+        constants = f"({', '.join(self._name(source) for source in sources)},)"
         self.lines.append(f"{self.listed(slots)} = solver(s{slots[0]}, {constants})")
 
     def combine(self, slot: int, ops: Sequence[Op]) -> None:
         """One row. The buffer is written in place once it is a fresh one that a function has gone into."""
-        acc, owned = self.names[ops[0][1]], False
+        acc, owned = self._name(ops[0][1]), False
         for i, op in enumerate(ops):
-            kind, x, new = op[0], self.names[op[1]], op[1] >= self.fresh
+            kind, x, new = op[0], self._name(op[1]), op[1] >= self.fresh
             if kind == "take":
                 continue
             c = "" if kind == "plus" else self._value(op[-1], slot, i)
             if kind == "add":
                 made, owned = self._sum(acc, x, c, owned, type(op[-1]) is Learned), owned or new
             elif kind == "lerp":
-                made, owned = f"lerp({x}, {self.names[op[2]]}, {c})", new or op[2] >= self.fresh
+                made, owned = f"lerp({x}, {self._name(op[2])}, {c})", new or op[2] >= self.fresh
             elif kind == "scale":
                 made, owned = f"scale({x}, {c})", new
             else:  # not in place: under vmap a value of f that does not see u is not batched
@@ -75,6 +77,12 @@ class Code:
             acc = f"y{slot}"
             self.lines.append(f"{acc} = {made}")
         self.names[slot] = acc
+
+    def _name(self, slot: int) -> str:
+        """What a slot's value is called; one that nothing has been written to is taken from the inputs."""
+        if slot not in self.names:
+            self.names[slot], self.taken[slot] = f"y{slot}", f"y{slot} = {self.inputs}[{slot}]"
+        return self.names[slot]
 
     def _bind(self, name: str, what: Any, operation: int | None = None) -> None:
         self.bound[name] = what
@@ -97,15 +105,15 @@ class Code:
             return f"add_to({acc}, {x})" if owned else f"add({acc}, {x})"
         return f"add_to({acc}, {x}, {c})" if owned else f"add({acc}, {x}, alpha={c})"
 
-    def text(self, arguments: str, inputs: str, made: str) -> str:
-        """A function of that name, inside one that binds what is to be bound."""
-        lines = [f"{self.listed(self.inputs)} = {inputs}", *self.lines, f"return {made}"]
+    def text(self, arguments: str, made: str) -> str:
+        """The function, inside one that binds what is to be bound."""
+        lines = [*(self.taken[slot] for slot in sorted(self.taken)), *self.lines, f"return {made}"]
         body = "".join(f"        {line}\n" for line in lines)
         return f"def bind({', '.join(self.bound)}):\n    def step({arguments}):\n{body}    return step\n"
 
     def listed(self, slots: Iterable[int]) -> str:
         """The values of slots, separated by commas; a tuple of one as well."""
-        names = [self.names[slot] for slot in slots]
+        names = [self._name(slot) for slot in slots]
         return ", ".join(names) if len(names) > 1 else f"({names[0]},)"
 
 
@@ -120,29 +128,36 @@ class Generated:
     places: tuple[tuple[int, int | None], ...]
     bind: Callable[..., Callable[..., Any]]
 
+    @property
+    def listing(self) -> str:
+        """The step alone."""
+        return "\n".join(line.removeprefix("    ") for line in self.text.splitlines()[1:-1])
+
     def bound(self, instructions: Sequence[Any]) -> Callable[..., Any]:
         """The step of instructions for some step size."""
         parts = (instructions[i] if j is None else instructions[i].ops[j][-1] for i, j in self.places)
         return self.bind(*parts)
 
 
-def step_code(instructions: Sequence[Any], carried: int, outputs: Sequence[int]) -> Generated:
+def step_code(instructions: Sequence[Any], outputs: Sequence[int]) -> Generated:
     """A step of instructions that each can ``write`` themselves."""
-    code, places = Code(carried, carried), []
+    code, places = Code("state", len(outputs)), []
     for i, item in enumerate(instructions):
         known = len(code.operations)
         item.write(code)
         places += [(i, operation) for operation in code.operations[known:]]
-    text = code.text("function, state, learned, solver=None", "state", code.listed(outputs))
+    made = code.listed(outputs)
+    text = code.text("function, state, learned, solver=None", made)
     return Generated(text, tuple(places), _executed(text))
 
 
 @lru_cache(maxsize=1024)
-def row_code(ops: tuple[Op, ...], inputs: int, fresh: int) -> Callable[[Sequence[Any], Mapping[str, Any]], Any]:
+def row_code(ops: tuple[Op, ...], fresh: int) -> Callable[[Sequence[Any], Mapping[str, Any]], Any]:
     """One row by itself, as a function of the values in its slots and of the learned coefficients."""
-    code = Code(inputs, fresh)
-    code.combine(inputs, ops)
-    return _executed(code.text("values, learned", "values", code.names[inputs]))(*code.bound.values())
+    code = Code("values", fresh)
+    slot = 1 + max(part for op in ops for part in op if type(part) is int)
+    code.combine(slot, ops)
+    return _executed(code.text("values, learned", code.names[slot]))(*code.bound.values())
 
 
 @lru_cache(maxsize=1024)

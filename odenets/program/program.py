@@ -125,6 +125,11 @@ class Program:
         names = {name for op in ops for part in op if isinstance(part, Learned) for name in part.arguments}
         return tuple(sorted(names))
 
+    @property
+    def listing(self) -> str:
+        """The step as Python, with the numbers that are bound to it."""
+        return step_code(self.instructions, self.outputs).listing
+
 
 @dataclass(frozen=True)
 class OpenProgram:
@@ -137,7 +142,7 @@ class OpenProgram:
     code: Generated = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", step_code(self.instructions, len(self.outputs), self.outputs))
+        object.__setattr__(self, "code", step_code(self.instructions, self.outputs))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OpenProgram, (self.scheme, self.instructions, self.outputs, self.slopes)

@@ -79,8 +79,7 @@ def compile_reverse(scheme: Scheme, h: float) -> Reverse:
     size = h.as_integer_ratio()
     carried, functions = len(scheme.seeds), len(evaluations_of(scheme).stages)
     parts = [
-        Term(symbol, cotangent, functions, row_code(bound(ops, *size), carried + functions, carried))
-        for symbol, cotangent, ops in terms
+        Term(symbol, cotangent, functions, row_code(bound(ops, *size), carried)) for symbol, cotangent, ops in terms
     ]
     return Reverse(inverse.bind(h), transposed.bind(h), tuple(parts))
 

@@ -40,4 +40,4 @@ def step(
 
 def combine(ops: tuple[Op, ...], values: Sequence[Tensor], carried: int, learned: Mapping[str, Tensor]) -> Tensor:
     """One row by itself; ``values`` from number ``carried`` on are those of functions."""
-    return row_code(ops, len(values), carried)(values, learned)
+    return row_code(ops, carried)(values, learned)

@@ -20,12 +20,12 @@ def add_to(acc: Tensor, x: Tensor, c: float = 1.0) -> Tensor:
 
 def add_product(acc: Tensor, x: Tensor, c: Tensor) -> Tensor:
     """Acc + c x, of a learned c. Never in place: under vmap over the coefficients acc may not be batched."""
-    return torch.addcmul(acc, x, _cast(c, x))
+    return torch.addcmul(acc, x, _like(c, x))
 
 
 def scale(x: Tensor, c: float | Tensor) -> Tensor:
     """The product c x."""
-    return x * (_cast(c, x) if isinstance(c, Tensor) else c)
+    return x * (_like(c, x) if isinstance(c, Tensor) else c)
 
 
 def lerp(x: Tensor, y: Tensor, c: float | Tensor) -> Tensor:
@@ -33,9 +33,9 @@ def lerp(x: Tensor, y: Tensor, c: float | Tensor) -> Tensor:
     if x.dtype is not y.dtype:  # a float32 seed beside a bf16 function; lerp, unlike add, does not promote
         common = torch.promote_types(x.dtype, y.dtype)
         x, y = x.to(common), y.to(common)
-    return torch.lerp(x, y, _cast(c, x) if isinstance(c, Tensor) else c)
+    return torch.lerp(x, y, _like(c, x) if isinstance(c, Tensor) else c)
 
 
-def _cast(coefficient: Tensor, x: Tensor) -> Tensor:
+def _like(coefficient: Tensor, x: Tensor) -> Tensor:
     # Under autocast the state is bf16 and the Parameter float32; a (C, 1, 1) one would promote the sum.
     return coefficient if coefficient.dtype is x.dtype else coefficient.to(x.dtype)

@@ -15,7 +15,8 @@ from odenets.program.step import step
 LM = """\
 def bind(e2):
     def step(function, state, learned, solver=None):
-        y0, y1 = state
+        y0 = state[0]
+        y1 = state[1]
         f2 = function(e2, y0)
         y3 = lerp(y0, y1, learned['k'])
         y3 = add(y3, f2)
@@ -25,7 +26,7 @@ def bind(e2):
 MIDPOINT = """\
 def bind(e1, c2_1, e3, c4_1):
     def step(function, state, learned, solver=None):
-        (y0,) = state
+        y0 = state[0]
         f1 = function(e1, y0)
         y2 = add(y0, f1, alpha=c2_1)
         f3 = function(e3, y2)
@@ -36,7 +37,7 @@ def bind(e1, c2_1, e3, c4_1):
 IMPLICIT = """\
 def bind(s1, c3_1, c3_2):
     def step(function, state, learned, solver=None):
-        (y0,) = state
+        y0 = state[0]
         f1, f2 = solver(s1, (y0, y0,))
         y3 = add(y0, f2, alpha=c3_1)
         y3 = add_to(y3, f1, c3_2)
