@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 
 from torch import Tensor
 
@@ -32,12 +32,16 @@ class Pass:
         self.net, self.noises, self.device = net, noises, u.device
         self.reports: list[tuple[int, Report]] = []
         self.learned = net.coefficients_of_steps()
+        self._masks: Masks | None = None
+        self._asked = False  # not before it is needed: schemes of one evaluation a step need none
         self._calls = net.field.calls(noises, u)
 
-    @cached_property
+    @property
     def masks(self) -> Masks | None:
         """What modules draw; None where it cannot be drawn again."""
-        return None if recorded() else Masks(self.net.field.drawing)
+        if not self._asked:
+            self._masks, self._asked = None if recorded() else Masks(self.net.field.drawing), True
+        return self._masks
 
     def function(self, n: int, step: PlannedStep) -> Function:
         """The residual function of step n; with the same masks wherever the step evaluates a module again."""

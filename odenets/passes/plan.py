@@ -43,6 +43,6 @@ class Plan(tuple[PlannedStep, ...]):
 def plan(programs: Sequence[Program], visits: Sequence[Sequence[int]]) -> Plan:
     """The plan of steps that run ``programs``; ``visits``: how often each evaluates each of its modules."""
     return Plan(
-        PlannedStep(program, not program.explicit, max(counts) > 1, bool(program.symbols))
+        PlannedStep(program.ready(), not program.explicit, max(counts) > 1, bool(program.symbols))
         for program, counts in zip(programs, visits, strict=True)
     )

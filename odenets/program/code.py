@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from . import sums
 from .rows import Learned, Op, Open
 
 
@@ -119,14 +118,13 @@ class Code:
 
 @dataclass(frozen=True)
 class Generated:
-    """The text of a step, and its function but for what is bound to it.
+    """The text of a step, and what is bound to it.
 
     ``places`` say what that is: which instruction, or the coefficient of which of its operations.
     """
 
     text: str
     places: tuple[tuple[int, int | None], ...]
-    bind: Callable[..., Callable[..., Any]]
 
     @property
     def listing(self) -> str:
@@ -136,7 +134,7 @@ class Generated:
     def bound(self, instructions: Sequence[Any]) -> Callable[..., Any]:
         """The step of instructions for some step size."""
         parts = (instructions[i] if j is None else instructions[i].ops[j][-1] for i, j in self.places)
-        return self.bind(*parts)
+        return _executed(self.text)(*parts)
 
 
 def step_code(instructions: Sequence[Any], outputs: Sequence[int]) -> Generated:
@@ -148,7 +146,7 @@ def step_code(instructions: Sequence[Any], outputs: Sequence[int]) -> Generated:
         places += [(i, operation) for operation in code.operations[known:]]
     made = code.listed(outputs)
     text = code.text("function, state, learned, solver=None", made)
-    return Generated(text, tuple(places), _executed(text))
+    return Generated(text, tuple(places))
 
 
 @lru_cache(maxsize=1024)
@@ -163,6 +161,8 @@ def row_code(ops: tuple[Op, ...], fresh: int) -> Callable[[Sequence[Any], Mappin
 @lru_cache(maxsize=1024)
 def _executed(text: str) -> Callable[..., Any]:
     """The function that a text defines, once for each text; lines of it stand in tracebacks."""
+    from . import sums  # noqa: PLC0415 - it needs torch, a compiled scheme does not
+
     found: dict[str, Any] = {}
     name = f"<odenets step {zlib.crc32(text.encode()):08x}>"
     linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name

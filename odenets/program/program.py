@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -80,7 +79,7 @@ class Program:
     """What a step does, as data. Slots 0 .. r-1 hold the carried values at the start of the step.
 
     ``outputs[i]`` is the slot of carried value i at the end; ``slopes[i]`` says whether it is kept
-    without its factor h. ``run(function, state, learned, solver)`` is the step: :func:`.step.step`.
+    without its factor h. ``run(function, state, learned, solver)``, once it is :meth:`ready`, is the step.
     """
 
     scheme: Scheme
@@ -88,11 +87,19 @@ class Program:
     instructions: tuple[Instruction, ...]
     outputs: tuple[int, ...]
     slopes: tuple[bool, ...]
-    run: Callable[..., Any] = field(compare=False, repr=False)
+    code: Generated = field(compare=False, repr=False)
+    run: Any = field(default=None, init=False, compare=False, repr=False)
+
+    def ready(self) -> Program:
+        """The same with its function made. A scheme can be compiled without torch, and torch.compile traces no exec."""
+        if self.run is None:
+            object.__setattr__(self, "run", self.code.bound(self.instructions))
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A generated function cannot be pickled; it is made again from the instructions.
-        return _bound, (self.scheme, self.instructions, self.outputs, self.slopes, self.h)
+        # A generated function cannot be pickled: it is made again.
+        parts = self.scheme, self.h, self.instructions, self.outputs, self.slopes, self.code
+        return (Program if self.run is None else _ready), parts
 
     @property
     def explicit(self) -> bool:
@@ -131,6 +138,10 @@ class Program:
         return step_code(self.instructions, self.outputs).listing
 
 
+def _ready(*parts: Any) -> Program:
+    return Program(*parts).ready()
+
+
 @dataclass(frozen=True)
 class OpenProgram:
     """A program whose step size is left open: compiled once, it takes another in microseconds."""
@@ -144,17 +155,10 @@ class OpenProgram:
     def __post_init__(self) -> None:
         object.__setattr__(self, "code", step_code(self.instructions, self.outputs))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return OpenProgram, (self.scheme, self.instructions, self.outputs, self.slopes)
-
     def bind(self, h: float) -> Program:
         """The program for step size h, finite and not 0. Its numbers are the floats nearest to c h^power, c exact."""
         items = tuple(item.bound(*h.as_integer_ratio()) for item in self.instructions)
-        return Program(self.scheme, h, items, self.outputs, self.slopes, self.code.bound(items))
-
-
-def _bound(scheme: Scheme, instructions: Any, outputs: Any, slopes: Any, h: float) -> Program:
-    return OpenProgram(scheme, instructions, outputs, slopes).bind(h)
+        return Program(self.scheme, h, items, self.outputs, self.slopes, self.code)
 
 
 def _at(matrix: tuple[tuple[Any, ...], ...], top: int, bottom: int) -> tuple[tuple[float, ...], ...]:

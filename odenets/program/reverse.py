@@ -81,7 +81,7 @@ def compile_reverse(scheme: Scheme, h: float) -> Reverse:
     parts = [
         Term(symbol, cotangent, functions, row_code(bound(ops, *size), carried)) for symbol, cotangent, ops in terms
     ]
-    return Reverse(inverse.bind(h), transposed.bind(h), tuple(parts))
+    return Reverse(inverse.bind(h).ready(), transposed.bind(h).ready(), tuple(parts))
 
 
 #: symbol, cotangent and operations of a term whose step size is open

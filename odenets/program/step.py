@@ -35,7 +35,7 @@ def step(
 
     Neither ``state`` nor what ``function`` returns is written to.
     """
-    return program.run(function, state, learned, solver)
+    return program.ready().run(function, state, learned, solver)
 
 
 def combine(ops: tuple[Op, ...], values: Sequence[Tensor], carried: int, learned: Mapping[str, Tensor]) -> Tensor:

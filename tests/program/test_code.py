@@ -99,7 +99,7 @@ def test_values_of_functions_are_not_written_to():
 
 
 def test_programs_of_one_scheme_share_their_code():
-    one, other = (compile_scheme(schemes["rk4"], h).run for h in (0.1, 0.2))
+    one, other = (compile_scheme(schemes["rk4"], h).ready().run for h in (0.1, 0.2))
     assert one.__code__ is other.__code__
 
 
