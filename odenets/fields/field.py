@@ -112,6 +112,10 @@ class Field(nn.Module):
     def ready(self) -> None:
         """Told before each pass, so that it may see whether its modules are others than before."""
 
+    def quiet(self) -> bool:
+        """Whether nothing is drawn in :meth:`evaluate`, as far as it is known without having seen it."""
+        return False
+
     def draw(self, n: int, u: Tensor, h: float) -> Noise:
         """What is random about step n, drawn once and the same at all its stages; () where nothing is.
 

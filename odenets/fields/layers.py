@@ -17,7 +17,8 @@ from .bound import Function, of_layer
 from .errors import FieldError
 from .field import Field, Noise
 from .layer_list import LayerList
-from .stage_statistics import Norms, StageStatistics, Watched, norms
+from .stage_statistics import Norms, StageStatistics, norms
+from .watched import Watched
 
 
 class Layers(Field):
@@ -144,6 +145,10 @@ class Layers(Field):
             own.fit(found, before)
         # Another dictionary, for replicas of the field have the same one.
         self._norms = {**self._norms, key: found}
+
+    def quiet(self) -> bool:
+        """Whether the blocks are known to draw no random numbers; asked where a step evaluates one more than once."""
+        return self._watched.quiet()
 
     def bound(self, u: Tensor) -> Sequence[Function | None]:
         """Calls of the blocks themselves, where no evaluation has statistics of its own."""

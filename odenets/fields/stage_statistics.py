@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from itertools import chain
-from operator import is_
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,31 +59,6 @@ class StageStatistics(nn.Module):
             for prefix, norm in zip(self._prefixes, self.norms, strict=True)
             for name, value in norm.named_buffers(recurse=False)
         }
-
-
-class Watched:
-    """Which modules a module consists of, and which BatchNorms keep statistics. A copy has seen none.
-
-    Asked before each pass, so by lists of what there is, in a hundredth of the time in which :func:`norms` finds them.
-    """
-
-    def __init__(self, module: nn.Module | None = None) -> None:
-        found = [] if module is None else [inner for _, inner in modules_of(module)]
-        self._held = [inner._modules for inner in found]
-        self._buffers = [inner._buffers for inner in found if isinstance(inner, _BatchNorm)]
-        self._seen = None if module is None else self._now()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Watched, ()
-
-    def unchanged(self) -> bool:
-        """Whether they are the same as when this was made."""
-        now = self._now()
-        return self._seen is not None and len(now) == len(self._seen) and all(map(is_, now, self._seen))
-
-    def _now(self) -> list[object]:
-        kept = [held.get("running_mean") is None for held in self._buffers]
-        return [*chain.from_iterable(self._held), *chain.from_iterable(map(dict.values, self._held)), *kept]
 
 
 def without_weights(norm: nn.Module) -> nn.Module:

@@ -115,6 +115,8 @@ class ODENet(nn.Module):
         self.coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
         self._plain = Direct().attach(self)
+        # Where a parameter is that tells the device: it is found once.
+        self._first: list[str] | None = None
         #: (step, what the solver reports) for each solve of the last pass; implicit schemes only
         self.reports: list[tuple[int, Report]] = []
         self.gradient = gradient
@@ -184,7 +186,7 @@ class ODENet(nn.Module):
 
     def coefficients_of_steps(self) -> list[dict[str, Tensor]]:
         """:meth:`coefficients_at` of each layer."""
-        return self.coefficients.of_steps(self.steps)
+        return self.coefficients.of_steps(len(self.plan))
 
     def reset_coefficients(self) -> None:
         """Draw the learnable coefficients anew from the scheme's initial ranges."""
@@ -300,12 +302,20 @@ class ODENet(nn.Module):
         if not isinstance(x, Tensor) or not x.is_floating_point():
             got = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise FieldError(f"input: got {got}, expected a floating-point tensor")
-        own = self._reference()
-        if own is not None and own.device != x.device:
-            raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
+        if torch.compiler.is_compiling() or not self._is_on(x.device):
+            own = reference_tensor(self)
+            if own is not None and own.device != x.device:
+                raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
 
-    def _reference(self) -> Tensor | None:
-        return reference_tensor(self)
+    def _is_on(self, device: torch.device) -> bool:
+        """Whether the first parameter, as far as its name is known, is on a device."""
+        if self._first is None:
+            self._first = next((name.split(".") for name, p in self.named_parameters() if p.is_floating_point()), [])
+        module: nn.Module | None = self
+        for name in self._first[:-1]:
+            module = None if module is None else module._modules.get(name)
+        found = None if module is None or not self._first else module._parameters.get(self._first[-1])
+        return found is not None and found.device == device
 
     def _check_coefficients(self, u: Tensor) -> None:
         shape = self.coefficient_shape

@@ -10,17 +10,16 @@ from torch import Tensor
 from ..fields import Noise
 from ..fields.bound import Function
 from ..fields.masks import Masks, refuse_random
-from ..program import Evaluate
+from ..program import Evaluate, Program
 from ..program.transforms import recorded
 from ..stages import Report
 from .network import Network
-from .plan import PlannedStep
 
 
 class Pass:
     """What the steps of one forward pass need besides the state; :mod:`.steps` takes them.
 
-    ``learned[n]`` are the coefficients of step n, by their symbols.
+    ``calls[n]`` is the residual function of step n, ``learned[n]`` are its coefficients, by their symbols.
 
     Args:
         net: the network.
@@ -33,8 +32,9 @@ class Pass:
         self.reports: list[tuple[int, Report]] = []
         self.learned = net.coefficients_of_steps()
         self._masks: Masks | None = None
+        self._quiet: bool | None = None
         self._asked = False  # not before it is needed: schemes of one evaluation a step need none
-        self._calls = net.field.calls(noises, u)
+        self.calls = net.field.calls(noises, u)
 
     @property
     def masks(self) -> Masks | None:
@@ -43,17 +43,18 @@ class Pass:
             self._masks, self._asked = None if recorded() else Masks(self.net.field.drawing), True
         return self._masks
 
-    def function(self, n: int, step: PlannedStep) -> Function:
-        """The residual function of step n; with the same masks wherever the step evaluates a module again."""
-        call = self._calls[n]
-        if not step.repeats:
-            return call
+    def masked(self, n: int, program: Program) -> Function:
+        """The residual function of a step that evaluates a module more than once: with the same masks each time."""
+        if self._quiet is None:
+            self._quiet = self.masks is not None and self.net.field.quiet()
+        if self._quiet:
+            return self.calls[n]
         if self.masks is None:
-            refuse_random(self.net.field, n, step.program)
-            return call
-        return partial(self.masks.call, n, call)
+            refuse_random(self.net.field, n, program)
+            return self.calls[n]
+        return partial(self.masks.call, n, self.calls[n])
 
     def seed(self, n: int, what: Evaluate, u: Tensor) -> Tensor:
         """The initial slope f(u) of step n: an evaluation of that step, and so with its masks."""
-        call = self._calls[n]
+        call = self.calls[n]
         return call(what, u) if self.masks is None else self.masks.call(n, call, what, u)

@@ -12,9 +12,10 @@ from .segment import Segment
 
 def run_step(run: Pass, n: int, state: State) -> State:
     """The carried values after step n, from those before it."""
-    step = run.net.plan[n]
-    if not step.solves:
-        return step.program.run(run.function(n, step), state, run.learned[n])
+    program, solves, repeats, _ = run.net.plan[n]
+    if not solves:
+        function = run.masked(n, program) if repeats else run.calls[n]
+        return program.run(function, state, run.learned[n])
     # The implicit function theorem wants the step as a function of the tensors it uses.
     segment = Segment(run, n, n + 1)
     if torch.is_grad_enabled():
