@@ -112,7 +112,7 @@ class Field(nn.Module):
     def ready(self) -> None:
         """Told before each pass, so that it may see whether its modules are others than before."""
 
-    def quiet(self) -> bool:
+    def draws_nothing(self) -> bool:
         """Whether nothing is drawn in :meth:`evaluate`, as far as it is known without having seen it."""
         return False
 
@@ -124,7 +124,7 @@ class Field(nn.Module):
         """
         return ()
 
-    def draws(self, u: Tensor, h: float) -> list[Noise]:
+    def draw_steps(self, u: Tensor, h: float) -> list[Noise]:
         """What :meth:`draw` gives for each step."""
         if getattr(self.draw, "__func__", None) is Field.draw:
             return [()] * self.steps
@@ -138,21 +138,21 @@ class Field(nn.Module):
         """Path and module of everything whose parameters and buffers that evaluation uses: by default, all there is."""
         return [("", self)]
 
-    def calls(self, noises: Sequence[Noise], u: Tensor) -> Sequence[Function]:
+    def calls_of_pass(self, noises: Sequence[Noise], u: Tensor) -> Sequence[Function]:
         """F of each step in a pass from state u: a call of this module, or what is left of it where nothing is around.
 
-        That is :meth:`bound`, without hooks, noise, a learned step size; and where torch counts what is written to.
+        That is :meth:`bound_calls`: without hooks, noise and a learned step size, where torch counts what is written.
         """
         bound: Sequence[Function | None] = ()
         counted = counts_writes(u) and not torch.is_inference_mode_enabled()
         if counted and self.reference is None and plainly_called(self) and not any(noises):
-            bound = self.bound(u)
+            bound = self.bound_calls(u)
             if bound and None not in bound:
                 return bound  # type: ignore[return-value]
         pairs = enumerate(zip_longest(noises, bound))
         return [function or partial(self, n, noise) for n, (noise, function) in pairs]
 
-    def bound(self, u: Tensor) -> Sequence[Function | None]:
+    def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
         """F of each step, looked up once, as far as what it is made of is known; it draws nothing."""
         return ()
 

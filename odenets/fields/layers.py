@@ -146,11 +146,11 @@ class Layers(Field):
         # Another dictionary, for replicas of the field have the same one.
         self._norms = {**self._norms, key: found}
 
-    def quiet(self) -> bool:
+    def draws_nothing(self) -> bool:
         """Whether the blocks are known to draw no random numbers; asked where a step evaluates one more than once."""
         return self._watched.quiet()
 
-    def bound(self, u: Tensor) -> Sequence[Function | None]:
+    def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
         """Calls of the blocks themselves, where no evaluation has statistics of its own."""
         parts = self._modules
         if type(self) is not Layers or parts["statistics"]._modules:  # type: ignore[union-attr]

@@ -98,7 +98,7 @@ class TimeField(Field):
             return self.at(x.new_full((), self.t0 + (n + what.node) * self._h, dtype=widest(x.device)), x)
         return self.at(_tensor(self.t0, x.device) + (n + what.node) * self.step(x.device), x)
 
-    def bound(self, u: Tensor) -> Sequence[Function | None]:
+    def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
         """Calls of f itself, once it is known to take times in float64."""
         if type(self) is not TimeField or not self._wide:
             return ()

@@ -253,7 +253,7 @@ class ODENet(nn.Module):
         field.ready()
         u = x if self.shortcut is None else self.shortcut(x)
         # All noise before the first step, in every mode: the same seed then gives the same network.
-        run = Pass(self, field.draws(u, self.program.h), u)
+        run = Pass(self, field.draw_steps(u, self.program.h), u)
         state, first = self._enter(x, u, run)
         if self.coefficient_shape:
             self._check_coefficients(state[0])

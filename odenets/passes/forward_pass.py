@@ -34,7 +34,7 @@ class Pass:
         self._masks: Masks | None = None
         self._quiet: bool | None = None
         self._asked = False  # not before it is needed: schemes of one evaluation a step need none
-        self.calls = net.field.calls(noises, u)
+        self.calls = net.field.calls_of_pass(noises, u)
 
     @property
     def masks(self) -> Masks | None:
@@ -46,7 +46,7 @@ class Pass:
     def masked(self, n: int, program: Program) -> Function:
         """The residual function of a step that evaluates a module more than once: with the same masks each time."""
         if self._quiet is None:
-            self._quiet = self.masks is not None and self.net.field.quiet()
+            self._quiet = self.masks is not None and self.net.field.draws_nothing()
         if self._quiet:
             return self.calls[n]
         if self.masks is None:

@@ -89,8 +89,8 @@ def test_one_draw_a_step():
     net = odenets.ODENet([nn.Sequential(nn.Linear(3, 3), nn.Tanh()) for _ in range(STEPS)], "rk4")
     x, seen = torch.randn(2, 3), []
     plain = net(x)
-    assert net.field.quiet()
-    assert not copy.deepcopy(net).field.quiet()  # before its first pass
+    assert net.field.draws_nothing()
+    assert not copy.deepcopy(net).field.draws_nothing()  # before its first pass
     for contexts in ways(net, seen):
         entered = []
         for context in contexts:
@@ -108,7 +108,7 @@ def test_one_draw_a_step():
         assert all(len(set(step)) == 1 for step in steps)
         assert len({step[0] for step in steps}) == STEPS
         assert torch.equal(net(x), plain)
-        assert net.field.quiet()
+        assert net.field.draws_nothing()
 
 
 @pytest.mark.parametrize("kind", [nn.Dropout, nn.RReLU, nn.LSTM, nn.MultiheadAttention, nn.FractionalMaxPool2d])
