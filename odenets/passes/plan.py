@@ -16,13 +16,11 @@ class PlannedStep(NamedTuple):
         program: what it runs.
         solves: whether stages have to be solved for.
         repeats: whether it evaluates a module more than once.
-        learns: whether it has learnable coefficients.
     """
 
     program: Program
     solves: bool
     repeats: bool
-    learns: bool
 
 
 class Plan(tuple[PlannedStep, ...]):
@@ -43,6 +41,6 @@ class Plan(tuple[PlannedStep, ...]):
 def plan(programs: Sequence[Program], visits: Sequence[Sequence[int]]) -> Plan:
     """The plan of steps that run ``programs``; ``visits``: how often each evaluates each of its modules."""
     return Plan(
-        PlannedStep(program.ready(), not program.explicit, max(counts) > 1, bool(program.symbols))
+        PlannedStep(program.ready(), not program.explicit, max(counts) > 1)
         for program, counts in zip(programs, visits, strict=True)
     )

@@ -12,7 +12,7 @@ from .segment import Segment
 
 def run_step(run: Pass, n: int, state: State) -> State:
     """The carried values after step n, from those before it."""
-    program, solves, repeats, _ = run.net.plan[n]
+    program, solves, repeats = run.net.plan[n]
     if not solves:
         function = run.masked(n, program) if repeats else run.calls[n]
         return program.run(function, state, run.learned[n])
