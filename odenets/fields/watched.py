@@ -27,12 +27,15 @@ class Watched:
     """The modules that a module consists of, and which BatchNorms keep statistics. A copy has seen none."""
 
     def __init__(self, module: nn.Module | None = None) -> None:
-        found = [] if module is None else [inner for _, inner in modules_of(module)]
+        self._called = [] if module is None else [m for _, m in modules_of(module) if not isinstance(m, nn.ModuleList)]
+        # What is scripted is compiled: nothing in it is replaced.
+        found = (
+            [] if module is None else [m for _, m in modules_of(module) if not isinstance(m, torch.jit.ScriptModule)]
+        )
         self._children = [inner._modules for inner in found]
         self._buffers = [inner._buffers for inner in found if isinstance(inner, _BatchNorm)]
-        self._called = [inner for inner in found if not isinstance(inner, nn.ModuleList)]
-        self._attributes = list(map(vars, self._called))
-        self._hooks = [hooks for inner in self._called for hooks in (inner._forward_hooks, inner._forward_pre_hooks)]
+        self._attributes = list(map(vars, found))
+        self._hooks = [hooks for inner in found for hooks in (inner._forward_hooks, inner._forward_pre_hooks)]
         self._seen = None if module is None else self._now()
 
     def __reduce__(self) -> tuple[Any, ...]:

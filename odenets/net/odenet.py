@@ -311,10 +311,13 @@ class ODENet(nn.Module):
         """Whether the first parameter, as far as its name is known, is on a device."""
         if self._first is None:
             self._first = next((name.split(".") for name, p in self.named_parameters() if p.is_floating_point()), [])
-        module: nn.Module | None = self
-        for name in self._first[:-1]:
-            module = None if module is None else module._modules.get(name)
-        found = None if module is None or not self._first else module._parameters.get(self._first[-1])
+        *path, last = self._first or [""]
+        held: Any = self
+        for name in path:  # it may have been replaced, or be scripted
+            modules = getattr(held, "_modules", None)
+            held = modules.get(name) if isinstance(modules, dict) else None
+        parameters = getattr(held, "_parameters", None)
+        found = parameters.get(last) if isinstance(parameters, dict) else None
         return found is not None and found.device == device
 
     def _check_coefficients(self, u: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -158,6 +159,29 @@ def test_modes_of_torch(run):
     assert torch.equal(torch.func.functional_call(net, zero, x), x)
     assert torch.equal(net(x), right)
     assert torch.equal(net.double()(x.double()).float(), right) or torch.allclose(net(x.double()).float(), right)
+
+
+def test_scripted_blocks(run):
+    net, x = run
+    right = net(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for n in range(4):
+            net.field.layers[n] = torch.jit.trace(net.field.layers[n], x)
+    for _ in range(3):
+        assert torch.equal(net(x), right)
+
+
+def test_an_input_elsewhere_is_refused_whatever_is_replaced(run):
+    net, x = run
+    net.field.layers[0] = nn.Tanh()
+    assert torch.equal(net(x), by_hand(net, x))
+    with pytest.raises(odenets.FieldError, match="got a tensor on meta, expected cpu"):
+        net(x.to("meta"))
+    net.to("meta")
+    with pytest.raises(odenets.FieldError, match="got a tensor on cpu, expected meta"):
+        net(x)
+    assert net(x.to("meta")).is_meta
 
 
 def test_learned_coefficients():
