@@ -109,7 +109,7 @@ class TimeField(Field):
         )
 
     def _bound_step(self, n: int, f: Callable[[Tensor, Tensor], Tensor], wide: torch.dtype) -> Function | None:
-        t0, h, writes, key = self.t0, self._h, self._writes, (n, 0, self.training)
+        t0, h, writes, key, double = self.t0, self._h, self._writes, (n, 0, self.training), torch.float64
         if writes.get(key, True):
             return None
 
@@ -121,7 +121,7 @@ class TimeField(Field):
                 wrote(writes, key)
             if type(value) is not Tensor or value.shape != x.shape:
                 check(n, value, x)
-            return _in_dtype_of(x, value) if value.dtype is torch.float64 else value
+            return _in_dtype_of(x, value) if value.dtype is double else value
 
         return function
 
