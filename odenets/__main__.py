@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
-    """The main function of a benchmark: a file of odenets.benchmarks, or a folder with a ``__main__``."""
+    """The main function of a benchmark: a file of odenets.benchmarks or of its speed, or a folder with ``__main__``."""
     return importlib.import_module(f"odenets.benchmarks.{benchmarks()[name]}").main(arguments)
 
 
@@ -60,11 +60,12 @@ def bench(arguments: Sequence[str]) -> int:
 
 
 def benchmarks() -> dict[str, str]:
-    """Name -> module of every benchmark, read off the folder: adding one is adding a file."""
+    """Name -> module of every benchmark, read off the folders: adding one is adding a file, here or in speed/."""
     (folder,) = importlib.import_module("odenets.benchmarks").__path__
-    files = {path.stem: path.stem for path in Path(folder).glob("*.py") if path.stem != "__init__"}
-    found = files | {path.parent.name: f"{path.parent.name}.__main__" for path in Path(folder).glob("*/__main__.py")}
-    return dict(sorted(found.items()))
+    root = Path(folder)
+    found = {path.parent.name: path for path in root.glob("*/__main__.py")}
+    found |= {path.stem: path for path in (*root.glob("*.py"), *root.glob("speed/*.py")) if path.stem != "__init__"}
+    return {name: ".".join(path.relative_to(root).with_suffix("").parts) for name, path in sorted(found.items())}
 
 
 def refuse(message: str) -> int:

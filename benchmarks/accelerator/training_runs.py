@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..speed.training_step import cifar_like
 from ..study import epoch_end, run_state, training
 from ..study.config import RunConfig
 from ..study.on_streams import Lane
-from ..training_step import cifar_like
 from .findings import Found, difference, within
 
 #: Schemes and ways to their gradients whose steps can be captured.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
+from .bound import Function, Kept, Writes, check, counts_writes, plainly_called, wrote
 from .errors import FieldError, assigned
 from .numbers import checked, current, learned, number, widest
 
@@ -33,7 +36,8 @@ class Field(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # (layer, module, training) -> whether it writes into its input; found out at the first call.
-        self._writes: dict[tuple[int, int, bool], bool] = {}
+        self._writes: Writes = {}
+        self._bound: Kept[Sequence[Function | None]] = Kept()
         #: step -> what its modules were when it was seen to depend on no tensor but theirs
         self.checked: dict[int, object] = {}
         #: steps whose modules were seen to draw random numbers at one of several evaluations
@@ -48,7 +52,7 @@ class Field(nn.Module):
         """The same modules as a field that belongs to no network yet."""
         own = copy.copy(self)
         held = {key: dict(vars(self)[key]) for key in ("_modules", "_parameters", "_buffers")}
-        vars(own).update(**held, _writes={}, checked={})
+        vars(own).update(**held, _writes={}, checked={}, _bound=Kept())
         return own
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -108,6 +112,10 @@ class Field(nn.Module):
     def ready(self) -> None:
         """Told before each pass, so that it may see whether its modules are others than before."""
 
+    def draws_nothing(self) -> bool:
+        """Whether nothing is drawn in :meth:`evaluate`, as far as it is known without having seen it."""
+        return False
+
     def draw(self, n: int, u: Tensor, h: float) -> Noise:
         """What is random about step n, drawn once and the same at all its stages; () where nothing is.
 
@@ -115,6 +123,12 @@ class Field(nn.Module):
         steps before the first: u has the shape, dtype and device of the state, not yet its value.
         """
         return ()
+
+    def draw_steps(self, u: Tensor, h: float) -> list[Noise]:
+        """What :meth:`draw` gives for each step."""
+        if getattr(self.draw, "__func__", None) is Field.draw:
+            return [()] * self.steps
+        return [self.draw(n, u, h) for n in range(self.steps)]
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise) -> Tensor:
         """F of step n at stage value x, which stands for the solution at time t_n + what.node * h."""
@@ -124,17 +138,28 @@ class Field(nn.Module):
         """Path and module of everything whose parameters and buffers that evaluation uses: by default, all there is."""
         return [("", self)]
 
+    def calls_of_pass(self, noises: Sequence[Noise], u: Tensor) -> Sequence[Function]:
+        """F of each step in a pass from state u: a call of this module, or what is left of it where nothing is around.
+
+        That is :meth:`bound_calls`: without hooks, noise and a learned step size, where torch counts what is written.
+        """
+        bound: Sequence[Function | None] = ()
+        counted = counts_writes(u) and not torch.is_inference_mode_enabled()
+        if counted and self.reference is None and plainly_called(self) and not any(noises):
+            bound = self.bound_calls(u)
+            if bound and None not in bound:
+                return bound  # type: ignore[return-value]
+        pairs = enumerate(zip_longest(noises, bound))
+        return [function or partial(self, n, noise) for n, (noise, function) in pairs]
+
+    def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
+        """F of each step, looked up once, as far as what it is made of is known; it draws nothing."""
+        return ()
+
     def forward(self, n: int, noise: Noise, what: Evaluate, x: Tensor) -> Tensor:
         """As :meth:`evaluate`; x is kept, and the result is checked: f must map the state's space to itself."""
         value = self._evaluate_on_own(n, noise, what, x)
-        if not isinstance(value, Tensor):
-            raise FieldError(f"layer {n}: got an output of type {type(value).__name__}, expected a tensor")
-        if value.shape != x.shape:
-            raise FieldError(
-                f"layer {n}: got an output of shape {tuple(value.shape)} for an input of shape {tuple(x.shape)}, "
-                "expected the same shape; a layer that changes the shape goes first and needs a shortcut module "
-                "(ODENet(..., shortcut=...))"
-            )
+        check(n, value, x)
         return value if self.reference is None else self.scaled(value)
 
     def _evaluate_on_own(self, n: int, noise: Noise, what: Evaluate, x: Tensor) -> Tensor:
@@ -145,24 +170,12 @@ class Field(nn.Module):
         if self._writes.get(key, True):
             own = x.clone()
             value = self.evaluate(n, what, own, noise)
-            if key not in self._writes and _counts_writes(own):
+            if key not in self._writes and counts_writes(own):
                 self._writes[key] = own._version > 0
             return value
-        counts = _counts_writes(x)
+        counts = counts_writes(x)
         version = x._version if counts else 0
         value = self.evaluate(n, what, x, noise)
         if counts and x._version != version:
-            self._writes[key] = True
-            raise FieldError(
-                f"layer {n} wrote into its input, which the scheme still needs, and did not do so when it was first "
-                "called; from the next call on it gets a copy"
-            )
+            wrote(self._writes, key)
         return value
-
-
-def _counts_writes(x: Tensor) -> bool:
-    """Whether torch counts how often x is written to: not in inference mode, nor when torch.compile traces.
-
-    Nor is it looked at where torch.jit traces, whose second trace must be the first one again.
-    """
-    return not (torch.compiler.is_compiling() or x.is_inference() or torch.jit.is_tracing())

@@ -13,10 +13,12 @@ from torch.func import functional_call
 from ..program import Evaluate
 from ..program.transforms import plain
 from ..scheme.errors import SchemeWarning
+from .bound import Function, of_layer
 from .errors import FieldError
 from .field import Field, Noise
 from .layer_list import LayerList
 from .stage_statistics import Norms, StageStatistics, norms
+from .watched import Watched
 
 
 class Layers(Field):
@@ -50,6 +52,7 @@ class Layers(Field):
         # (n, module) -> names of the statistics of its later visits; name -> the BatchNorms that they belong to
         self._later: dict[tuple[int, int], list[str]] = {}
         self._norms: dict[str, Norms] = {}
+        self._watched = Watched()
         self._prepared = False
 
     def modules_of(self, n: int) -> Sequence[nn.Module]:
@@ -61,7 +64,7 @@ class Layers(Field):
         """As of a field; running statistics that a new network has use for are kept."""
         own = super().renewed()
         assert isinstance(own, Layers)
-        own._prepared = False
+        own._prepared, own._watched = False, Watched()
         return own
 
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
@@ -92,12 +95,16 @@ class Layers(Field):
 
         What is put in has its own: those that it brings.
         """
+        if not (self._later and (torch.compiler.is_compiling() or not self._watched.unchanged())):
+            return
         for (n, module), keys in self._later.items():
             block = self.modules_of(n)[module]
             found = norms(block)
             for key in keys:
                 if found != self._norms.get(key, []):
                     self._fit(n, key, block, found)
+        if not torch.compiler.is_compiling():
+            self._watched = Watched(self.layers)
 
     # Whoever saves, loads or copies them has those of the modules that there are. Hooks would be shared with renewed().
 
@@ -138,6 +145,21 @@ class Layers(Field):
             own.fit(found, before)
         # Another dictionary, for replicas of the field have the same one.
         self._norms = {**self._norms, key: found}
+
+    def draws_nothing(self) -> bool:
+        """Whether the blocks are known to draw no random numbers; asked where a step evaluates one more than once."""
+        return self._watched.quiet()
+
+    def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
+        """Calls of the blocks themselves, where no evaluation has statistics of its own."""
+        parts = self._modules
+        if type(self) is not Layers or parts["statistics"]._modules:  # type: ignore[union-attr]
+            return ()
+        blocks, training = parts["layers"]._modules.values(), self.training  # type: ignore[union-attr]
+        return self._bound.get(
+            [training, *self._writes.values(), *blocks],
+            lambda: [of_layer(n, block, self._writes, training) for n, block in enumerate(blocks)],
+        )
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """The layer's function at x; the node is ignored, since a layer does not depend on time."""

@@ -19,10 +19,10 @@ States = tuple[Tensor, ...]
 
 def capture(device: torch.device) -> States:
     """States of torch's default generators. Python's and numpy's are not among them."""
-    states = [torch.default_generator.get_state()]
-    if device.type not in {"cpu", "meta"}:
-        states.append(getattr(torch, device.type).get_rng_state(device))
-    return tuple(states)
+    state = torch.default_generator.get_state()
+    if device.type in {"cpu", "meta"}:
+        return (state,)
+    return state, getattr(torch, device.type).get_rng_state(device)
 
 
 def restore(states: States, device: torch.device) -> None:
@@ -61,6 +61,7 @@ class Masks:
     """
 
     def __init__(self, drawing: set[int] | None = None) -> None:
+        #: (step, module) -> the states before its first evaluation, None where that drew nothing
         self._before: dict[tuple[int, int], States | None] = {}
         self._drawing = set() if drawing is None else drawing
 
@@ -80,19 +81,19 @@ class Masks:
     def call(self, n: int, function: Callable[[Evaluate, Tensor], Tensor], what: Evaluate, x: Tensor) -> Tensor:
         """The function of step n at x, with the numbers of its first evaluation."""
         key = n, what.module
-        if key not in self._before:
-            before = capture(x.device)
-            value = function(what, x)
-            drawn = contents(before) != contents(capture(x.device))
-            self._before[key] = before if drawn else None
-            if drawn:
-                self._drawing.add(n)
-            return value
-        states = self._before[key]
+        states = self._before.get(key, ())
         if states is None:
             return function(what, x)
-        with replaying(states, x.device):
-            return function(what, x)
+        if states:
+            with replaying(states, x.device):
+                return function(what, x)
+        before = capture(x.device)
+        value = function(what, x)
+        drawn = contents(before) != contents(capture(x.device))
+        self._before[key] = before if drawn else None
+        if drawn:
+            self._drawing.add(n)
+        return value
 
 
 def refuse_random(field: Field, n: int, program: Program) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..program import Evaluate
 from ..scheme.given_numbers import integer
+from .bound import Function, check, wrote
 from .errors import FieldError
 from .field import Field, Noise
 from .masks import capture, restore
@@ -96,6 +97,33 @@ class TimeField(Field):
         if self.reference is None:
             return self.at(x.new_full((), self.t0 + (n + what.node) * self._h, dtype=widest(x.device)), x)
         return self.at(_tensor(self.t0, x.device) + (n + what.node) * self.step(x.device), x)
+
+    def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
+        """Calls of f itself, once it is known to take times in float64."""
+        if type(self) is not TimeField or not self._wide:
+            return ()
+        f, training, wide = self.f, self.training, widest(u.device)
+        return self._bound.get(
+            [f, training, wide, *self._writes.values()],
+            lambda: [self._bound_step(n, f, wide) for n in range(self.steps)],
+        )
+
+    def _bound_step(self, n: int, f: Callable[[Tensor, Tensor], Tensor], wide: torch.dtype) -> Function | None:
+        t0, h, writes, key, double = self.t0, self._h, self._writes, (n, 0, self.training), torch.float64
+        if writes.get(key, True):
+            return None
+
+        def function(what: Evaluate, x: Tensor) -> Tensor:
+            t = x.new_full((), t0 + (n + what.node) * h, dtype=wide)  # type: ignore[operator]
+            version = x._version
+            value = f(t, x)
+            if x._version != version:
+                wrote(writes, key)
+            if type(value) is not Tensor or value.shape != x.shape:
+                check(n, value, x)
+            return _in_dtype_of(x, value) if value.dtype is double else value
+
+        return function
 
     def at(self, t: Tensor, x: Tensor) -> Tensor:
         """f(t, x) in the dtype of x, or what autocast has made of it; t in float64."""

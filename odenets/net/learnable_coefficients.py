@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..fields import FieldError
+from ..fields.bound import Kept
 from ..fields.numbers import number
 from ..scheme.errors import SchemeWarning
 from ..scheme.given_numbers import integer
@@ -42,6 +43,7 @@ class Coefficients(nn.Module):
             for name in names.values():
                 value = torch.empty(shape, dtype=like.dtype, device=like.device)
                 self.register_parameter(name, nn.Parameter(value))
+        self._count, self._kept = len(self._parameters), Kept[list[dict[str, Tensor]]]()
         self.reset()
         self.register_load_state_dict_post_hook(_hint)
 
@@ -92,6 +94,16 @@ class Coefficients(nn.Module):
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""
         return {symbol: getattr(self, name) for symbol, name in self._names.get(n, {}).items()}
+
+    def of_steps(self, steps: int) -> list[dict[str, Tensor]]:
+        """:meth:`at` of each layer."""
+        if not self._names:
+            return [{}] * steps
+        held = self._parameters.values()
+        # They are Parameters, and all here, unless something makes them anew at each use, as a parametrization does.
+        if torch.compiler.is_compiling() or set(map(type, held)) != {nn.Parameter} or len(held) != self._count:
+            return [self.at(n) for n in range(steps)]
+        return self._kept.get([*held], lambda: [self.at(n) for n in range(steps)])
 
 
 def _hint(coefficients: nn.Module, _: Any) -> None:

@@ -16,6 +16,7 @@ from ..fields.numbers import learned, number
 from ..gradients import Direct, Gradient, Runner, Stored, as_gradient
 from ..gradients.segment_function import forward_over_forward
 from ..passes import Pass
+from ..passes.plan import Plan, plan
 from ..passes.starting import starting_steps, transition
 from ..passes.steps import run_step
 from ..program import Evaluate, Program, compile_scheme
@@ -29,7 +30,7 @@ from .seeding import seed, split
 #: what a network is compiled from, under the names of its arguments as well, and into, but for what may be set
 COMPILED = frozenset(
     {"blocks", "scheme", "field", "shortcut", "start", "coefficient_shape", "coefficients", "steps"}
-    | {"program", "starting_programs", "transition_program"}
+    | {"program", "starting_programs", "transition_program", "plan"}
 )
 
 
@@ -82,6 +83,10 @@ class ODENet(nn.Module):
     program: Program
     starting_programs: list[Program]
     transition_program: Program
+    #: what each step runs; printed, it shows the code
+    plan: Plan
+    _seeds: list[tuple[float, ...]]
+    _copies: int
     coefficient_shape: tuple[int, ...]
 
     def __init__(
@@ -110,9 +115,11 @@ class ODENet(nn.Module):
         self.coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
         self._plain = Direct().attach(self)
-        self.gradient = gradient
+        # Where a parameter is that tells the device: it is found once.
+        self._first: list[str] | None = None
         #: (step, what the solver reports) for each solve of the last pass; implicit schemes only
         self.reports: list[tuple[int, Report]] = []
+        self.gradient = gradient
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "h":  # torch would take a Parameter before the property sees it
@@ -177,6 +184,10 @@ class ODENet(nn.Module):
         """Symbol -> Parameter of layer n; empty for a layer without learnable coefficients."""
         return self.coefficients.at(n)
 
+    def coefficients_of_steps(self) -> list[dict[str, Tensor]]:
+        """:meth:`coefficients_at` of each layer."""
+        return self.coefficients.of_steps(len(self.plan))
+
     def reset_coefficients(self) -> None:
         """Draw the learnable coefficients anew from the scheme's initial ranges."""
         self.coefficients.reset()
@@ -189,7 +200,8 @@ class ODENet(nn.Module):
     @gradient.setter
     def gradient(self, gradient: str | Gradient) -> None:
         options = as_gradient(gradient)
-        self._runner = self.runner_of(options)
+        runner = self.runner_of(options)
+        self._runner = self._plain if isinstance(options, Direct) else runner
         self._gradient = options
 
     def runner_of(self, options: Gradient) -> Runner:
@@ -217,33 +229,39 @@ class ODENet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The solution after the last step; x is the state before the first."""
-        if getattr(self, "_is_replica", False) and not isinstance(self._gradient, Direct):
+        if "_is_replica" in vars(self) and not isinstance(self._gradient, Direct):
             raise FieldError(
                 f"gradient={self._gradient}: got a replica of DataParallel, whose parameters are no Parameters, "
                 "expected DistributedDataParallel, or gradient='direct'"
             )
         run, state, first = self._begin(x)
+        runner = self._runner
         # A trace has no backward pass of its own, and cannot hold what the other ways have for theirs.
-        recorded = torch.is_grad_enabled() and not (torch.jit.is_tracing() or forward_over_forward())
-        state = (self._runner if recorded else self._plain).integrate(run, first, state)
-        self.reports = run.reports
+        if runner is not self._plain and (
+            not torch.is_grad_enabled() or torch.jit.is_tracing() or forward_over_forward()
+        ):
+            runner = self._plain
+        state = runner.integrate(run, first, state)
+        if run.reports or self.reports:
+            self.reports = run.reports
         return self._solution(state)
 
     def _begin(self, x: Tensor) -> tuple[Pass, State, int]:
         """The pass, the carried values before the first regular step, and that step's number."""
         self._check_input(x)
-        self.field.ready()
+        field = self.field
+        field.ready()
         u = x if self.shortcut is None else self.shortcut(x)
         # All noise before the first step, in every mode: the same seed then gives the same network.
-        noises = [self.field.draw(n, u, self.program.h) for n in range(self.steps)]
-        run = Pass(self, noises, x.device)
+        run = Pass(self, field.draw_steps(u, self.program.h), u)
         state, first = self._enter(x, u, run)
-        self._check_coefficients(state[0])
+        if self.coefficient_shape:
+            self._check_coefficients(state[0])
         return run, state, first
 
     def _solution(self, state: State) -> Tensor:
-        parts = state[: self.scheme.components]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        components = self.scheme.components
+        return state[0] if components == 1 else torch.cat(state[:components], 1)
 
     def _enter(self, x: Tensor, u: Tensor, run: Pass) -> tuple[State, int]:
         """Carried values before the first regular step, and that step's number."""
@@ -256,6 +274,8 @@ class ODENet(nn.Module):
 
     def _seed(self, n: int, u: Tensor, slope_at: Callable[[int, Evaluate, Tensor], Tensor]) -> State:
         """What the scheme carries into step n when the solution u, and f(u) from ``slope_at``, is all there is."""
+        if self._copies:
+            return (u,) * self._copies
         parts = split(self.scheme, u)
         slope = None
         if n < self.steps and self.scheme.needs_slope:
@@ -266,7 +286,7 @@ class ODENet(nn.Module):
             slope = slope_at(n, what, u).to(u.dtype)
         return tuple(
             seed(parts, multiples, slope, 1.0 if kept_without_h else self.program.h)
-            for multiples, kept_without_h in zip(self.scheme.seeds, self.program.slopes, strict=True)
+            for multiples, kept_without_h in zip(self._seeds, self.program.slopes, strict=True)
         )
 
     def _transition(self, x: Tensor, run: Pass, what: Evaluate, u: Tensor) -> Tensor:
@@ -282,9 +302,23 @@ class ODENet(nn.Module):
         if not isinstance(x, Tensor) or not x.is_floating_point():
             got = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise FieldError(f"input: got {got}, expected a floating-point tensor")
-        own = reference_tensor(self)
-        if own is not None and own.device != x.device:
-            raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
+        if torch.compiler.is_compiling() or not self._is_on(x.device):
+            own = reference_tensor(self)
+            if own is not None and own.device != x.device:
+                raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
+
+    def _is_on(self, device: torch.device) -> bool:
+        """Whether the first parameter, as far as its name is known, is on a device."""
+        if self._first is None:
+            self._first = next((name.split(".") for name, p in self.named_parameters() if p.is_floating_point()), [])
+        *path, last = self._first or [""]
+        held: Any = self
+        for name in path:  # it may have been replaced, or be scripted
+            modules = getattr(held, "_modules", None)
+            held = modules.get(name) if isinstance(modules, dict) else None
+        parameters = getattr(held, "_parameters", None)
+        found = parameters.get(last) if isinstance(parameters, dict) else None
+        return found is not None and found.device == device
 
     def _check_coefficients(self, u: Tensor) -> None:
         shape = self.coefficient_shape
@@ -315,6 +349,11 @@ class ODENet(nn.Module):
         if self.shortcut is not None:
             made["transition_program"] = transition(self.scheme, h)
         vars(self).update(made)
+        self._seeds = [tuple(map(float, multiples)) for multiples in self.scheme.seeds]
+        # Most schemes carry past solutions alone, which are all u_0 at the start.
+        self._copies = len(self._seeds) if set(self._seeds) == {(1.0, 0.0)} else 0
+        every = range(self.steps)
+        vars(self)["plan"] = plan([self.program_of(n) for n in every], [self.visits_at(n) for n in every])
 
     def _settled(self, name: str, value: Any) -> Any:
         """What may be assigned to a network that is compiled."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import sympy
 import torch
 from torch import Tensor
 
@@ -25,9 +24,9 @@ def split(scheme: Scheme, u: Tensor) -> State:
     return u.chunk(scheme.components, 1)
 
 
-def seed(parts: State, multiples: Sequence[sympy.Expr], slope: Tensor | None, h: float) -> Tensor:
+def seed(parts: State, multiples: Sequence[float], slope: Tensor | None, h: float) -> Tensor:
     """One carried value at the very start: multiples of the components and, last, of h f(u_0)."""
-    terms = [x if m == 1 else x * float(m) for x, m in zip(parts, multiples, strict=False) if m != 0]
-    if slope is not None and multiples[-1] != 0:
-        terms.append(slope * (float(multiples[-1]) * h))
+    terms = [x if m == 1 else x * m for x, m in zip(parts, multiples, strict=False) if m]
+    if slope is not None and multiples[-1]:
+        terms.append(slope * (multiples[-1] * h))
     return sum(terms[1:], start=terms[0]) if terms else torch.zeros_like(parts[0])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from ..fields import Noise
+from ..fields.bound import Function
 from ..fields.masks import Masks, refuse_random
 from ..program import Evaluate, Program
 from ..program.transforms import recorded
@@ -19,28 +19,42 @@ from .network import Network
 class Pass:
     """What the steps of one forward pass need besides the state; :mod:`.steps` takes them.
 
+    ``calls[n]`` is the residual function of step n, ``learned[n]`` are its coefficients, by their symbols.
+
     Args:
         net: the network.
         noises: what its field has drawn for each step.
-        device: where it runs.
+        u: the state, of which this asks for the device alone.
     """
 
-    def __init__(self, net: Network, noises: Sequence[Noise], device: torch.device) -> None:
-        self.net, self.noises, self.device = net, noises, device
-        self.masks = None if recorded() else Masks(net.field.drawing)
+    def __init__(self, net: Network, noises: Sequence[Noise], u: Tensor) -> None:
+        self.net, self.noises, self.device = net, noises, u.device
         self.reports: list[tuple[int, Report]] = []
+        self.learned = net.coefficients_of_steps()
+        self._masks: Masks | None = None
+        self._quiet: bool | None = None
+        self._asked = False  # not before it is needed: schemes of one evaluation a step need none
+        self.calls = net.field.calls_of_pass(noises, u)
 
-    def function(self, n: int, program: Program) -> Callable[[Evaluate, Tensor], Tensor]:
-        """The residual function of step n; with the same masks wherever it evaluates a module again."""
-        plain = partial(self.net.field, n, self.noises[n])
-        if max(self.net.visits_at(n)) == 1:
-            return plain
+    @property
+    def masks(self) -> Masks | None:
+        """What modules draw; None where it cannot be drawn again."""
+        if not self._asked:
+            self._masks, self._asked = None if recorded() else Masks(self.net.field.drawing), True
+        return self._masks
+
+    def masked(self, n: int, program: Program) -> Function:
+        """The residual function of a step that evaluates a module more than once: with the same masks each time."""
+        if self._quiet is None:
+            self._quiet = self.masks is not None and self.net.field.draws_nothing()
+        if self._quiet:
+            return self.calls[n]
         if self.masks is None:
             refuse_random(self.net.field, n, program)
-            return plain
-        return partial(self.masks.call, n, plain)
+            return self.calls[n]
+        return partial(self.masks.call, n, self.calls[n])
 
     def seed(self, n: int, what: Evaluate, u: Tensor) -> Tensor:
         """The initial slope f(u) of step n: an evaluation of that step, and so with its masks."""
-        plain = partial(self.net.field, n, self.noises[n])
-        return plain(what, u) if self.masks is None else self.masks.call(n, plain, what, u)
+        call = self.calls[n]
+        return call(what, u) if self.masks is None else self.masks.call(n, call, what, u)

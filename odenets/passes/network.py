@@ -10,6 +10,7 @@ from ..fields import Field
 from ..program import Program
 from ..scheme import Scheme
 from ..stages import Solver
+from .plan import Plan
 
 
 class Network(Protocol):
@@ -47,11 +48,15 @@ class Network(Protocol):
     def first_step(self) -> int:
         """The first step that a way to gradients takes: 1 where layer 0 changes the shape, else 0."""
 
+    @property
+    def plan(self) -> Plan:
+        """What each step runs."""
+
     def program_of(self, n: int) -> Program:
         """The program that step n runs."""
 
-    def visits_at(self, n: int) -> tuple[int, ...]:
-        """Evaluations of each module of layer n."""
+    def coefficients_of_steps(self) -> list[dict[str, Tensor]]:
+        """The learnable coefficients of each step."""
 
     def coefficients_at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> learnable coefficient of layer n."""

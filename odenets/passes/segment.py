@@ -68,7 +68,7 @@ class Segment:
     def _gather(self, n: int) -> None:
         net, owner = self.net, self._owner
         assert owner is not None
-        program = self.programs[n] = net.program_of(n)
+        program = self.programs[n] = net.plan[n].program
         if self.masks is None:
             refuse_random(self.field, n, program)
         for what in program.evaluated:
@@ -87,7 +87,7 @@ class Segment:
                 if couples(modules):
                     self._coupled.add((n, what.index))
         self._noise[n] = tuple(self._place(tensor) for tensor in owner.noises[n])
-        self._learned[n] = {symbol: self._place(value) for symbol, value in net.coefficients_at(n).items()}
+        self._learned[n] = {symbol: self._place(value) for symbol, value in owner.learned[n].items()}
 
     def _gather_module(
         self, path: str, module: nn.Module, names: dict[str, int], standing_for: Mapping[nn.Module, nn.Module]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..program.step import State, step
+from ..program.step import State
 from .forward_pass import Pass
 from .purity import check_pure
 from .segment import Segment
@@ -12,9 +12,10 @@ from .segment import Segment
 
 def run_step(run: Pass, n: int, state: State) -> State:
     """The carried values after step n, from those before it."""
-    program = run.net.program_of(n)
-    if program.explicit:
-        return step(program, run.function(n, program), state, run.net.coefficients_at(n))
+    program, solves, repeats = run.net.plan[n]
+    if not solves:
+        function = run.masked(n, program) if repeats else run.calls[n]
+        return program.run(function, state, run.learned[n])
     # The implicit function theorem wants the step as a function of the tensors it uses.
     segment = Segment(run, n, n + 1)
     if torch.is_grad_enabled():
@@ -28,6 +29,6 @@ def run_step(run: Pass, n: int, state: State) -> State:
 
 def run_steps(run: Pass, first: int, state: State) -> State:
     """The carried values after the last step, from those before step ``first``."""
-    for n in range(first, run.net.steps):
+    for n in range(first, len(run.net.plan)):
         state = run_step(run, n, state)
     return state

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..scheme import Scheme
+from .code import Code, Generated, step_code
 from .rows import Learned, Op, Open, bound
 
 
@@ -25,6 +26,14 @@ class Evaluate:
     node: float | None
     index: int
 
+    def write(self, code: Code) -> None:
+        """As a line of the step's code."""
+        code.evaluate(self.slot, self.source, self)
+
+    def bound(self, top: int, bottom: int) -> Evaluate:
+        """The same for every step size."""
+        return self
+
 
 @dataclass(frozen=True)
 class Solve:
@@ -38,6 +47,10 @@ class Solve:
     weights: tuple[tuple[float, ...], ...]
     inverse: tuple[tuple[float, ...], ...]
 
+    def write(self, code: Code) -> None:
+        """As a line of the step's code."""
+        code.solve([item.slot for item in self.evaluations], [item.source for item in self.evaluations], self)
+
     def bound(self, top: int, bottom: int) -> Solve:
         """For the step size h = top / bottom."""
         return replace(self, weights=_at(self.weights, top, bottom), inverse=_at(self.inverse, top, bottom))
@@ -48,6 +61,10 @@ class Combine(NamedTuple):
 
     slot: int
     ops: tuple[Op, ...]
+
+    def write(self, code: Code) -> None:
+        """As lines of the step's code."""
+        code.combine(self.slot, self.ops)
 
     def bound(self, top: int, bottom: int) -> Combine:
         """For the step size h = top / bottom."""
@@ -62,7 +79,7 @@ class Program:
     """What a step does, as data. Slots 0 .. r-1 hold the carried values at the start of the step.
 
     ``outputs[i]`` is the slot of carried value i at the end; ``slopes[i]`` says whether it is kept
-    without its factor h.
+    without its factor h. ``run(function, state, learned, solver)``, once it is :meth:`ready`, is the step.
     """
 
     scheme: Scheme
@@ -70,6 +87,19 @@ class Program:
     instructions: tuple[Instruction, ...]
     outputs: tuple[int, ...]
     slopes: tuple[bool, ...]
+    code: Generated = field(compare=False, repr=False)
+    run: Any = field(default=None, init=False, compare=False, repr=False)
+
+    def ready(self) -> Program:
+        """The same with its function made. A scheme can be compiled without torch, and torch.compile traces no exec."""
+        if self.run is None:
+            object.__setattr__(self, "run", self.code.bound(self.instructions))
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A generated function cannot be pickled: it is made again.
+        parts = self.scheme, self.h, self.instructions, self.outputs, self.slopes, self.code
+        return (Program if self.run is None else _ready), parts
 
     @property
     def explicit(self) -> bool:
@@ -102,6 +132,15 @@ class Program:
         names = {name for op in ops for part in op if isinstance(part, Learned) for name in part.arguments}
         return tuple(sorted(names))
 
+    @property
+    def listing(self) -> str:
+        """The step as Python, with the numbers that are bound to it."""
+        return step_code(self.instructions, self.outputs).listing
+
+
+def _ready(*parts: Any) -> Program:
+    return Program(*parts).ready()
+
 
 @dataclass(frozen=True)
 class OpenProgram:
@@ -111,12 +150,15 @@ class OpenProgram:
     instructions: tuple[Instruction, ...]
     outputs: tuple[int, ...]
     slopes: tuple[bool, ...]
+    code: Generated = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code", step_code(self.instructions, self.outputs))
 
     def bind(self, h: float) -> Program:
         """The program for step size h, finite and not 0. Its numbers are the floats nearest to c h^power, c exact."""
-        top, bottom = h.as_integer_ratio()
-        items = tuple(item if isinstance(item, Evaluate) else item.bound(top, bottom) for item in self.instructions)
-        return Program(self.scheme, h, items, self.outputs, self.slopes)
+        items = tuple(item.bound(*h.as_integer_ratio()) for item in self.instructions)
+        return Program(self.scheme, h, items, self.outputs, self.slopes, self.code)
 
 
 def _at(matrix: tuple[tuple[Any, ...], ...], top: int, bottom: int) -> tuple[tuple[float, ...], ...]:

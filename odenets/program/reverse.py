@@ -14,9 +14,10 @@ undoing it would evaluate it twice: 4/3 instead of 5/3 of the time of direct dif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import sympy
 from torch import Tensor
@@ -24,11 +25,12 @@ from torch import Tensor
 from ..scheme import Scheme
 from ..scheme.scheme import Matrices
 from ..scheme.stage_graph import evaluation_groups
+from .code import row_code
 from .compiler import carried_slopes, grading, instructions
 from .evaluations import Grading, evaluations_of
 from .program import OpenProgram, Program
 from .rows import Coefficient, Op, bound, operations
-from .step import State, combine
+from .step import State
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,20 @@ class Term:
     """A part of a coefficient's gradient: the sum over all entries of a cotangent times a combination.
 
     ``cotangent`` is (True, i) for that of carried value i after the step, (False, i) for that of
-    stage value i. Slots of the combination: the carried values before the step, then the F_i.
+    stage value i. What is combined: the carried values before the step, then the F_i, ``functions`` of them.
     """
 
     symbol: str
     cotangent: tuple[bool, int]
-    ops: tuple[Op, ...]
+    functions: int
+    combination: Callable[[Sequence[Tensor | None], Mapping[str, Tensor]], Tensor]
 
     def value(
         self, state: State, functions: Mapping[int, Tensor], bar: Tensor, learned: Mapping[str, Tensor]
     ) -> Tensor:
         """The part at these values, of the coefficient's shape."""
-        slots = {**dict(enumerate(state)), **{len(state) + i: f for i, f in functions.items()}}
-        product = bar * combine(self.ops, slots, len(state), learned)
+        values = [*state, *(functions.get(i) for i in range(self.functions))]
+        product = bar * self.combination(values, learned)
         like = learned[self.symbol]
         return product.sum_to_size(like.shape).to(like.dtype)
 
@@ -61,6 +64,9 @@ class Reverse:
     transposed: Program
     terms: tuple[Term, ...]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return compile_reverse, (self.inverse.scheme, self.inverse.h)
+
 
 @lru_cache(maxsize=256)
 def compile_reverse(scheme: Scheme, h: float) -> Reverse:
@@ -71,12 +77,19 @@ def compile_reverse(scheme: Scheme, h: float) -> Reverse:
     """
     inverse, transposed, terms = _open(scheme, h == 1)
     size = h.as_integer_ratio()
-    parts = (replace(term, ops=bound(term.ops, *size)) for term in terms)
-    return Reverse(inverse.bind(h), transposed.bind(h), tuple(parts))
+    carried, functions = len(scheme.seeds), len(evaluations_of(scheme).stages)
+    parts = [
+        Term(symbol, cotangent, functions, row_code(bound(ops, *size), carried)) for symbol, cotangent, ops in terms
+    ]
+    return Reverse(inverse.bind(h).ready(), transposed.bind(h).ready(), tuple(parts))
+
+
+#: symbol, cotangent and operations of a term whose step size is open
+_OpenTerm = tuple[str, tuple[bool, int], tuple[Op, ...]]
 
 
 @lru_cache(maxsize=256)
-def _open(scheme: Scheme, unit: bool) -> tuple[OpenProgram, OpenProgram, tuple[Term, ...]]:
+def _open(scheme: Scheme, unit: bool) -> tuple[OpenProgram, OpenProgram, tuple[_OpenTerm, ...]]:
     evaluations, slopes = evaluations_of(scheme), carried_slopes(scheme)
     powers = grading(slopes, unit)
     blocks = evaluations.fold((scheme.A, scheme.U, scheme.B, scheme.V))
@@ -89,7 +102,7 @@ def _open(scheme: Scheme, unit: bool) -> tuple[OpenProgram, OpenProgram, tuple[T
     return *programs, _terms(blocks, powers)
 
 
-def _terms(blocks: Matrices, powers: Grading) -> tuple[Term, ...]:
+def _terms(blocks: Matrices, powers: Grading) -> tuple[_OpenTerm, ...]:
     A, U, B, V = blocks
     of = [*powers.carried, *[powers.functions] * A.cols]
     found = []
@@ -99,5 +112,5 @@ def _terms(blocks: Matrices, powers: Grading) -> tuple[Term, ...]:
                 own = powers.carried[i] if carried else powers.stages
                 entries = [sympy.cancel(x.diff(symbol)) for x in [*values.row(i), *functions.row(i)]]
                 if row := {j: Coefficient(x, of[j] - own) for j, x in enumerate(entries) if x != 0}:
-                    found.append(Term(str(symbol), (carried, i), operations(row)))
+                    found.append((str(symbol), (carried, i), operations(row)))
     return tuple(found)

@@ -53,7 +53,7 @@ class GeneralLinearMethod:
         """r, the number of values a step hands to the next; the first is the solution."""
         return int(self.V.rows)
 
-    @property
+    @cached_property
     def components(self) -> int:
         """Components of the state: 1, or 2 for a scheme that treats positions and velocities apart."""
         return 1 + max(component for pair in self.functions for component in pair)

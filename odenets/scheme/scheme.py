@@ -233,7 +233,7 @@ class Scheme(Shown, GeneralLinearMethod):
         columns = [*series.constants, slopes]
         return tuple(tuple(series.to_sympy(column[i]) for column in columns) for i in range(self.carried))
 
-    @property
+    @cached_property
     def needs_slope(self) -> bool:
         """Whether the carried values start from h f(u_0), one evaluation more."""
         return any(multiples[-1] != 0 for multiples in self.seeds)

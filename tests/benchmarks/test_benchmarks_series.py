@@ -2,7 +2,7 @@
 
 import json
 
-from odenets.benchmarks import series
+from odenets.benchmarks.speed import series
 
 
 def test_a_worker_counts_every_coefficient(capsys):

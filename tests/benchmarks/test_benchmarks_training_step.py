@@ -4,9 +4,9 @@ import re
 import pytest
 import torch
 
-from odenets.benchmarks import training_step
 from odenets.benchmarks.common import pairs
 from odenets.benchmarks.common.errors import BenchmarkError
+from odenets.benchmarks.speed import training_step
 
 TASK = training_step.Task(depth=14, batch=4, rounds=2)
 

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .common.command_line import Parser
-from .common.files import write_atomic, write_json
-from .common.machine import processor, versions
-from .common.markdown import markdown
-from .common.processes import answer
+from ..common.command_line import Parser
+from ..common.files import write_atomic, write_json
+from ..common.machine import processor, versions
+from ..common.markdown import markdown
+from ..common.processes import answer
 
 LIMITS = {("rk4", 8): 0.1, ("rk4", 10): 0.5, ("dopri5", 8): 0.1, ("dopri5", 10): 0.5, ("lm", 6): 1.5}
 COMPARED = (4, 5, 6)  # orders of rk4 beside the peer, whose time grows sevenfold from one to the next
@@ -60,7 +60,7 @@ WORKERS: dict[str, Callable[[str, int], tuple[float, int]]] = {"odenets": ours, 
 
 def sample(who: str, scheme: str, order: int) -> tuple[float, int]:
     """One measurement in a fresh process."""
-    seconds, count = answer("odenets.benchmarks.series", ["--worker", who, scheme, str(order)], {})
+    seconds, count = answer("odenets.benchmarks.speed.series", ["--worker", who, scheme, str(order)], {})
     return float(seconds), int(count)
 
 

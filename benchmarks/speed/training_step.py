@@ -28,23 +28,23 @@ from torch.nn import functional
 
 from odenets import OdenetsError
 
-from .common import machine
-from .common.command_line import FAILED_RUNS, USER_ERROR, Parser, as_given
-from .common.errors import BenchmarkError
-from .common.files import write_atomic, write_json
-from .common.markdown import markdown
-from .common.pairs import Row, claim, compare, in_new_process, page, worst
-from .data import augmentation
-from .data.dataset import Dataset
-from .data.in_memory import InMemoryDataset
-from .study import run_state, training
-from .study.config import RunConfig
+from ..common import machine
+from ..common.command_line import FAILED_RUNS, USER_ERROR, Parser, as_given
+from ..common.errors import BenchmarkError
+from ..common.files import write_atomic, write_json
+from ..common.markdown import markdown
+from ..common.pairs import Row, claim, compare, in_new_process, page, worst
+from ..data import augmentation
+from ..data.dataset import Dataset
+from ..data.in_memory import InMemoryDataset
+from ..study import run_state, training
+from ..study.config import RunConfig
 
 BOUND = 1.03
 #: How far losses may drift apart in two steps, by the precision.
 ROUNDING = {"fp32": 1e-5, "bf16": 1e-2}
 SCHEMES, PRECISIONS = ("euler", "lm"), ("fp32", "bf16")
-MODULE = "odenets.benchmarks.training_step"
+MODULE = "odenets.benchmarks.speed.training_step"
 #: Steps before the clock starts, and steps that are timed, of the images a second.
 WARM_UP, TIMED = 3, 20
 
