@@ -17,40 +17,25 @@ from ..net.learnable_coefficients import PREFIX, Coefficients, is_added
 
 
 class AddedCoefficients(Coefficients):
-    """Coefficients of layers, held by the blocks that these belong to: ``homes[n]`` is (block, label) of layer n."""
+    """Those of a chain, put into the blocks that they belong to: ``homes[n]`` is (block, label) of layer n."""
 
     def __init__(self, own: Coefficients, homes: Sequence[tuple[nn.Module, str]]) -> None:
         nn.Module.__init__(self)
-        self._init, self._homes = own._init, list(homes)
-        self._out: dict[tuple[int, str], nn.Parameter] = {}
-        self._names = {
-            n: {symbol: f"{PREFIX}{symbol}_{homes[n][1]}" for symbol in names} for n, names in own._names.items()
-        }
-        for n in self._names:
+        self._init, self._names, self._homes = own._init, dict[int, dict[str, str]](), list(homes)
+        for n, (block, label) in enumerate(homes):
             for symbol, parameter in own.at(n).items():
-                assert isinstance(parameter, nn.Parameter)
-                self._out[n, self._names[n][symbol]] = parameter
+                name = self._names.setdefault(n, {})[symbol] = f"{PREFIX}{symbol}_{label}"
+                block.register_parameter(name, parameter)  # type: ignore[arg-type]
 
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""
-        names = self._names.get(n, {}).items()
-        if self._out:
-            return {symbol: self._out[n, name] for symbol, name in names}
-        return {symbol: getattr(self._homes[n][0], name) for symbol, name in names}
-
-    def place(self) -> None:
-        """Put them into the blocks."""
-        for (n, name), parameter in self._out.items():
-            self._homes[n][0].register_parameter(name, parameter)
-        self._out = {}
+        return {symbol: getattr(self._homes[n][0], name) for symbol, name in self._names.get(n, {}).items()}
 
     def remove(self) -> None:
         """Take them out of the blocks."""
         for n, names in self._names.items():
             for name in names.values():
-                block = self._homes[n][0]
-                self._out[n, name] = getattr(block, name)
-                delattr(block, name)
+                delattr(self._homes[n][0], name)
 
 
 def add_statistics(norm: nn.Module, label: str, visit: int) -> StageStatistics:
@@ -62,22 +47,17 @@ def add_statistics(norm: nn.Module, label: str, visit: int) -> StageStatistics:
     return own
 
 
-def remove_statistics(model: nn.Module) -> None:
-    """Take them out again."""
-    for module in model.modules():
-        for name in [name for name, child in module._modules.items() if isinstance(child, StageStatistics)]:
-            delattr(module, name)
-
-
 def accept_originals(model: nn.Module) -> None:
     """From now on, the model loads a state_dict of the original, too, and keeps then what the chains have added."""
     # Public under another name since torch 2.5 only.
     model._register_load_state_dict_pre_hook(_fill, with_module=True)
 
 
-def refuse_originals(model: nn.Module) -> None:
-    """No longer."""
+def remove_added(model: nn.Module) -> None:
+    """Take statistics and hooks out again."""
     for module in model.modules():
+        for name in [name for name, child in module._modules.items() if isinstance(child, StageStatistics)]:
+            delattr(module, name)
         hooks = module._load_state_dict_pre_hooks
         for key in [key for key, hook in hooks.items() if getattr(hook, "hook", None) is _fill]:
             del hooks[key]

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..fields import FieldError
+from ..net.learnable_coefficients import Coefficients
 from ..program import compile_scheme
 from ..scheme import Scheme
-from .added_parameters import AddedCoefficients, accept_originals, add_statistics, refuse_originals, remove_statistics
-from .calls import Function
+from .added_parameters import AddedCoefficients, accept_originals, add_statistics, remove_added
+from .calls import Function, named
 from .chain import Chain, elsewhere
-from .owner import Owner
-from .quiet import Quiet, unwatched
-from .sites import Findings, Site
+from .find import Findings
+from .owner import Owner, Quiet, replaced, unwatched
 from .steps import Plan, Step
+from .sums import Sum
 
 POST_ACTIVATION = ("project", "stages", "refuse")
 #: of nn.Dropout and the like, which in evaluation hand on what they are given, and may follow a sum
-DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout)
+DROPOUTS = named("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout", F)
 
 
 @dataclass(eq=False)
 class Swap:
-    """A model under a scheme: what was found in it, its chains, and the numbers of the sums that each has."""
+    """A model under a scheme: what was found in it, its chains, its owners; ``left``: why the scheme leaves a sum."""
 
     findings: Findings
     post_activation: str
     chains: list[Chain] = field(default_factory=list)
-    numbers: list[tuple[int, ...]] = field(default_factory=list)
     owners: list[Owner] = field(default_factory=list)
+    left: dict[Sum, str] = field(default_factory=dict)
+
+    def reason(self, one: Sum) -> str:
+        """Why a sum is left alone; empty where it is taken."""
+        return one.reason or self.left.get(one, "")
 
 
 def assemble(
@@ -45,110 +49,79 @@ def assemble(
     Raises:
         FieldError: no sum is left.
     """
-    sites = list(findings.sites)
-    chains = list(_allowed(findings, sites, scheme, post_activation))
-    swap = Swap(replace(findings, sites=tuple(sites)), post_activation)
-    if not chains:
-        reasons = "; ".join(dict.fromkeys(f"{site.module or 'the model'}: {site.reason}" for site in sites))
+    swap = Swap(findings, post_activation)
+    for sums in list(_allowed(swap, scheme)):
+        modules = [model.get_submodule(one.owner.module) for one in sums]
+        chain = Chain(sums, modules, scheme, stages=post_activation == "stages", **options)
+        chain.origin = swap
+        swap.chains.append(chain)
+    if not swap.chains:
+        reasons = dict.fromkeys(f"{one.module or 'the model'}: {swap.reason(one)}" for one in findings.sums)
         raise FieldError(
             f"swap_scheme: got a {type(model).__name__} without a residual block to run under {scheme.name}, expected "
-            f"one that adds to a state what is made of it, by way of weights. {reasons or 'No such sum was seen'}"
+            "one that adds to a state what is made of it, by way of weights. "
+            f"{'; '.join(reasons) or 'No such sum was seen'}"
         )
-    steps: dict[tuple[Any, ...], Step] = {}
-    for numbers in chains:
-        own = [sites[n] for n in numbers]
-        labels = [_label(sites, n) for n in numbers]
-        homes = [(model.get_submodule(site.owner), label) for site, label in zip(own, labels, strict=True)]
-        chain = Chain(
-            homes, [site.owner or "the model" for site in own], scheme, stages=post_activation == "stages", **options
-        )
-        chain.origin, chain.sites = swap, own
-        swap.chains.append(chain)
-        swap.numbers.append(numbers)
-        for n, (site, label) in enumerate(zip(own, labels, strict=True)):
-            _add_steps(steps, chain, n, site, label)
-    for step in steps.values():
-        for chain, _ in step.places if len(step.places) > 1 else ():
-            chain.tracked = True
-    swap.owners = list(_owners(model, swap, list(steps.values())))
+    swap.owners = list(_owners(model, swap))
     return swap
 
 
-def _label(sites: Sequence[Site], n: int) -> str:
-    """Of the coefficients of a sum in its owner: its number among the sums of the owner, over all its calls."""
-    return str(sum(site.owner == sites[n].owner and bool(site.parts) for site in sites[:n]))
-
-
-def _add_steps(steps: dict[tuple[Any, ...], Step], chain: Chain, n: int, site: Site, label: str) -> None:
-    for i, part in enumerate(site.parts):
-        key = site.owner, part.source, part.place
-        last = i == len(site.parts) - 1
-        if key not in steps:
-            steps[key] = Step(site.owner, part, label, part=not last, site=site)
-        step = steps[key]
-        step.places.append((chain, n))
-        step.clears, step.always = step.clears and site.clears, step.always and site.always
-
-
-def _owners(model: nn.Module, swap: Swap, steps: list[Step]) -> Iterator[Owner]:
-    findings, moves = swap.findings, dict[str, dict[Function, bool]]()
-    for chain, numbers in zip(swap.chains, swap.numbers, strict=True):
-        for n in numbers if chain.tracked else ():
-            moves.setdefault(findings.sites[n].owner, dict.fromkeys(DROPOUTS, False))
-        for n in numbers[1:] if chain.tracked else ():
-            site = findings.sites[n]
-            if site.moves:
-                moves.setdefault(site.home, {}).update(site.moves)
-    for name in dict.fromkeys([*(step.owner for step in steps), *moves]):
-        own = [step for step in steps if step.owner == name]
-        plan = Plan(
-            name or "the model",
-            list(dict.fromkeys(chain for step in own for chain, _ in step.places)) or swap.chains,
-            sorted(own, key=lambda step: step.at.number),
-            totals=findings.totals.get(name, {}),
-            moves=moves.get(name, {}),
-            aliased=findings.aliased,
-            around=name in findings.around,
-        )
-        yield Owner(model.get_submodule(name), name, plan)
-
-
-def _allowed(findings: Findings, sites: list[Site], scheme: Scheme, post_activation: str) -> Iterator[tuple[int, ...]]:
-    """The chains, cut where a sum does not allow the scheme; why not is noted with it."""
-    for numbers in findings.chains:
-        kept: list[int] = []
-        for n in numbers:
-            reason = _refused_activation(sites[n], scheme, post_activation) or _refused_again(sites[n], scheme)
+def _allowed(swap: Swap, scheme: Scheme) -> Iterator[list[Sum]]:
+    """The chains, cut where a sum does not allow the scheme; why not is noted."""
+    for sums in swap.findings.chains:
+        kept: list[Sum] = []
+        for one in sums:
+            reason = _refused(one, scheme, swap.post_activation)
             if not reason:
-                kept.append(n)
+                kept.append(one)
                 continue
-            sites[n] = replace(sites[n], reason=reason, parts=())
+            swap.left[one] = reason
             if kept:
-                yield tuple(kept)
+                yield kept
             kept = []
         if kept:
-            yield tuple(kept)
+            yield kept
 
 
-def _refused_again(site: Site, scheme: Scheme) -> str:
-    return site.once and f"{site.once}, and {scheme.name} evaluates it at further stages" if _replays(scheme) else ""
-
-
-def _replays(scheme: Scheme) -> bool:
-    return bool(elsewhere(compile_scheme(scheme, 1.0)))
-
-
-def _refused_activation(site: Site, scheme: Scheme, post_activation: str) -> str:
-    names = ", ".join(one.name for one in site.activation)
-    if not names or post_activation == "project":
-        return ""
-    if post_activation == "refuse":
+def _refused(one: Sum, scheme: Scheme, post_activation: str) -> str:
+    """Why a sum does not allow a scheme."""
+    program = compile_scheme(scheme, 1.0)
+    names = ", ".join(one.activation_names)
+    if names and post_activation == "refuse":
         return f"{names} follows its sum, and post_activation='refuse'"
-    if compile_scheme(scheme, 1.0).evaluated[0].source:
-        return f"post_activation='stages': {scheme.name} does not evaluate at the state first"
-    if any("tensors" in one.kwargs for one in site.activation):
-        return f"post_activation='stages': {names} after its sum uses other tensors"
-    return ""
+    if names and post_activation == "stages":
+        if program.evaluated[0].source:
+            return f"post_activation='stages': {scheme.name} does not evaluate at the state first"
+        if any(function.tensors for function in one.activations):
+            return f"post_activation='stages': {names} after its sum uses other tensors"
+    again = one.once and elsewhere(program)
+    return f"{one.once}, and {scheme.name} evaluates it at further stages" if again else ""
+
+
+def _owners(model: nn.Module, swap: Swap) -> Iterator[Owner]:
+    """What takes the place of forwards: of modules with sums, also if these are left, and of those that see moves."""
+    steps: dict[tuple[Any, ...], Step] = {}
+    chains: dict[str, dict[Chain, None]] = {one.owner.module: {} for sums in swap.findings.chains for one in sums}
+    moves: dict[str, dict[Function, None]] = {path: {} for path in chains}
+    for chain in swap.chains:
+        for n, one in enumerate(chain.sums):
+            for added in one.additions:
+                key = one.owner.module, added.source, added.place
+                steps.setdefault(key, Step(added, one)).places.append((chain, n))
+            chains[one.owner.module][chain] = None
+    for step in steps.values():
+        for chain, _ in step.places if len(step.places) > 1 else ():
+            chain.tracked = True
+    for chain in swap.chains:
+        for n, one in enumerate(chain.sums if chain.tracked else ()):
+            dropouts = [(one.owner.module, func) for func in DROPOUTS]
+            for home, func in (*dropouts, *(one.moves if n else ())):
+                moves.setdefault(home, {})[func] = None
+                chains.setdefault(home, {})[chain] = None
+    for path, own in chains.items():
+        at = sorted((s for s in steps.values() if s.whole.owner.module == path), key=lambda s: s.added.number)
+        known, name = list(own) or swap.chains, path or "the model"
+        yield Owner(path, Plan(model.get_submodule(path), name, known, at, list(moves[path]), swap.findings.aliased))
 
 
 # ------------------------------------------------------------------------------------------- into the model, and out
@@ -156,8 +129,7 @@ def _refused_activation(site: Site, scheme: Scheme, post_activation: str) -> str
 
 def owners_of(model: nn.Module) -> list[Owner]:
     """The owners in a model, in the order of its modules; none in one that is not swapped."""
-    found = (getattr(vars(module).get("forward"), "__self__", None) for module in model.modules())
-    return [owner for owner in found if isinstance(owner, Owner)]
+    return [one for one in replaced(model) if isinstance(one, Owner)]
 
 
 def swap_of(model: nn.Module) -> Swap | None:
@@ -166,13 +138,12 @@ def swap_of(model: nn.Module) -> Swap | None:
     Raises:
         FieldError: parts of it were swapped by themselves, or it was part of what was swapped.
     """
-    owners = owners_of(model)
+    owners, here = owners_of(model), dict(model.named_modules())
     if not owners:
         return None
-    swaps = {id(chain.origin): chain.origin for owner in owners for chain in owner.plan.chains}
-    here = dict(model.named_modules())
-    found: Swap = next(iter(swaps.values()))
-    if len(swaps) != 1 or any(here.get(owner.path) is not owner.module for owner in found.owners):
+    found: Swap = owners[0].plan.chains[0].origin
+    whole = {id(chain.origin) for owner in owners for chain in owner.plan.chains} == {id(found)}
+    if not whole or any(here.get(owner.path) is not owner.module for owner in found.owners):
         raise FieldError(
             f"swap_scheme: got no example, and a {type(model).__name__} that was not swapped as a whole, but as parts "
             "or as part of another, expected an example: an input, a tuple of arguments or a mapping of named ones"
@@ -183,32 +154,28 @@ def swap_of(model: nn.Module) -> Swap | None:
 def install(model: nn.Module, swap: Swap) -> None:
     """Put owners, coefficients and statistics into the model."""
     for chain in swap.chains:
-        assert isinstance(chain.coefficients, AddedCoefficients)
-        chain.coefficients.place()
+        homes = [(module, one.label) for module, one in zip(chain.branches.layers, chain.sums, strict=True)]
+        assert isinstance(chain.coefficients, Coefficients)
+        chain.coefficients = AddedCoefficients(chain.coefficients, homes)
     for owner in swap.owners:
         for step in owner.plan.steps:
-            indices = sorted({index for chain, n in step.places for index in chain.elsewhere(n)})
-            for norm in map(model.get_submodule, () if step.part else step.site.norms):
-                step.statistics.append((norm, {i: add_statistics(norm, step.label, i) for i in indices}))
+            indices = sorted({index for chain, n in step.places for index in elsewhere(chain.program_of(n))})
+            for norm in map(model.get_submodule, step.whole.norms if step.added is step.whole else ()):
+                step.statistics.append((norm, {i: add_statistics(norm, step.whole.label, i) for i in indices}))
         owner.install()
-        if not owner.plan.replays:
-            for module in unwatched(owner.module, owner.path, swap.findings.watched):
-                if not isinstance(getattr(vars(module).get("forward"), "__self__", None), Quiet):
-                    Quiet(module).install()
+    watched = {path for sums in swap.findings.chains for one in sums for path in one.within}
+    for owner in swap.owners:
+        for module in unwatched(owner.module, owner.path, watched) if not owner.plan.replays else ():
+            if not isinstance(getattr(vars(module).get("forward"), "__self__", None), Quiet):
+                Quiet(module).install()
     accept_originals(model)
 
 
 def uninstall(model: nn.Module) -> None:
     """Leave the modules of a model as they were, but for their weights."""
-    owners = owners_of(model)
-    for chain in {id(chain): chain for owner in owners for chain in owner.plan.chains}.values():
+    for chain in {chain: None for owner in owners_of(model) for chain in owner.plan.chains}:
         assert isinstance(chain.coefficients, AddedCoefficients)
         chain.coefficients.remove()
-    for owner in owners:
-        owner.remove()
-    for module in model.modules():
-        quiet = getattr(vars(module).get("forward"), "__self__", None)
-        if isinstance(quiet, Quiet):
-            quiet.remove()
-    remove_statistics(model)
-    refuse_originals(model)
+    for one in replaced(model):
+        one.remove()
+    remove_added(model)

@@ -1,4 +1,4 @@
-"""Calls of torch, seen one by one: which of them add to a state, what goes in and out, and where they are made."""
+"""Calls of torch, seen one by one: what goes in and out, which of them add to a state, and where they are made."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 #: a function of torch, as torch.overrides shows it
 Function = Callable[..., Any]
@@ -34,12 +35,46 @@ MULTIPLY_ADD = named("addcmul addcmul_", Tensor, torch)
 ADDITIONS = ADD | SUBTRACT | MULTIPLY_ADD
 IN_PLACE = named("add_ __iadd__ sub_ __isub__ addcmul_", Tensor)
 COPIES = named("clone contiguous", Tensor, torch)
+#: these write running statistics without a new version
+STATISTICS = frozenset({F.batch_norm, F.instance_norm, torch.batch_norm, torch.instance_norm, torch.native_batch_norm})
+ASSIGNING = named("__setitem__ copy_ set_", Tensor)
 #: files of torch that stand between a call in somebody's code and what a mode sees of it
-BETWEEN = (sys.modules["torch._tensor"].__file__, sys.modules["torch.overrides"].__file__)
+BETWEEN = {sys.modules[name].__file__ for name in ("torch._tensor", "torch.overrides", "torch.utils._device")}
+
+
+class Call:
+    """One call: what went in, in what state, and once it is made what came out and what it wrote to."""
+
+    def __init__(self, func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.func, self.args, self.kwargs = func, put(args, {}), put(kwargs, {})
+        self.given = list(tensors_in((args, kwargs)))
+        self.versions = [version(x) for x in self.given]
+        self.value: Any = None
+        self.made: list[Tensor] = []
+        self.written: list[Tensor] = []
+        #: what was around it; the generators from which it drew, as they were before
+        self.around: Any = None
+        self.random: Any = None
+        #: see the marks of a tape
+        self.outside: list[Tensor] = []
+        self.reads = False
+
+    def done(self, value: Any) -> Any:
+        """It has returned a value."""
+        self.value, self.made = value, list(tensors_in(value))
+        if self.func in STATISTICS:
+            named = (self.kwargs.get("running_mean"), self.kwargs.get("running_var"))
+            self.written = [x for x in (*self.args[1:3], *named) if x is not None]
+        elif torch.compiler.is_compiling():  # where nothing is counted
+            assigned = self.given[:1] if self.func in ASSIGNING else []
+            self.written = [x for x in self.given if any(x is y for y in self.made)] + assigned
+        else:
+            self.written = [x for x, old in zip(self.given, self.versions, strict=True) if version(x) != old]
+        return value
 
 
 class Addition(NamedTuple):
-    """u + f, in one of the ways to write it: the state's place, and what else the call has."""
+    """u + f, in one of the ways to write it: its operands, of which one may be the state, and alpha or value."""
 
     func: Function
     operands: tuple[Tensor, ...]
@@ -50,12 +85,8 @@ class Addition(NamedTuple):
         """Which operands may be the state."""
         return (0, 1) if self.func in ADD and self.factor == 1 else (0,)
 
-    def terms(self, side: int) -> tuple[Tensor, ...]:
-        """What is added to the state at ``side`` is made of these."""
-        return (*self.operands[:side], *self.operands[side + 1 :])
-
     def branch(self, terms: tuple[Tensor, ...]) -> Tensor:
-        """What is added, made of the terms."""
+        """What is added, made of the other operands."""
         value = terms[0] if len(terms) == 1 else terms[0] * terms[1]
         factor = -self.factor if self.func in SUBTRACT else self.factor
         return value if factor == 1 else value * factor
@@ -63,25 +94,34 @@ class Addition(NamedTuple):
 
 def addition(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Addition | None:
     """A call as a sum of floating-point tensors, or None where it is none."""
-    if func not in ADDITIONS or kwargs.keys() - {"input", "other", "alpha", "tensor1", "tensor2", "value"}:
+    if kwargs:
+        if func not in ADDITIONS or kwargs.keys() - {"input", "other", "alpha", "tensor1", "tensor2", "value"}:
+            return None
+        args = (*args, *(kwargs[key] for key in ("input", "other", "tensor1", "tensor2") if key in kwargs))
+    if func not in ADDITIONS or len(args) != (3 if func in MULTIPLY_ADD else 2):
         return None
-    given = (*args, *(kwargs[key] for key in ("input", "other", "tensor1", "tensor2") if key in kwargs))
-    number = 3 if func in MULTIPLY_ADD else 2
-    if len(given) != number or not all(isinstance(x, Tensor) and x.is_floating_point() for x in given):
-        return None
-    factor = kwargs.get("value" if func in MULTIPLY_ADD else "alpha", 1)
-    return None if isinstance(factor, Tensor) else Addition(func, given, factor)
+    for x in args:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            return None
+    factor = kwargs.get("value" if func in MULTIPLY_ADD else "alpha", 1) if kwargs else 1
+    return None if isinstance(factor, Tensor) else Addition(func, args, factor)
 
 
-def nothing_done(func: Function, args: tuple[Any, ...]) -> bool:
+def others(operands: tuple[Any, ...], side: int) -> tuple[Any, ...]:
+    """All operands but one."""
+    return (*operands[:side], *operands[side + 1 :])
+
+
+def nothing_done(call: Call) -> bool:
     """Whether a call returns the value that it is given: u + 0, which Python's sum() begins with, or a copy."""
+    func, args = call.func, call.args
     return func in COPIES or (func in ADD and len(args) == 2 and type(args[1]) is int and args[1] == 0)
 
 
-def called_from(depth: int, through: frozenset[CodeType] = frozenset()) -> Source:
-    """Where a call is made, ``depth`` frames above the caller: above modes, ``through`` their code, what they watch."""
+def called_from(depth: int) -> Source:
+    """Where a call is made, ``depth`` frames above the caller, in code that is not torch's."""
     frame = sys._getframe(depth + 1)
-    while (frame.f_code.co_filename in BETWEEN or frame.f_code in through) and frame.f_back is not None:
+    while frame.f_code.co_filename in BETWEEN and frame.f_back is not None:
         frame = frame.f_back
     code, instruction = frame.f_code, frame.f_lasti
     known = _SOURCES.get((id(code), instruction))
@@ -104,8 +144,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         for item in value:
             yield from tensors_in(item)
     elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
+        yield from tensors_in(list(value.values()))
     elif isinstance(value, slice):
         yield from tensors_in((value.start, value.stop, value.step))
     elif not torch.compiler.is_compiling():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,18 +14,8 @@ from ..program import Evaluate, Program, compile_scheme
 from ..program.step import State, step
 from ..scheme import Scheme
 from ..zoo import as_scheme
-from .added_parameters import AddedCoefficients
 from .history import History
-
-#: f(evaluation, y): what is added to the state, where the state is y
-Branch = Callable[[Evaluate, Tensor], Tensor]
-
-
-class Observer(Protocol):
-    """Who sees a chain at work."""
-
-    def on_step(self, n: int, state: State, branch: Any) -> None:
-        """Step n is taken from this state; ``branch``, a :class:`.watch.Stages`, is what is added to it."""
+from .sums import Sum
 
 
 class Branches(Field):
@@ -47,33 +37,26 @@ class Chain(ODENet):
     """The sums of a chain as the layers of one network.
 
     Args:
-        homes: for each sum the module whose forward has it, and the label of its coefficients there.
-        names: for each sum where it is, in words.
+        sums: the sums.
+        modules: for each the module whose forward has it.
         stages: whether the activation after a sum is applied to stages.
-        options: of ODENet: start, coefficient_shape.
+        options: of ODENet: start, coefficient_shape, gradient.
     """
 
     def __init__(
-        self,
-        homes: Sequence[tuple[nn.Module, str]],
-        names: Sequence[str],
-        scheme: Scheme,
-        *,
-        stages: bool,
-        **options: Any,
+        self, sums: Sequence[Sum], modules: Sequence[nn.Module], scheme: Scheme, *, stages: bool, **options: Any
     ) -> None:
-        super().__init__(Branches([module for module, _ in homes]), scheme, **options)
-        self.coefficients = AddedCoefficients(self.coefficients, homes)
-        self.stages = stages
+        super().__init__(Branches(modules), scheme, **options)
+        self.sums, self.stages = list(sums), stages
         #: whether a step is the sum that it was
         self.plain = self.program.instructions == compile_scheme(as_scheme("euler"), 1.0).instructions
-        self.history = History(names, scheme.name)
+        self.history = History([one.owner.module or "the model" for one in sums], scheme.name)
         #: whether a step must know which it is; and whether it cannot go on where it does not
-        self.exact = scheme.carried > 1 or bool(scheme.symbols)
         self.tracked = scheme.carried > 1
-        self.observer: Observer | None = None
-        #: what was found where its sums are; how the model was before, and what else was found in it
-        self.sites: Sequence[Any] = ()
+        self.exact = scheme.carried > 1 or bool(scheme.symbols)
+        #: who sees it at work: its ``on_step(n, state, branch)`` is called before each step, ``branch`` a Stages
+        self.observer: Any = None
+        #: the swap that it is of
         self.origin: Any = None
 
     def runner_of(self, options: Gradient) -> Runner:
@@ -94,14 +77,10 @@ class Chain(ODENet):
     @property
     def evaluations(self) -> int:
         """Evaluations of branches in one pass."""
-        return sum(1 + len(self.elsewhere(n)) for n in range(self.steps))
+        return sum(1 + len(elsewhere(self.program_of(n))) for n in range(self.steps))
 
-    def elsewhere(self, n: int) -> list[int]:
-        """Evaluations of step n elsewhere than at its state, where the model itself evaluates its branch."""
-        return elsewhere(self.program_of(n))
-
-    def advance(self, n: int, carried: State, u: Tensor, branch: Tensor, stage: Branch) -> State:
-        """Step n from u, where what is added is ``branch``; at other states it is had by ``stage``."""
+    def advance(self, n: int, carried: State, u: Tensor, branch: Tensor, stage: Callable[..., Tensor]) -> State:
+        """Step n from u, where what is added is ``branch``; at other states y it is ``stage(evaluation, y)``."""
 
         def function(what: Evaluate, y: Tensor) -> Tensor:
             return branch if y is u else stage(what, y)
@@ -114,5 +93,5 @@ class Chain(ODENet):
 
 
 def elsewhere(program: Program) -> list[int]:
-    """Which evaluations of a step are elsewhere than at the state itself."""
+    """Which evaluations of a step are elsewhere than at the state, where the model itself evaluates the branch."""
     return [what.index for what in program.evaluated if what.source != 0]

@@ -16,22 +16,19 @@ from .calls import version
 
 @dataclass(frozen=True)
 class Session:
-    """Between two steps: the state, where nothing else holds it, what else is carried, and the step before."""
+    """Between two steps: the number of the one before, what is carried, and the state where nothing else holds it."""
 
-    u: Tensor | None
+    index: int
     carried: State
     versions: tuple[int, ...]
-    index: int
+    u: Tensor | None = None
 
 
 class History:
     """Carried values of a chain; two passes, also of two threads, do not meet.
 
-    An entry is kept for as long as its state is: activation checkpointing comes back to it.
-
-    Args:
-        names: where the sums of the chain are.
-        scheme: name of the scheme.
+    An entry is kept for as long as its state is: activation checkpointing comes back to it. ``names`` say where the
+    sums of the chain are.
     """
 
     def __init__(self, names: Sequence[str], scheme: str) -> None:
@@ -50,14 +47,10 @@ class History:
 
     def find(self, u: Tensor) -> Session | None:
         """What belongs to u, if anything does."""
-        if not torch.compiler.is_compiling():
-            found: Session | None = self.sessions.get(u)
-            if found is not None:
-                return found
-        for session in self.traced:
-            if session.u is u:
-                return session
-        return None
+        if not torch.compiler.is_compiling() and (found := self.sessions.get(u)) is not None:
+            session: Session = found
+            return session
+        return next((session for session in self.traced if session.u is u), None)
 
     def carried(self, session: Session, u: Tensor) -> State:
         """What is carried into the step after a session's, whose state is u.
@@ -66,7 +59,7 @@ class History:
             FieldError: it, or u, was written to since.
         """
         n = session.index + 1
-        if session.carried and session.versions != versions((u, *session.carried)):
+        if session.carried and session.versions != _versions((u, *session.carried)):
             raise FieldError(
                 f"{self.names[n]}: got a state that was written to after {self.names[n - 1]} had returned it, or one "
                 f"before it that {self.scheme} goes on from, or what was added to it, which {self.scheme} goes on "
@@ -89,17 +82,15 @@ class History:
             self.traced = []
         elif torch.compiler.is_compiling():
             # Of the steps before, nobody asks any more.
-            self.traced = [s for s in self.traced if s.index == n]
-            self.traced.append(Session(u, carried, versions((u, *carried)), n))
-        else:
-            # Without u, or the entry would keep it alive.
-            self.sessions[u] = Session(None, carried, versions((u, *carried)), n)
+            own = Session(n, carried, _versions((u, *carried)), u)
+            self.traced = [*(session for session in self.traced if session.index == n), own]
+        else:  # without u, or the entry would keep it alive
+            self.sessions[u] = Session(n, carried, _versions((u, *carried)))
 
     def follow(self, session: Session, u: Tensor, move: Callable[[Tensor], Tensor] | None) -> None:
         """The state has become u: carried values are moved as it was, and activations are not applied to them."""
         self.keep(session.index, u, session.carried if move is None else tuple(map(move, session.carried)))
 
 
-def versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """How often each has been written to."""
+def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
     return tuple(version(x) for x in tensors)

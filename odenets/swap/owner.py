@@ -1,15 +1,17 @@
-"""What takes the place of the forward of a module that has sums in it."""
+"""What takes the place of the forwards of modules: of those that have sums in them, and of others inside these."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Set
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
 from ..fields import FieldError
 from ..net.networks_in_model import CHAIN
@@ -19,50 +21,33 @@ from .steps import Plan
 from .tape import Tape
 from .watch import Watch
 
-#: arguments that no evaluation of a branch can change
-PLAIN = (Tensor, type(None), bool, int, float, complex, str, torch.dtype, torch.device)
+#: arguments that no evaluation of a branch can change, and those of torch.fx, in which no sum will be found
+PLAIN = (Tensor, type(None), bool, int, float, complex, str, torch.dtype, torch.device, torch.fx.Proxy)
 #: of a module, called by torch.nn.DataParallel
 REPLICATE = "_replicate_for_data_parallel"
 #: of a layer of transformers
 CHECKPOINT = "_gradient_checkpointing_func"
 
 
-class Owner:
-    """A module with sums in it; :meth:`forward` is set as its forward. ``path``: where it is in the model."""
+class Quiet:
+    """A module whose forward no watch need see: it runs outside, which costs less and leaves torch its fast paths."""
 
-    def __init__(self, module: nn.Module, path: str, plan: Plan) -> None:
-        self.module, self.path, self.plan = module, path, plan
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
         #: a forward that the module itself had, in the place of its class's
         self.own: Any = None
-        self.lock = threading.RLock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles have a lock of their own."""
-        return {key: value for key, value in self.__dict__.items() if key != "lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """With a lock of its own."""
-        self.__dict__.update(state, lock=threading.RLock())
 
     def install(self) -> None:
         """Take the place of the module's forward."""
         self.own = self.module.__dict__.get("forward")
         # A bound method: it is copied and pickled with the module, and torch.compile traces through it.
-        self.module.__dict__.update({"forward": self.forward, REPLICATE: self.refuse_replica, CHAIN: self.plan.chains})
+        self.module.__dict__["forward"] = self.forward
 
     def remove(self) -> None:
         """Give the module its own forward back."""
-        for key in ("forward", REPLICATE, CHAIN):
-            self.module.__dict__.pop(key, None)
+        del self.module.__dict__["forward"]
         if self.own is not None:
             self.module.__dict__["forward"] = self.own
-
-    def refuse_replica(self) -> nn.Module:
-        """A replica would have this forward, and so the weights of the original."""
-        raise FieldError(
-            f"{self.plan.name}: got a replica for torch.nn.DataParallel, expected none of a swapped block; use "
-            "DistributedDataParallel"
-        )
 
     def original(self, *args: Any, **kwargs: Any) -> Any:
         """The module's forward as it was."""
@@ -71,41 +56,94 @@ class Owner:
         return type(self.module).forward(self.module, *args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As the module's own, with the scheme's step in the place of each sum."""
-        if type(next(iter((*args, *kwargs.values())), None)) is torch.fx.Proxy:
-            raise FieldError(
-                f"{self.plan.name}: got a proxy of torch.fx, expected tensors (a swapped model cannot be traced by "
-                "torch.fx; torch.export can, strict=False)"
-            )
-        taped = self.plan.replays
-        for chain in self.plan.chains:
+        """The module's own, outside of the innermost mode where that is a watch that records nothing."""
+        mode = None if torch.compiler.is_compiling() else _get_current_function_mode()
+        if type(mode) is not Watch or mode.tape is not None:
+            return self.original(*args, **kwargs)
+        _pop_mode()
+        try:
+            return self.original(*args, **kwargs)
+        finally:
+            _push_mode(mode)
+
+
+class Owner(Quiet):
+    """A module with sums in it, or with what is between them. ``path``: where it is in the model."""
+
+    def __init__(self, path: str, plan: Plan) -> None:
+        super().__init__(plan.module)
+        self.path, self.plan = path, plan
+        #: the thread that records
+        self.thread: int | None = None
+
+    def install(self) -> None:
+        """And say which chains there are, and that it is not to be replicated."""
+        super().install()
+        self.module.__dict__.update({REPLICATE: self.refuse_replica, CHAIN: self.plan.chains})
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        super().remove()
+        for key in (REPLICATE, CHAIN):
+            del self.module.__dict__[key]
+
+    def refuse_replica(self) -> nn.Module:
+        """A replica would have this forward, and so the weights of the original."""
+        raise FieldError(
+            f"{self.plan.name}: got a replica for torch.nn.DataParallel, expected none of a swapped block; use "
+            "DistributedDataParallel"
+        )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the module's own, with the scheme's step in the place of each sum; no watch around sees it."""
+        around = _get_current_function_mode()
+        if type(around) is not Watch:
+            return self._forward(args, kwargs)
+        _pop_mode()
+        try:
+            return self._forward(args, kwargs)
+        finally:
+            _push_mode(around)
+
+    def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        plan, compiled = self.plan, torch.compiler.is_compiling()
+        taped = plan.replays
+        for chain in plan.chains:
             taped = taped or chain.observer is not None
         if taped:
             self._refuse_objects((args, kwargs))
-        if torch.compiler.is_compiling():
-            self._refuse_compiled()
+        if compiled and plan.aliased and plan.replays:
+            raise FieldError(
+                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
+                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
+            )
+        if compiled or not (taped or (plan.tracked and torch.is_inference_mode_enabled())):
             return self._run(taped, args, kwargs)
-        counts = self.plan.counts or taped
-        if not taped and not (counts and torch.is_inference_mode_enabled()):
-            return self._run(taped, args, kwargs)
-        with self._one_thread(taped), _counted(counts):
+        with ExitStack() as stack:
+            if torch.is_inference_mode_enabled():  # where torch does not count writes
+                stack.enter_context(torch.inference_mode(False))
+                stack.enter_context(torch.no_grad())
+            if taped:
+                self._refuse_threads()
+                stack.callback(setattr, self, "thread", self.thread)
+                self.thread = threading.get_ident()
             return self._run(taped, args, kwargs)
 
     def _run(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        own = vars(self.module)
+        if CHECKPOINT not in own or torch.compiler.is_compiling():
+            return self._watched(taped, self.original, *args, **kwargs)
         # transformers checkpoints inside the forward of its layers, which is run again in the backward pass.
-        checkpoint: Any = vars(self.module).get(CHECKPOINT)
-        if checkpoint is None or torch.compiler.is_compiling():
+        if not (self.module.gradient_checkpointing and self.module.training and torch.is_grad_enabled()):
             return self._watched(taped, self.original, *args, **kwargs)
-        vars(self.module)[CHECKPOINT] = partial(self._checkpointed, checkpoint, taped)
+        checkpoint = own[CHECKPOINT]
+        own[CHECKPOINT] = lambda forward, *given, **more: checkpoint(
+            partial(self._watched, taped, forward), *given, **more
+        )
         try:
-            if self.module.gradient_checkpointing and self.module.training and torch.is_grad_enabled():
-                return self.original(*args, **kwargs)
-            return self._watched(taped, self.original, *args, **kwargs)
+            return self.original(*args, **kwargs)
         finally:
-            vars(self.module)[CHECKPOINT] = checkpoint
-
-    def _checkpointed(self, checkpoint: Function, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
-        return checkpoint(partial(self._watched, taped, forward), *args, **kwargs)
+            own[CHECKPOINT] = checkpoint
 
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
         watch = Watch(self.plan, Tape(self.plan.name) if taped else None)
@@ -118,19 +156,6 @@ class Owner:
         watch.finish()
         return output
 
-    def _refuse_compiled(self) -> None:
-        plan = self.plan
-        if plan.aliased and plan.replays:
-            raise FieldError(
-                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
-                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
-            )
-        if plan.around and plan.steps:
-            raise FieldError(
-                f"{plan.name}: got a forward that has sums of its own and calls modules that have others under "
-                "torch.compile, which cannot tell them apart, expected it to be run eagerly; compile the modules in it"
-            )
-
     def _refuse_objects(self, value: Any) -> None:
         """What is changed by a branch would be so once a step, and not at its further stages."""
         for item in leaves(value):
@@ -142,31 +167,30 @@ class Owner:
                     "one evaluation a step, such as euler, lm or ab2"
                 )
 
-    @contextmanager
-    def _one_thread(self, taped: bool) -> Iterator[None]:
-        """Refuse a second thread: random numbers of a stage are drawn from the generators that all threads have."""
-        if not taped:
-            yield
-            return
-        if not self.lock.acquire(blocking=False):
+    def _refuse_threads(self) -> None:
+        """Random numbers of a stage are drawn from the generators that all threads have."""
+        if self.thread not in (None, threading.get_ident()):
             raise FieldError(
-                f"{self.plan.scheme}: got a second thread in {self.plan.name}, which would draw the random numbers of "
-                "the first one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
+                f"{self.plan.scheme}: got a second thread in {self.plan.name}, which would draw the "
+                "random numbers of the first one's stages, expected one thread at a time; give each a copy.deepcopy of "
+                "the model"
             )
-        try:
-            yield
-        finally:
-            self.lock.release()
 
 
-@contextmanager
-def _counted(counts: bool) -> Iterator[None]:
-    """Out of inference mode, where torch does not count writes, if these matter."""
-    if counts and torch.is_inference_mode_enabled():
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    else:
-        yield
+def replaced(model: nn.Module) -> list[Quiet]:
+    """What stands in the place of forwards in a model, in the order of its modules."""
+    found = (getattr(vars(module).get("forward"), "__self__", None) for module in model.modules())
+    return [one for one in found if isinstance(one, Quiet)]
+
+
+def unwatched(module: nn.Module, path: str, watched: Set[str]) -> Iterator[nn.Module]:
+    """The largest modules inside one in which nothing is done that a watch must see."""
+    for name, child in module.named_children():
+        own = f"{path}.{name}" if path else name
+        if own in watched or any(other.startswith(f"{own}.") for other in watched):
+            yield from unwatched(child, own, watched)
+        elif not isinstance(child, (_DropoutNd, torch.jit.ScriptModule)) and any(True for _ in child.parameters()):
+            yield child
 
 
 def leaves(value: Any) -> Iterator[Any]:

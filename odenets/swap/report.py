@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from ..scheme import Scheme
 from .assemble import Swap
 from .chain import Chain
 from .judge import PART
-from .sites import Site
 
 #: of an eigenvalue; a double one of V has the square root of the machine's
 ROUNDING = 1e-6
@@ -92,38 +92,27 @@ class SwapReport:
 
 def report(swap: Swap) -> SwapReport:
     """What there is to be said about a swapped model."""
-    numbers = {n: i for i, own in enumerate(swap.numbers) for n in own}
+    numbers = {one: i for i, chain in enumerate(swap.chains) for one in chain.sums}
     sums = tuple(
-        SumReport(site.module, site.source[0], site.source[2], numbers.get(n, -1), site.reason)
-        for n, site in enumerate(swap.findings.sites)
+        SumReport(one.module, one.source[0], one.source[2], numbers.get(one, -1), swap.reason(one))
+        for one in swap.findings.sums
     )
-    pairs = zip(swap.chains, swap.numbers, strict=True)
-    chains = tuple(_of_chain(chain, [swap.findings.sites[n] for n in own]) for chain, own in pairs)
+    chains = tuple(map(_of_chain, swap.chains))
     return SwapReport(swap.chains[0].scheme.name, swap.post_activation, chains, sums, swap.findings.notes)
 
 
-def _of_chain(chain: Chain, sites: Sequence[Site]) -> ChainReport:
-    blocks: list[list[object]] = []
-    for site in sites:
-        if not blocks or blocks[-1][0] != site.owner:
-            blocks.append([site.owner, 0])
-        blocks[-1][1] += 1  # type: ignore[operator]
-    sums = tuple(int(str(count)) for _, count in blocks)
+def _of_chain(chain: Chain) -> ChainReport:
+    blocks = [(path, len(list(run))) for path, run in groupby(one.owner.module for one in chain.sums)]
     starting = min(len(chain.starting_programs), chain.steps)
-    return ChainReport(
-        tuple(str(name) for name, _ in blocks),
-        sums,
-        chain.evaluations,
-        starting,
-        tuple(dict.fromkeys(one.name for site in sites for one in site.activation)),
-        tuple(_notes(chain, sites, starting)),
-    )
+    names = dict.fromkeys(name for one in chain.sums for name in one.activation_names)
+    paths, counts = zip(*blocks, strict=True)
+    return ChainReport(paths, counts, chain.evaluations, starting, tuple(names), tuple(_notes(chain, starting)))
 
 
-def _notes(chain: Chain, sites: Sequence[Site], starting: int) -> Iterator[str]:
+def _notes(chain: Chain, starting: int) -> Iterator[str]:
     if starting == chain.steps:
         yield "every step is a starting step; the scheme itself takes none"
-    if len({site.source for site in sites}) > 1 and parasitic(chain.scheme):
+    if len({one.source for one in chain.sums}) > 1 and parasitic(chain.scheme):
         yield (
             "the scheme has a root of modulus 1 beside 1, and the sums of a block are different functions in turn: it "
             "weighs some of them against the others, and does not approximate u' = their sum"

@@ -1,42 +1,35 @@
-"""What stands at an addition of a swapped model: which step of which chain is taken there."""
+"""What stands at the additions of a swapped model: which step is taken there, and how its further stages are had."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from ..fields.stage_statistics import StageStatistics
-from .calls import ADDITIONS, Function, Source
-from .chain import Chain
-from .sites import Place, Site
+from ..program import Evaluate
+from ..program.transforms import recorded
+from .calls import ADDITIONS, Addition, Function, name_of, others
+from .chain import Chain, elsewhere
+from .sums import MOVES, Sum
+from .tape import Tape, Way
 
 
 @dataclass(eq=False)
 class Step:
-    """An addition that a step takes the place of.
+    """What runs at an addition of the model.
 
     Args:
-        owner: path of the module in whose forward it is.
-        at: where.
-        places: which steps of which chains this may be, several where a module is called several times.
-        label: of its coefficients and statistics.
-        part: whether more is added to it, which belongs to the step, as b in x + a + b.
-        site: what was found there.
-        clears: whether no later step needs the calls before it.
-        always: whether each call of its owner made it at the example.
+        added: the addition.
+        whole: the sum of which it is the last, or a part, as x + a in x + a + b.
+        places: which steps of which chains it may be, several where a module is called several times.
+        statistics: each normalisation of its branch, with its statistics of further stages.
     """
 
-    owner: str
-    at: Place
-    label: str
-    part: bool
-    site: Site
-    clears: bool = True
-    always: bool = True
+    added: Sum
+    whole: Sum
     places: list[tuple[Chain, int]] = field(default_factory=list)
-    #: each normalisation of its branch with its statistics of further stages
     statistics: list[tuple[nn.Module, dict[int, StageStatistics]]] = field(default_factory=list)
 
     def of_stage(self, index: int) -> dict[int, Tensor]:
@@ -50,37 +43,81 @@ class Step:
         return found  # type: ignore[return-value]
 
 
+@dataclass(eq=False)
 class Plan:
     """What is done in the forward of a module.
 
     Args:
-        name: of the module, in words.
-        chains: the chains that its sums, or what is between them, belong to.
-        steps: the sums.
-        totals: additions in each line that has one, in one call at the example.
-        moves: what is done to the state between sums: function -> whether it moves the values, or is an activation.
+        module: the module; ``name`` it is known by.
+        chains: those that its sums, or what is between them, belong to.
+        steps: at its additions, in their order.
+        between: functions that are called between sums, which histories follow.
         aliased: whether tensors with views were written to, which torch.compile does not tell.
-        around: whether modules inside have sums, too.
     """
 
+    module: nn.Module
+    name: str
+    chains: list[Chain]
+    steps: list[Step]
+    between: list[Function]
+    aliased: bool
+
+    def __post_init__(self) -> None:
+        self.scheme = self.chains[0].scheme.name
+        #: function -> whether it moves the values, or is an activation; what need be looked at
+        self.moves = {func: name_of(func) in MOVES for func in self.between}
+        self.special = ADDITIONS.union(self.between)
+        self.totals = {step.added.source: step.added.total for step in self.steps}
+        self.by_place = {(step.added.source, step.added.place): step for step in self.steps}
+        self.by_number = {step.added.number: step for step in self.steps}
+        self.tracked = [chain for chain in self.chains if chain.tracked]
+        self.replays = any(elsewhere(chain.program_of(n)) for step in self.steps for chain, n in step.places)
+
+
+class Stages:
+    """What is added to a state of one step, where the state is another."""
+
     def __init__(
-        self,
-        name: str,
-        chains: Sequence[Chain],
-        steps: Sequence[Step],
-        *,
-        totals: Mapping[Source, int],
-        moves: Mapping[Function, bool],
-        aliased: bool,
-        around: bool,
+        self, plan: Plan, tape: Tape | None, step: Step, u: Tensor, sums: Sequence[tuple[Addition, int]]
     ) -> None:
-        self.name, self.chains, self.steps = name, list(chains), list(steps)
-        self.totals, self.moves, self.aliased, self.around = dict(totals), dict(moves), aliased, around
-        self.scheme = chains[0].scheme.name
-        self.special = ADDITIONS.union(moves)
-        self.by_place = {(step.at.source, step.at.place): step for step in steps}
-        self.by_number = {step.at.number: step for step in steps}
-        self.plain = all(chain.plain for chain in chains)
-        self.replays = any(chain.elsewhere(n) for step in steps for chain, n in step.places)
-        #: whether it matters that something is written to
-        self.counts = self.replays or any(chain.tracked for chain in chains)
+        self.plan, self.tape, self.step, self.u, self.sums = plan, tape, step, u, sums
+        self.added = [others(one.operands, side) for one, side in sums]
+        self.way: Way | None = None
+
+    def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
+        """Its value at y, in an evaluation of the step, or for an analysis."""
+        way = self.ready().way
+        assert way is not None
+        for function in self.step.whole.activations if self.step.places[0][0].stages else ():
+            y = function(y)
+        found = iter(way(y, {} if what is None else self.step.of_stage(what.index)))
+        sums = zip(self.sums, self.added, strict=True)
+        return total([one.branch(tuple(next(found) for _ in terms)) for (one, _), terms in sums], y)
+
+    def ready(self) -> Stages:
+        """Find the calls on the way, while they are there."""
+        if self.way is None:
+            assert self.tape is not None  # schemes that evaluate elsewhere record
+            drawing = self.step.whole.draws[self.plan.module.training]
+            if drawing and recorded():
+                raise self.tape.refused(
+                    f"{drawing}, which draws random numbers under torch.compile or in a CUDA graph, where the same "
+                    "ones cannot be drawn again"
+                )
+            self.way = self.tape.way(self.u, self.added)
+        return self
+
+    def constants(self) -> list[Tensor]:
+        """The tensors besides the state that what is added is made of."""
+        way = self.ready().way
+        assert way is not None
+        made = {id(x) for call in way.calls for x in call.made}
+        return [x for call in way.calls for x in call.given if id(x) not in made and x is not way.u]
+
+
+def total(branches: Sequence[Tensor], u: Tensor) -> Tensor:
+    """What is added to a state u, of the parts of a step."""
+    added = branches[0]
+    for branch in branches[1:]:
+        added = added + branch
+    return added if added.shape == u.shape else added.expand_as(u)

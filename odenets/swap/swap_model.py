@@ -18,8 +18,8 @@ from ..scheme.errors import SchemeWarning
 from ..stages import Solver
 from ..zoo import as_scheme
 from .assemble import POST_ACTIVATION, Swap, assemble, install, owners_of, swap_of, uninstall
+from .find import find
 from .report import SwapReport, report
-from .sites import find
 
 Model = TypeVar("Model", bound=nn.Module)
 

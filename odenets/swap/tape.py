@@ -8,17 +8,15 @@ in what was true when it was made. A recording lives from one sum to the next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..fields import FieldError
 from ..program.transforms import recorded
-from .calls import Function, name_of, named, put, root, tensors_in, version
-from .generators import Generators, autocasts, draws, restored
+from .calls import STATISTICS, Call, Function, name_of, named, nothing_done, put, root, tensors_in, version
+from .generators import Generators, again, surroundings
 
 #: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
 LAYOUT = named(
@@ -27,45 +25,8 @@ LAYOUT = named(
     "_version data_ptr names get_device type is_meta is_mps is_nested is_inference _base output_nr",
     Tensor,
 )
-#: these write running statistics without a new version
-STATISTICS = frozenset({F.batch_norm, F.instance_norm, torch.batch_norm, torch.instance_norm, torch.native_batch_norm})
-ASSIGNING = named("__setitem__ copy_ set_", Tensor)
 NUMBERS = (int, float, complex, str, bytes)
 KINDS = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
-
-
-class Call:
-    """One call: what went in, what came out, what it wrote to, and what it drew or was surrounded by."""
-
-    def __init__(self, func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any], given: list[Tensor]) -> None:
-        self.func, self.given = func, given
-        self.args, self.kwargs = put(args, {}), put(kwargs, {})
-        self.versions = [version(x) for x in given]
-        self.value: Any = None
-        self.made: list[Tensor] = []
-        self.written: list[Tensor] = []
-        self.around: Any = None
-        self.random: Any = None
-        #: tells the model's Python something about the values of a tensor
-        self.asks = False
-        #: written to, but made before the state
-        self.outside: list[Tensor] = []
-        #: depends on the state; reads what a call that does wrote to something made before the state
-        self.live = self.reads = False
-
-    def done(self, value: Any) -> None:
-        """It has returned a value."""
-        self.value, self.made = value, list(tensors_in(value))
-        if self.func in STATISTICS:
-            named = (self.kwargs.get("running_mean"), self.kwargs.get("running_var"))
-            self.written = [x for x in (*self.args[1:3], *named) if x is not None]
-        elif torch.compiler.is_compiling():  # where nothing is counted
-            assigned = self.given[:1] if self.func in ASSIGNING else []
-            self.written = [x for x in self.given if any(x is y for y in self.made)] + assigned
-        else:
-            self.written = [x for x, old in zip(self.given, self.versions, strict=True) if version(x) != old]
-        told = not (self.made or self.written or isinstance(value, (torch.Size, *KINDS)))
-        self.asks = bool(self.given) and told and self.func not in LAYOUT
 
 
 class Tape:
@@ -78,26 +39,13 @@ class Tape:
 
     def record(self, func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Make a call and keep it."""
-        call = Call(func, args, kwargs, list(tensors_in((args, kwargs))))
-        call.around = torch.is_grad_enabled(), autocasts()
-        value = func(*args, **kwargs)
-        call.done(value)
-        if self.generators is not None:
-            call.random = None if call.asks else self.generators.drawn()
+        call = Call(func, args, kwargs)
+        call.around = surroundings()
+        value = call.done(func(*args, **kwargs))
+        if self.generators is not None and not _asks(call):
+            call.random = self.generators.drawn()
         self.calls.append(call)
         return value
-
-    def forget(self, calls: bool) -> None:
-        """Begin anew after a sum; the calls before it are kept where a later one has an older state."""
-        if calls:
-            self.calls = []
-
-    def origin(self, u: Tensor, copies: int) -> Tensor:
-        """What a state was before so many calls that do nothing."""
-        for _ in range(copies):
-            maker = next(call for call in reversed(self.calls) if any(x is u for x in call.made))
-            u = maker.given[0]
-        return u
 
     def refused(self, reason: str) -> FieldError:
         """The error for what cannot be had again."""
@@ -106,108 +54,112 @@ class Tape:
             "of one evaluation a step, such as euler, lm or ab2"
         )
 
-    def way(self, u: Tensor, added: Sequence[Sequence[Tensor]]) -> list[Call]:
+    def way(self, u: Tensor, added: Sequence[Sequence[Tensor]]) -> Way:
         """The calls that lead from a state to what is added to it, each of which is made of some tensors.
 
         Raises:
             FieldError: one of them could not be made again.
         """
-        makers = [i for i, c in enumerate(self.calls) if any(x is u for x in (*c.made, *c.written))]
-        calls = self.calls[makers[-1] + 1 if makers else 0 :]
-        dependent = _mark(calls, u)
-        if not all(any(id(x) in dependent for x in terms) for terms in added):
-            if any(x is u for call in self.calls for x in call.written):
-                raise self.refused("a state that was written to after what is added to it was made of it")
-            raise self.refused(
-                "no recorded call that leads from the state to what is added to it (numpy, a script, an "
-                "autograd.Function under torch.compile?)"
-            )
+        while True:
+            makers = [i for i, c in enumerate(self.calls) if any(x is u for x in (*c.made, *c.written))]
+            marks = _Marks(self.calls[makers[-1] + 1 if makers else 0 :], u)
+            if all(any(id(x) in marks.dependent for x in terms) for terms in added):
+                break
+            if not makers or not nothing_done(self.calls[makers[-1]]):
+                if any(x is u for call in self.calls for x in call.written):
+                    raise self.refused("a state that was written to after what is added to it was made of it")
+                raise self.refused(
+                    "no recorded call that leads from the state to what is added to it (numpy, a script, an "
+                    "autograd.Function under torch.compile?)"
+                )
+            u = self.calls[makers[-1]].given[0]  # of which it is a copy
         terms = [x for one in added for x in one]
         needed = {id(x) for x in terms} | {root(x) for x in terms}
         kept = []
-        for call in reversed(calls):
+        for call in reversed(marks.live):
             used = any(id(x) in needed for x in call.made) or any(root(x) in needed for x in call.written)
-            if call.live and (call.asks or used):
-                if reason := _unrepeatable(call, u, dependent):
+            if used or _asks(call):
+                if reason := marks.unrepeatable(call):
                     raise self.refused(reason)
                 kept.append(call)
                 needed.update(id(x) for x in call.given)
                 needed.update(root(x) for x in call.given)
-        return kept[::-1]
+        return Way(self, u, kept[::-1], terms)
 
-    def replay(
-        self, way: Sequence[Call], u: Tensor, y: Tensor, terms: Sequence[Tensor], statistics: Mapping[int, Tensor]
-    ) -> tuple[Tensor, ...]:
-        """What the terms are where the state is y."""
-        found, now = {**statistics, id(u): y}, (torch.is_grad_enabled(), autocasts())
-        for call in way:
-            others = {id(x): x.detach().clone() for x in call.outside if id(x) not in statistics}
-            mapped = {**found, **others} if others else found
-            if call.random is None and call.around == now:
-                value = call.func(*put(call.args, mapped), **put(call.kwargs, mapped))
-            else:
-                with ExitStack() as stack:
-                    restored(stack, call.around, now, call.random)
-                    value = call.func(*put(call.args, mapped), **put(call.kwargs, mapped))
+
+class _Marks:
+    """Which calls depend on u, and the ids of all tensors that do.
+
+    ``outside`` of a call is what it writes to that was made before u; one that ``reads`` has read such a tensor. What
+    is made between, of nothing that depends on u, and then written to by a call that does, is to be made anew.
+    """
+
+    def __init__(self, calls: Sequence[Call], u: Tensor) -> None:
+        self.u = u
+        self.dependent: set[int] = set()
+        self.live: list[Call] = []
+        made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not any(x is y for y in c.given)}
+        anew: set[int] = set()
+        more: set[int] = set()
+        while True:
+            changed: set[int] = set()
+            self.dependent, self.live = {id(u)}, []
+            for call in calls:
+                call.reads = any(id(x) in changed or root(x) in changed for x in call.given)
+                if call.reads:
+                    changed.update(id(x) for x in call.made)
+                if not any(id(x) in self.dependent for x in call.given) and not any(root(x) in anew for x in call.made):
+                    continue
+                self.live.append(call)
+                written = [x for x in call.written if id(x) not in self.dependent]
+                more.update(root(x) for x in written if root(x) in made)
+                call.outside = [x for x in written if root(x) not in made]
+                if call.func not in STATISTICS:
+                    changed.update(i for x in call.outside for i in (id(x), root(x)))
+                self.dependent.update(id(x) for x in call.made if not any(x is y for y in call.outside))
+            if more <= anew:
+                return
+            anew |= more
+
+    def unrepeatable(self, call: Call) -> str:
+        """Why a call cannot be made again; empty where it can."""
+        name = name_of(call.func)
+        if call.reads or any(x is y for x in call.made for y in call.outside):
+            return f"{name}, which reads what the branch wrote into a tensor that there was before (a cache, a buffer)"
+        for x, old in zip(call.given, call.versions, strict=True):
+            if x is self.u and version(x) != old:
+                return f"a state that was written to after {name} had read it"
+            if id(x) not in self.dependent and version(x) != old and not any(x is y for y in call.written):
+                return f"a tensor that was written to between {name}, which read it, and the sum"
+        return ""
+
+
+class Way:
+    """The calls from a state to what is added to it."""
+
+    def __init__(self, tape: Tape, u: Tensor, calls: list[Call], terms: list[Tensor]) -> None:
+        self.tape, self.u, self.calls, self.terms = tape, u, calls, terms
+
+    def __call__(self, y: Tensor, statistics: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
+        """What the terms are where the state is y; running statistics go where they are told to, by their id."""
+        found, now = {**statistics, id(self.u): y}, surroundings()
+        for call in self.calls:
+            aside = {id(x): x.detach().clone() for x in call.outside if id(x) not in statistics}
+            mapped = {**found, **aside} if aside else found
+            value = again(call, put(call.args, mapped), put(call.kwargs, mapped), now)
             if call.func not in LAYOUT and not _same(call.value, value):
-                raise self.refused(
+                raise self.tape.refused(
                     f"a call of {name_of(call.func)} that returned {_brief(call.value)} at the state, and "
                     f"{_brief(value)} at a further stage, which the forward may have gone by"
                 )
             found.update(zip(map(id, call.made), tensors_in(value), strict=True))
-        return tuple(found.get(id(x), x) for x in terms)
+        return tuple(found.get(id(x), x) for x in self.terms)
 
 
-def _mark(calls: Sequence[Call], u: Tensor) -> set[int]:
-    """Which calls depend on u, and the ids of all tensors that do.
-
-    What is made between, of nothing that depends on u, and then written to by a call that does, is to be made anew.
-    """
-    made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not any(x is y for y in c.given)}
-    anew: set[int] = set()
-    while True:
-        dependent: set[int] = {id(u)}
-        changed: set[int] = set()
-        more: set[int] = set()
-        for call in calls:
-            call.reads = any(id(x) in changed or root(x) in changed for x in call.given)
-            call.outside = []
-            call.live = any(id(x) in dependent for x in call.given) or any(root(x) in anew for x in call.made)
-            if call.reads:
-                changed.update(id(x) for x in call.made)
-            if not call.live:
-                continue
-            for x in call.written:
-                if id(x) in dependent:
-                    continue
-                if root(x) in made:
-                    more.add(root(x))
-                else:
-                    call.outside.append(x)
-                    if call.func not in STATISTICS:
-                        changed.update((id(x), root(x)))
-            dependent.update(id(x) for x in call.made if not any(x is y for y in call.outside))
-        if more <= anew:
-            return dependent
-        anew |= more
-
-
-def _unrepeatable(call: Call, u: Tensor, dependent: set[int]) -> str:
-    """Why a call cannot be made again; empty where it can."""
-    name = name_of(call.func)
-    if call.reads or any(x is y for x in call.made for y in call.outside):
-        return f"{name}, which reads what the branch wrote into a tensor that there was before (a cache, a buffer)"
-    if recorded() and draws(call.func, call.args, call.kwargs):
-        return (
-            f"{name}, which draws random numbers under torch.compile or in a CUDA graph, where the same ones cannot be "
-            "drawn again"
-        )
-    for x, old in zip(call.given, call.versions, strict=True):
-        if x is u and version(u) != old:
-            return f"a state that was written to after {name} had read it"
-        if id(x) not in dependent and version(x) != old and not any(x is y for y in call.written):
-            return f"a tensor that was written to between {name}, which read it, and the sum"
-    return ""
+def _asks(call: Call) -> bool:
+    """Whether a call tells the model's Python something about the values of a tensor."""
+    told = not (call.made or call.written or isinstance(call.value, (torch.Size, *KINDS)))
+    return told and bool(call.given) and call.func not in LAYOUT
 
 
 def _same(a: Any, b: Any) -> bool:

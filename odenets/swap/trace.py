@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,145 +18,114 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..net.copies import copy_of
-from .calls import IN_PLACE, Addition, Function, Source, addition, called_from, name_of, tensors_in, version
+from .calls import Call, Function, addition, called_from, name_of, tensors_in, version
 from .functions import whole_functions
-
-
-@dataclass
-class Frame:
-    """One call of a module's forward: which call of that module it is, and the number of values before it."""
-
-    module: str
-    call: int
-    start: int
-    #: additions that were seen in it
-    additions: list[Seen] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call that values come from: its inputs by number, and how to make it again."""
-
-    func: Function
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    inputs: tuple[int, ...]
-    #: in whose forward
-    frames: tuple[Frame, ...]
+from .generators import Generators
+from .sums import Frame, Sum
 
 
 @dataclass(eq=False)
-class Seen:
-    """An addition of two tensors: where, in which frames, its operands and what it made, by number.
+class Value:
+    """A tensor as it is between two writes, and the call that it comes from.
 
-    ``reused``: what a sum in place was written to is used again, under its old name.
+    Sets of values are integers with a bit for each: ``before`` are those that it is made of, itself among them,
+    ``weighed`` those that it is made of by way of a weight, a parameter of two dimensions or more, ``scaled`` by way of
+    any parameter. ``fixed``: made of parameters and buffers alone; ``kernel``: of a weight, ``parameter``: of any.
     """
 
-    addition: Addition
-    source: Source
+    number: int
+    tensor: Tensor
+    call: Call | None
+    inputs: tuple[int, ...]
     frames: tuple[Frame, ...]
-    operands: tuple[int, ...]
-    made: int
-    reused: bool = False
+    shape: torch.Size
+    before: int
+    weighed: int = 0
+    scaled: int = 0
+    fixed: bool = False
+    kernel: bool = False
+    parameter: bool = False
+    #: of a parameter; of the normalisation whose running mean it is
+    name: str = ""
+    norm: str | None = None
+    #: the operator that made it where no recorded call did; what drew random numbers for it
+    unseen: str = ""
+    drew: str = ""
+    #: the values made of it; -1 for the model's output
+    uses: list[int] = field(default_factory=list)
 
 
 class Trace:
-    """Values by number, in the order in which they were made.
-
-    Sets of values are integers with a bit for each: ``before[n]`` are those that n is made of, itself among them,
-    ``weighed[n]`` those that it is made of by way of a weight, a parameter of two dimensions or more, ``scaled[n]``
-    by way of any parameter.
-    """
+    """Values by number, in the order in which they were made, and the additions among their calls."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.before: list[int] = []
-        self.weighed: list[int] = []
-        self.scaled: list[int] = []
-        #: made of parameters and buffers alone; with a weight among them; with any parameter
-        self.fixed: list[bool] = []
-        self.kernel: list[bool] = []
-        self.parameter: list[bool] = []
-        self.shapes: list[torch.Size] = []
-        self.calls: list[Call | None] = []
-        self.uses: list[list[int]] = []
-        self.additions: list[Seen] = []
-        #: what no recorded call made, with the operator that did
-        self.unseen: dict[int, str] = {}
-        #: normalisations by the number of their running mean
-        self.norms: dict[int, str] = {}
-        #: whether a tensor was written to that has views, or is one
+        self.values: list[Value] = []
+        self.additions: list[Sum] = []
+        #: how often each module was called
+        self.called: dict[str, int] = {}
+        #: whether a tensor was written to that is a view
         self.aliased = False
-        #: other names that sums in place were given
-        self.renamed: set[int] = set()
-        self.names: dict[int, str] = {}
-        self._number: dict[tuple[int, int], int] = {}
-        self._last: dict[int, int] = {}
-        #: the tensors themselves, or an id would be another's
-        self.tensors: list[Tensor] = []
+        self.numbers: dict[tuple[int, int], int] = {}
+        self.last: dict[int, int] = {}
         for name, parameter in model.named_parameters():
-            number = self.new(parameter, (), fixed=True)
-            self.kernel[number] = sum(size > 1 for size in parameter.shape) > 1
-            self.parameter[number] = True
-            self.names[number] = name
+            value = self.new(parameter, ())
+            value.fixed, value.parameter, value.name = True, True, name
+            value.kernel = sum(size > 1 for size in parameter.shape) > 1
         for name, module in model.named_modules():
             for buffer in module.buffers(recurse=False):
-                number = self.new(buffer, (), fixed=True)
-                if isinstance(module, _BatchNorm) and buffer is module.running_mean:
-                    self.norms[number] = name
+                value = self.new(buffer, ())
+                value.fixed = True
+                value.norm = name if isinstance(module, _BatchNorm) and buffer is module.running_mean else None
 
-    def new(self, x: Tensor, inputs: tuple[int, ...], fixed: bool = False, call: Call | None = None) -> int:
-        """Give a value a number."""
-        number = len(self.before)
-        own, weighed, scaled = 1 << number, 0, 0
-        kernel, parameter = any(self.kernel[i] for i in inputs), any(self.parameter[i] for i in inputs)
-        for i in inputs:
-            own |= self.before[i]
-            weighed |= self.weighed[i] | (self.before[i] if kernel else 0)
-            scaled |= self.scaled[i] | (self.before[i] if parameter else 0)
-            self.uses[i].append(number)
-        made = bool(inputs) and all(self.fixed[i] for i in inputs)
-        self.before.append(own)
-        self.weighed.append(weighed)
-        self.scaled.append(scaled)
-        self.fixed.append(fixed or made)
-        self.kernel.append(kernel and made)
-        self.parameter.append(parameter and made)
-        self.shapes.append(x.shape)
-        self.calls.append(call)
-        self.uses.append([])
-        self._number[id(x), version(x)] = self._last[id(x)] = number
-        self.tensors.append(x)
-        return number
+    def new(
+        self,
+        x: Tensor,
+        inputs: tuple[int, ...],
+        call: Call | None = None,
+        frames: tuple[Frame, ...] = (),
+        more: tuple[int, ...] = (),
+    ) -> Value:
+        """Give a value a number; it is made of the inputs of its call, and of ``more``."""
+        number, given = len(self.values), [self.values[i] for i in (*inputs, *more)]
+        value = Value(number, x, call, inputs, frames, x.shape, 1 << number)
+        kernel, parameter = any(one.kernel for one in given), any(one.parameter for one in given)
+        for one in given:
+            value.before |= one.before
+            value.weighed |= one.weighed | (one.before if kernel else 0)
+            value.scaled |= one.scaled | (one.before if parameter else 0)
+            one.uses.append(number)
+        value.fixed = bool(given) and all(one.fixed for one in given)
+        value.kernel, value.parameter = kernel and value.fixed, parameter and value.fixed
+        self.values.append(value)
+        self.numbers[id(x), version(x)] = self.last[id(x)] = number
+        return value
 
     def number(self, x: Tensor) -> int:
         """The number of a tensor as it is now."""
-        known = self._number.get((id(x), version(x)))
-        if known is not None:
-            return known
-        # It was written to, maybe under another name, or comes from outside.
-        before = [self._last[id(t)] for t in (x, x._base) if t is not None and id(t) in self._last]
-        return self.new(x, tuple(dict.fromkeys(before)))
+        if (id(x), version(x)) not in self.numbers:
+            # It was written to, maybe under another name, or comes from outside.
+            before = [self.last[id(t)] for t in (x, x._base) if t is not None and id(t) in self.last]
+            self.new(x, tuple(dict.fromkeys(before)))
+        return self.numbers[id(x), version(x)]
 
-    def seen(self, call: Call, given: list[Tensor], versions: list[int], value: Any) -> None:
+    def seen(self, call: Call, inputs: tuple[int, ...], frames: tuple[Frame, ...] = ()) -> None:
         """A call was made: what it returned and what it wrote to are made of its inputs."""
-        for x, old in zip(given, versions, strict=True):
-            if version(x) == old:
-                continue
+        for x in call.written:
             for t in (x, x._base):
-                if t is not None and (id(t), version(t)) not in self._number:
-                    last = self._last.get(id(t))
-                    others = call.inputs if last is None or last in call.inputs else (*call.inputs, last)
-                    self.new(t, others, call=call)
-            self.aliased = self.aliased or (x._base is not None and id(x) not in self.renamed)
-        for x in tensors_in(value):
-            if (id(x), version(x)) not in self._number:
-                self.new(x, call.inputs, call=call)
+                if t is not None and (id(t), version(t)) not in self.numbers:
+                    last = self.last.get(id(t))
+                    more = () if last is None or last in inputs else (last,)
+                    self.new(t, inputs, call, frames, more)
+            self.aliased = self.aliased or x._base is not None
+        for x in call.made:
+            if (id(x), version(x)) not in self.numbers:
+                self.new(x, inputs, call, frames)
 
-    def between(self, first: int, last: int) -> Iterator[int]:
+    def between(self, first: int, last: int) -> Iterator[Value]:
         """The values on the ways from one to another, without the first."""
         for i in range(first + 1, last + 1):
-            if self.before[last] >> i & 1 and self.before[i] >> first & 1:
-                yield i
+            if self.values[last].before >> i & 1 and self.values[i].before >> first & 1:
+                yield self.values[i]
 
 
 class Recorder(TorchFunctionMode):
@@ -164,56 +133,37 @@ class Recorder(TorchFunctionMode):
 
     def __init__(self, trace: Trace) -> None:
         super().__init__()
-        self.trace, self.depth = trace, 0
+        self.trace, self.depth, self.generators = trace, 0, Generators()
         self.stack: list[Frame] = []
-        self.called: dict[str, int] = {}
-        #: what sums in place were written to
-        self.targets: dict[int, tuple[Seen, int]] = {}
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Make the call and note it."""
-        given, trace = list(tensors_in((args, kwargs or {}))), self.trace
-        if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in given):
-            return func(*args, **(kwargs or {}))  # what is inside shows as operators
-        inputs = tuple(dict.fromkeys(trace.number(x) for x in given))
-        versions = [version(x) for x in given]
-        added = addition(func, args, kwargs or {})
-        operands = () if added is None else tuple(trace.number(x) for x in added.operands)
-        call = Call(func, args, kwargs or {}, inputs, tuple(self.stack))
-        self.used(given)
-        self.depth += 1
+        kwargs, trace, frames = kwargs or {}, self.trace, tuple(self.stack)
+        call = Call(func, args, kwargs)
+        if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in call.given):
+            return func(*args, **kwargs)  # what is inside shows as operators
+        inputs = tuple(dict.fromkeys(map(trace.number, call.given)))
+        added = addition(func, args, kwargs)
+        operands = () if added is None else tuple(map(trace.number, added.operands))
+        self.depth, first = self.depth + 1, len(trace.values)
         try:
-            value = func(*args, **(kwargs or {}))
-            if added is not None and func in IN_PLACE:
-                # Another name for it, so that use of the old one shows.
-                value = torch.ops.aten.alias.default(value)
-                trace.renamed.add(id(value))
+            value = call.done(func(*args, **kwargs))
         finally:
             self.depth -= 1
-        trace.seen(call, given, versions, value)
+        trace.seen(call, inputs, frames)
+        if self.generators.drawn() is not None:
+            for made in trace.values[first:]:
+                made.drew = name_of(func)
         if added is not None:
-            found = Seen(added, called_from(1), tuple(self.stack), operands, trace.number(value))
-            trace.additions.append(found)
-            if func in IN_PLACE:
-                self.targets[id(args[0])] = found, trace.number(args[0])
-            for frame in self.stack:
-                frame.additions.append(found)
+            trace.additions.append(Sum(called_from(1), frames, operands, trace.number(value), added.sides))
         return value
-
-    def used(self, tensors: Iterable[Tensor]) -> None:
-        """Tensors are used: those that were written to by a sum under their old name."""
-        for x in tensors:
-            if id(x) in self.targets:
-                found, number = self.targets[id(x)]
-                found.reused, found.made = True, number
 
     def forward(self, name: str, original: Any, *args: Any, **kwargs: Any) -> Any:
         """A module's forward, noted."""
-        call = self.called.get(name, 0)
-        self.called[name] = call + 1
-        self.stack.append(Frame(name, call, len(self.trace.before)))
+        self.trace.called[name] = self.trace.called.get(name, 0) + 1
+        self.stack.append(Frame(name, len(self.trace.values)))
         try:
             return original(*args, **kwargs)
         finally:
@@ -233,20 +183,14 @@ class Unseen(TorchDispatchMode):
         """Make the call, and note what it returns if nobody else does."""
         if self.recorder.depth:
             return func(*args, **(kwargs or {}))
-        trace, given = self.recorder.trace, list(tensors_in((args, kwargs or {})))
-        inputs = tuple(dict.fromkeys(trace.number(x) for x in given))
-        versions, first = [version(x) for x in given], len(trace.before)
-        value = func(*args, **(kwargs or {}))
-        trace.seen(Call(func, args, kwargs or {}, inputs, ()), given, versions, value)
-        trace.unseen.update(dict.fromkeys(range(first, len(trace.before)), name_of(func)))
+        trace, call = self.recorder.trace, Call(func, args, kwargs or {})
+        inputs = tuple(dict.fromkeys(map(trace.number, call.given)))
+        first = len(trace.values)
+        value = call.done(func(*args, **(kwargs or {})))
+        trace.seen(call, inputs)
+        for made in trace.values[first:]:
+            made.unseen = name_of(func)
         return value
-
-
-def call(model: nn.Module, example: Any) -> Any:
-    """The model at an example: a tensor, a tuple of arguments, or a mapping of named ones."""
-    if isinstance(example, Mapping):
-        return model(**example)
-    return model(*example) if isinstance(example, (tuple, list)) else model(example)
 
 
 def fresh(value: Any) -> Any:
@@ -255,13 +199,16 @@ def fresh(value: Any) -> Any:
         return value.detach().clone().requires_grad_(value.requires_grad)
     if type(value) in (tuple, list):
         return type(value)(map(fresh, value))
-    if isinstance(value, Mapping):
-        return {key: fresh(item) for key, item in value.items()}
-    return copy.deepcopy(value)
+    return {key: fresh(item) for key, item in value.items()} if isinstance(value, Mapping) else copy.deepcopy(value)
 
 
 def record(model: nn.Module, example: Any, training: bool = False) -> Trace:
     """What happens in a pass of a copy of ``model``, which has the parameters themselves; nothing about it changes.
+
+    Args:
+        model: the model.
+        example: a tensor, a tuple of arguments, or a mapping of named ones.
+        training: whether the copy is in training.
 
     Raises:
         FieldError: a parameter was written to.
@@ -269,21 +216,21 @@ def record(model: nn.Module, example: Any, training: bool = False) -> Trace:
     device = next((x.device for x in tensors_in(example)), torch.device("cpu"))
     # Out of inference mode, where writes cannot be counted.
     with torch.inference_mode(False), torch.no_grad(), replaying(capture(device), device):
-        own = copy_of(model, shared=model.parameters())
-        own.train(training)
-        trace, given = Trace(own), fresh(example)
-        before = [(name, p, version(p)) for name, p in own.named_parameters()]
-        recorder = Recorder(trace)
+        own, given = copy_of(model, shared=model.parameters()).train(training), fresh(example)
+        trace = Trace(own)
+        recorder, before = Recorder(trace), [(name, p, version(p)) for name, p in own.named_parameters()]
+        for name, module in own.named_modules():
+            if not isinstance(module, torch.jit.ScriptModule):  # the copy's forwards: nobody else has them
+                vars(module)["forward"] = partial(recorder.forward, name, module.forward)
         with ExitStack() as stack:
-            for name, module in own.named_modules():
-                if not isinstance(module, torch.jit.ScriptModule):
-                    stack.enter_context(forward_of(module, partial(recorder.forward, name, module.forward)))
             for context in (torch.set_grad_enabled(training), whole_functions(), Unseen(recorder), recorder):
                 stack.enter_context(context)
-            output = call(own, given)
-        recorder.used(tensors_in(output))
+            if isinstance(given, Mapping):
+                output = own(**given)
+            else:
+                output = own(*given) if isinstance(given, (tuple, list)) else own(given)
         for x in tensors_in(output):
-            trace.uses[trace.number(x)].append(-1)
+            trace.values[trace.number(x)].uses.append(-1)
         wrong = [name for name, p, old in before if version(p) != old]
     if wrong:
         raise FieldError(
@@ -291,16 +238,3 @@ def record(model: nn.Module, example: Any, training: bool = False) -> Trace:
             "one that writes into its buffers alone; make it one (register_buffer)"
         )
     return trace
-
-
-@contextmanager
-def forward_of(module: nn.Module, forward: Any) -> Iterator[None]:
-    """The module with another forward, for a while."""
-    own = module.__dict__.get("forward")
-    module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        del module.__dict__["forward"]
-        if own is not None:
-            module.__dict__["forward"] = own

@@ -9,7 +9,8 @@ from torch import nn
 
 import odenets
 from odenets import FieldError, swap_report, swap_scheme
-from odenets.swap.tape import Call, Tape
+from odenets.swap.calls import Call
+from odenets.swap.tape import Tape
 
 X = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
