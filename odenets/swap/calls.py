@@ -92,19 +92,25 @@ class Addition(NamedTuple):
         return value if factor == 1 else value * factor
 
 
-def addition(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Addition | None:
-    """A call as a sum of floating-point tensors, or None where it is none."""
+def operands(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
+    """Those of an addition of floating-point tensors; None where a call is none."""
     if kwargs:
-        if func not in ADDITIONS or kwargs.keys() - {"input", "other", "alpha", "tensor1", "tensor2", "value"}:
+        if kwargs.keys() - {"input", "other", "alpha", "tensor1", "tensor2", "value"}:
             return None
         args = (*args, *(kwargs[key] for key in ("input", "other", "tensor1", "tensor2") if key in kwargs))
+        if isinstance(factor_of(func, kwargs), Tensor):
+            return None
     if func not in ADDITIONS or len(args) != (3 if func in MULTIPLY_ADD else 2):
         return None
     for x in args:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             return None
-    factor = kwargs.get("value" if func in MULTIPLY_ADD else "alpha", 1) if kwargs else 1
-    return None if isinstance(factor, Tensor) else Addition(func, args, factor)
+    return args
+
+
+def factor_of(func: Function, kwargs: Mapping[str, Any]) -> Any:
+    """By what an addition multiplies the second of its operands, or the product of its others."""
+    return kwargs.get("value" if func in MULTIPLY_ADD else "alpha", 1)
 
 
 def others(operands: tuple[Any, ...], side: int) -> tuple[Any, ...]:
@@ -121,11 +127,11 @@ def nothing_done(call: Call) -> bool:
 def called_from(depth: int) -> Source:
     """Where a call is made, ``depth`` frames above the caller, in code that is not torch's."""
     frame = sys._getframe(depth + 1)
-    while frame.f_code.co_filename in BETWEEN and frame.f_back is not None:
-        frame = frame.f_back
-    code, instruction = frame.f_code, frame.f_lasti
-    known = _SOURCES.get((id(code), instruction))
+    known = _SOURCES.get((id(frame.f_code), frame.f_lasti))
     if known is None:
+        while frame.f_code.co_filename in BETWEEN and frame.f_back is not None:
+            frame = frame.f_back
+        code, instruction = frame.f_code, frame.f_lasti
         # Several instructions are one call, and Python 3.11 is at one or the other of these: they share the columns.
         place = list(code.co_positions())[instruction // 2] if sys.version_info >= (3, 11) else instruction
         known = _SOURCES[id(code), instruction] = code, (code.co_filename, code.co_name, frame.f_lineno, place)

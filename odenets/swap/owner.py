@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Set
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -57,8 +56,8 @@ class Quiet:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's own, outside of the innermost mode where that is a watch that records nothing."""
-        mode = None if torch.compiler.is_compiling() else _get_current_function_mode()
-        if type(mode) is not Watch or mode.tape is not None:
+        mode = _get_current_function_mode()
+        if type(mode) is not Watch or mode.tape is not None or torch.compiler.is_compiling():
             return self.original(*args, **kwargs)
         _pop_mode()
         try:
@@ -106,54 +105,72 @@ class Owner(Quiet):
             _push_mode(around)
 
     def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        plan, compiled = self.plan, torch.compiler.is_compiling()
-        taped = plan.replays
-        for chain in plan.chains:
-            taped = taped or chain.observer is not None
-        if taped:
-            self._refuse_objects((args, kwargs))
-        if compiled and plan.aliased and plan.replays:
-            raise FieldError(
-                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
-                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
-            )
-        if compiled or not (taped or (plan.tracked and torch.is_inference_mode_enabled())):
-            return self._run(taped, args, kwargs)
-        with ExitStack() as stack:
-            if torch.is_inference_mode_enabled():  # where torch does not count writes
-                stack.enter_context(torch.inference_mode(False))
-                stack.enter_context(torch.no_grad())
-            if taped:
-                self._refuse_threads()
-                stack.callback(setattr, self, "thread", self.thread)
-                self.thread = threading.get_ident()
-            return self._run(taped, args, kwargs)
+        plan = self.plan
+        # A diagnosis observes all chains or none.
+        if plan.replays or plan.chains[0].observer is not None:
+            return self._taped(args, kwargs)
+        if not torch.compiler.is_compiling():
+            if plan.tracked and torch.is_inference_mode_enabled():  # where torch does not count writes
+                with torch.inference_mode(False), torch.no_grad():
+                    return self._watched(False, self.original, *args, **kwargs)
+            if CHECKPOINT in vars(self.module):
+                return self._checkpointed(False, args, kwargs)
+        return self._watched(False, self.original, *args, **kwargs)
 
-    def _run(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        own = vars(self.module)
-        if CHECKPOINT not in own or torch.compiler.is_compiling():
-            return self._watched(taped, self.original, *args, **kwargs)
-        # transformers checkpoints inside the forward of its layers, which is run again in the backward pass.
-        if not (self.module.gradient_checkpointing and self.module.training and torch.is_grad_enabled()):
+    def _taped(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """With the calls recorded, by one thread: stages draw from the generators that all threads have."""
+        plan = self.plan
+        self._refuse_objects((args, kwargs))
+        if torch.compiler.is_compiling():
+            if plan.aliased:
+                raise FieldError(
+                    f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell "
+                    f"what is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
+                )
+            return self._watched(True, self.original, *args, **kwargs)
+        own = threading.get_ident()
+        if self.thread not in (None, own):
+            raise FieldError(
+                f"{plan.scheme}: got a second thread in {plan.name}, which would draw the random numbers of the first "
+                "one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
+            )
+        before, self.thread = self.thread, own
+        try:
+            if not torch.is_inference_mode_enabled():
+                return self._checkpointed(True, args, kwargs)
+            with torch.inference_mode(False), torch.no_grad():
+                return self._watched(True, self.original, *args, **kwargs)
+        finally:
+            self.thread = before
+
+    def _checkpointed(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Transformers checkpoints inside the forward of its layers, which is run again in the backward pass."""
+        own: dict[str, Any] = vars(self.module)
+        if not (
+            own.get(CHECKPOINT) and own["gradient_checkpointing"] and self.module.training and torch.is_grad_enabled()
+        ):
             return self._watched(taped, self.original, *args, **kwargs)
         checkpoint = own[CHECKPOINT]
-        own[CHECKPOINT] = lambda forward, *given, **more: checkpoint(
-            partial(self._watched, taped, forward), *given, **more
-        )
+
+        def watched(forward: Function, *given: Any, **more: Any) -> Any:
+            return checkpoint(partial(self._watched, taped, forward), *given, **more)
+
+        own[CHECKPOINT] = watched
         try:
             return self.original(*args, **kwargs)
         finally:
             own[CHECKPOINT] = checkpoint
 
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
-        watch = Watch(self.plan, Tape(self.plan.name) if taped else None)
-        if taped and not torch.compiler.is_compiling():
+        watch, compiled = Watch(self.plan, Tape(self.plan.name) if taped else None), torch.compiler.is_compiling()
+        if taped and not compiled:
             with whole_functions(), watch:
                 output = forward(*args, **kwargs)
         else:
             with watch:
                 output = forward(*args, **kwargs)
-        watch.finish()
+        if compiled or watch.counts != self.plan.totals:
+            watch.finish()
         return output
 
     def _refuse_objects(self, value: Any) -> None:
@@ -166,15 +183,6 @@ class Owner(Quiet):
                     f"{self.plan.scheme} are to find there); expected none: pass use_cache=False, or take a scheme of "
                     "one evaluation a step, such as euler, lm or ab2"
                 )
-
-    def _refuse_threads(self) -> None:
-        """Random numbers of a stage are drawn from the generators that all threads have."""
-        if self.thread not in (None, threading.get_ident()):
-            raise FieldError(
-                f"{self.plan.scheme}: got a second thread in {self.plan.name}, which would draw the "
-                "random numbers of the first one's stages, expected one thread at a time; give each a copy.deepcopy of "
-                "the model"
-            )
 
 
 def replaced(model: nn.Module) -> list[Quiet]:

@@ -18,13 +18,10 @@ from .tape import Tape, Way
 
 @dataclass(eq=False)
 class Step:
-    """What runs at an addition of the model.
+    """What runs at an addition: ``added``, the last one of the sum ``whole``, or a part, as x + a in x + a + b.
 
-    Args:
-        added: the addition.
-        whole: the sum of which it is the last, or a part, as x + a in x + a + b.
-        places: which steps of which chains it may be, several where a module is called several times.
-        statistics: each normalisation of its branch, with its statistics of further stages.
+    ``places``: which steps of which chains it may be, several where a module is called several times. ``statistics``:
+    the normalisations of its branch, each with its statistics of further stages.
     """
 
     added: Sum
@@ -45,14 +42,11 @@ class Step:
 
 @dataclass(eq=False)
 class Plan:
-    """What is done in the forward of a module.
+    """What is done in the forward of a module, called ``name``.
 
-    Args:
-        module: the module; ``name`` it is known by.
-        chains: those that its sums, or what is between them, belong to.
-        steps: at its additions, in their order.
-        between: functions that are called between sums, which histories follow.
-        aliased: whether tensors with views were written to, which torch.compile does not tell.
+    ``chains`` are those that its sums, or what is between them, belong to; ``steps`` at its additions, in their order;
+    ``between``: functions that are called between sums, which histories follow; ``aliased``: whether tensors with views
+    were written to, which torch.compile does not tell.
     """
 
     module: nn.Module
@@ -64,38 +58,35 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.scheme = self.chains[0].scheme.name
+        #: whether a step evaluates its branch elsewhere than at the state
+        self.replays = any(elsewhere(chain.program_of(n)) for step in self.steps for chain, n in step.places)
+        self.tracked = [chain for chain in self.chains if chain.tracked]
         #: function -> whether it moves the values, or is an activation; what need be looked at
         self.moves = {func: name_of(func) in MOVES for func in self.between}
         self.special = ADDITIONS.union(self.between)
         self.totals = {step.added.source: step.added.total for step in self.steps}
         self.by_place = {(step.added.source, step.added.place): step for step in self.steps}
         self.by_number = {step.added.number: step for step in self.steps}
-        self.tracked = [chain for chain in self.chains if chain.tracked]
-        self.replays = any(elsewhere(chain.program_of(n)) for step in self.steps for chain, n in step.places)
 
 
 class Stages:
     """What is added to a state of one step, where the state is another."""
 
-    def __init__(
-        self, plan: Plan, tape: Tape | None, step: Step, u: Tensor, sums: Sequence[tuple[Addition, int]]
-    ) -> None:
+    def __init__(self, plan: Plan, tape: Tape | None, step: Step, u: Tensor, sums: list[tuple[Addition, int]]) -> None:
         self.plan, self.tape, self.step, self.u, self.sums = plan, tape, step, u, sums
         self.added = [others(one.operands, side) for one, side in sums]
         self.way: Way | None = None
 
     def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
         """Its value at y, in an evaluation of the step, or for an analysis."""
-        way = self.ready().way
-        assert way is not None
         for function in self.step.whole.activations if self.step.places[0][0].stages else ():
             y = function(y)
-        found = iter(way(y, {} if what is None else self.step.of_stage(what.index)))
+        found = iter(self.ready()(y, {} if what is None else self.step.of_stage(what.index)))
         sums = zip(self.sums, self.added, strict=True)
         return total([one.branch(tuple(next(found) for _ in terms)) for (one, _), terms in sums], y)
 
-    def ready(self) -> Stages:
-        """Find the calls on the way, while they are there."""
+    def ready(self) -> Way:
+        """The calls on the way, found while they are there."""
         if self.way is None:
             assert self.tape is not None  # schemes that evaluate elsewhere record
             drawing = self.step.whole.draws[self.plan.module.training]
@@ -105,12 +96,11 @@ class Stages:
                     "ones cannot be drawn again"
                 )
             self.way = self.tape.way(self.u, self.added)
-        return self
+        return self.way
 
     def constants(self) -> list[Tensor]:
         """The tensors besides the state that what is added is made of."""
-        way = self.ready().way
-        assert way is not None
+        way = self.ready()
         made = {id(x) for call in way.calls for x in call.made}
         return [x for call in way.calls for x in call.given if id(x) not in made and x is not way.u]
 

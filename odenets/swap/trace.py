@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..net.copies import copy_of
-from .calls import Call, Function, addition, called_from, name_of, tensors_in, version
+from .calls import Addition, Call, Function, called_from, factor_of, name_of, operands, tensors_in, version
 from .functions import whole_functions
 from .generators import Generators
 from .sums import Frame, Sum
@@ -145,8 +145,8 @@ class Recorder(TorchFunctionMode):
         if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in call.given):
             return func(*args, **kwargs)  # what is inside shows as operators
         inputs = tuple(dict.fromkeys(map(trace.number, call.given)))
-        added = addition(func, args, kwargs)
-        operands = () if added is None else tuple(map(trace.number, added.operands))
+        added = operands(func, args, kwargs) or ()
+        numbers = tuple(map(trace.number, added))
         self.depth, first = self.depth + 1, len(trace.values)
         try:
             value = call.done(func(*args, **kwargs))
@@ -156,8 +156,9 @@ class Recorder(TorchFunctionMode):
         if self.generators.drawn() is not None:
             for made in trace.values[first:]:
                 made.drew = name_of(func)
-        if added is not None:
-            trace.additions.append(Sum(called_from(1), frames, operands, trace.number(value), added.sides))
+        if added:
+            sides = Addition(func, added, factor_of(func, kwargs)).sides
+            trace.additions.append(Sum(called_from(1), frames, numbers, trace.number(value), sides))
         return value
 
     def forward(self, name: str, original: Any, *args: Any, **kwargs: Any) -> Any:

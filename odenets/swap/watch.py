@@ -15,7 +15,7 @@ from torch.utils import checkpoint
 
 from ..fields import FieldError
 from ..program.step import State
-from .calls import ADDITIONS, IN_PLACE, Addition, Function, Source, addition, called_from, others, version
+from .calls import IN_PLACE, Addition, Function, Source, called_from, factor_of, operands, others, version
 from .chain import Chain
 from .steps import Plan, Stages, Step, total
 from .tape import Tape
@@ -29,7 +29,6 @@ class Watch(TorchFunctionMode):
     """
 
     def __init__(self, plan: Plan, tape: Tape | None) -> None:
-        super().__init__()
         self.plan, self.special, self.tape = plan, plan.special, tape
         #: additions seen, in each line that has a step; under torch.compile all together
         self.counts: dict[Source, int] = {}
@@ -43,25 +42,22 @@ class Watch(TorchFunctionMode):
         """Make a call, or take a step."""
         given = kwargs or {}
         if func in self.special:
-            if func in ADDITIONS:
-                step = self._known(func, args, given)
+            if operands(func, args, given) is not None:
+                step = self._known(called_from(1))
                 if step is not None:
                     return self._take(step, func, args, given)
             if func in self.plan.moves:
                 return self._follow(func, args, given)
         return func(*args, **given) if self.tape is None else self.tape.record(func, args, given)
 
-    def _known(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    def _known(self, source: Source) -> Step | None:
         """The step at the addition that is being made."""
         plan = self.plan
         if torch.compiler.is_compiling():
-            if addition(func, args, kwargs) is None:
-                return None
             self.number += 1
             return plan.by_number.get(self.number - 1)
-        source = called_from(2)
         most = plan.totals.get(source)
-        if most is None or addition(func, args, kwargs) is None:
+        if most is None:
             return None
         place = self.counts.get(source, 0)
         self.counts[source] = place + 1
@@ -80,8 +76,6 @@ class Watch(TorchFunctionMode):
             FieldError: a sum was not met where the example had one.
         """
         plan, compiled = self.plan, torch.compiler.is_compiling()
-        if not compiled and self.counts == plan.totals:
-            return
         for k, added in enumerate(step.added for step in plan.steps):
             missing = self.number <= added.number if compiled else self.counts.get(added.source, 0) <= added.place
             if added.always and missing:
@@ -99,8 +93,7 @@ class Watch(TorchFunctionMode):
         if chain.plain and chain.observer is None:
             return func(*args, **kwargs)
         _refuse_checkpoint(self.plan)
-        added = addition(func, args, kwargs)
-        assert added is not None
+        added = Addition(func, operands(func, args, kwargs) or (), factor_of(func, kwargs))
         u, sums = added.operands[step.added.side], [(added, step.added.side)]
         if id(u) in self.parts:
             u, earlier, _ = self.parts.pop(id(u))
@@ -162,9 +155,7 @@ def _moved(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any], x: 
 
 def _refuse_checkpoint(plan: Plan) -> None:
     """Refuse a sum between torch.utils.checkpoint and the forward that is watched, whose frame is in this package."""
-    if torch.compiler.is_compiling():
-        return
-    frame: FrameType | None = sys._getframe(3)
+    frame: FrameType | None = None if torch.compiler.is_compiling() else sys._getframe(3)
     while frame is not None and frame.f_globals.get("__package__") != __package__:
         if frame.f_globals.get("__name__") == checkpoint.__name__:
             raise FieldError(

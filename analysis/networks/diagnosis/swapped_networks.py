@@ -39,7 +39,8 @@ class Observed:
         self.calls += n == 0
         if self.calls == 1 and n == len(self.states):
             self.states.append(state[0].detach().clone())
-        self.branches.append(branch.ready())
+        branch.ready()
+        self.branches.append(branch)
 
     def release(self, stage: int, runs: Sequence[Callable[[], None]]) -> None:
         """From now on, the chain's field is a function of the state, as in passes of one sample in all rows each.
