@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from ..fields import FieldError
 from ..net.learnable_coefficients import Coefficients
 from ..program import compile_scheme
 from ..scheme import Scheme
+from ..scheme.errors import SchemeWarning
 from .added_parameters import AddedCoefficients, accept_originals, add_statistics, remove_added
 from .calls import Function, named
 from .chain import Chain, elsewhere
@@ -52,7 +54,9 @@ def assemble(
     swap = Swap(findings, post_activation)
     for sums in list(_allowed(swap, scheme)):
         modules = [model.get_submodule(one.owner.module) for one in sums]
-        chain = Chain(sums, modules, scheme, stages=post_activation == "stages", **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SchemeWarning)  # of starting steps alone, which are told of together
+            chain = Chain(sums, modules, scheme, stages=post_activation == "stages", **options)
         chain.origin = swap
         swap.chains.append(chain)
     if not swap.chains:

@@ -14,8 +14,8 @@ from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
 from ..fields import FieldError
 from ..net.networks_in_model import CHAIN
+from .around import whole_functions
 from .calls import Function
-from .functions import whole_functions
 from .steps import Plan
 from .tape import Tape
 from .watch import Watch

@@ -20,14 +20,10 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class ChainReport:
-    """One chain of sums.
+    """One chain of sums: paths of the modules that have them, and how many in a row each has.
 
-    Args:
-        blocks: paths of the modules that have its sums; ``sums`` how many in a row each has.
-        evaluations: evaluations of branches in one pass.
-        starting: steps taken by the starting scheme.
-        activation: names of what follows its sums.
-        notes: what to know about the scheme on this chain.
+    ``evaluations`` of branches in one pass; ``starting``: steps taken by the starting scheme; ``activation``: names of
+    what follows its sums; ``notes``: what to know about the scheme on this chain.
     """
 
     blocks: tuple[str, ...]

@@ -95,7 +95,7 @@ class Stages:
                     f"{drawing}, which draws random numbers under torch.compile or in a CUDA graph, where the same "
                     "ones cannot be drawn again"
                 )
-            self.way = self.tape.way(self.u, self.added)
+            self.way = Way(self.tape, self.u, self.added)
         return self.way
 
     def constants(self) -> list[Tensor]:

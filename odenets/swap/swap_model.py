@@ -17,7 +17,7 @@ from ..scheme import Scheme, SchemeError
 from ..scheme.errors import SchemeWarning
 from ..stages import Solver
 from ..zoo import as_scheme
-from .assemble import POST_ACTIVATION, Swap, assemble, install, owners_of, swap_of, uninstall
+from .assemble import POST_ACTIVATION, assemble, install, owners_of, swap_of, uninstall
 from .find import find
 from .report import SwapReport, report
 
@@ -46,10 +46,8 @@ def swap_scheme(
     whatever way they are written: x + f, x += f, x - f, x + a + b, torch.add(x, f, alpha=...), addcmul, sum([x, f]).
     Each is a step of size 1 of the scheme. Sums whose state is what the one before has made, moved (reshaped,
     transposed) or behind an activation, form a chain with a history of its own. Of sums inside others the outer one
-    is taken. All else is left as it is: :func:`swap_report` says what, and why.
-
-    The forward runs as it is, once. Where a scheme needs f at other states, the calls of torch that have led from the
-    state to what is added are made again with the other state in its place.
+    is taken. All else is left as it is: :func:`swap_report` says what, and why. The forward runs once; where a scheme
+    needs f at other states, the calls of torch that lead from the state to what is added are made again with these.
 
     Args:
         model: any nn.Module that torch.overrides can look into (no TorchScript).
@@ -63,7 +61,7 @@ def swap_scheme(
         coefficients: values for the learnable coefficients, one number or by symbol; ``coefficients=0`` makes LM
             the function that the model was. Default: drawn as the scheme says.
         inplace: change the model itself. Default: a deep copy, and the original is left as it is.
-        start: as for :class:`odenets.ODENet`; so is ``coefficient_shape``.
+        start: as for :class:`odenets.ODENet`.
         solver: of an implicit scheme, of ODENets alone.
         coefficient_shape: of each learnable coefficient.
 
@@ -76,49 +74,47 @@ def swap_scheme(
         FieldError: no sum was found or none is left (the message says why), a bad option, no example.
         SchemeError: an unknown scheme, one of several functions a step, an implicit one.
     """
+    options: dict[str, Any] = {"start": start, "coefficient_shape": coefficient_shape}
     if isinstance(model, nn.Module) and odenets_in(model):
         if example is not None:
             raise FieldError(
                 "swap_scheme: got an example for a model with ODENets in it, expected none: these alone are swapped, "
                 "without one. Other blocks stay as they are; swap the modules that hold them first, one by one"
             )
-        return with_scheme(
-            model,
-            scheme,
-            gradient=gradient,
-            coefficients=coefficients,
-            inplace=inplace,
-            start=start,
-            solver=solver,
-            coefficient_shape=coefficient_shape,
-        )
+        options.update(gradient=gradient, coefficients=coefficients, solver=solver)
+        return with_scheme(model, scheme, inplace=inplace, **options)
     scheme = as_scheme(scheme)
-    _check_scheme(scheme, solver)
-    _check_model(model, post_activation)
+    _check(model, scheme, post_activation, solver)
     if not inplace:
         model = copy_of(model)
-    if example is None:
-        before = swap_of(model)
-        findings = before.findings if before is not None else None
-        if findings is None:
-            raise FieldError(
-                "swap_scheme: got no example, expected one: an input, a tuple of arguments or a mapping of named ones, "
-                "on which the sums are found"
-            )
+    before = swap_of(model) if example is None else None
+    if before is not None:
+        findings = before.findings
+    elif example is None:
+        raise FieldError(
+            "swap_scheme: got no example, expected one: an input, a tuple of arguments or a mapping of named ones, "
+            "on which the sums are found"
+        )
     else:
         bare = copy_of(model, shared=model.parameters()) if owners_of(model) else model
-        if bare is not model:
-            uninstall(bare)
+        uninstall(bare)
         findings = find(bare, example)
-    way = as_gradient("direct" if gradient is None else gradient)
-    options = {"start": start, "coefficient_shape": coefficient_shape or (), "gradient": way}
+    options.update(gradient=as_gradient(gradient or "direct"), coefficient_shape=coefficient_shape or ())
     swap = assemble(model, scheme, findings, post_activation, options)
     if coefficients is not None:
         for chain in swap.chains:
             chain.coefficients.set(coefficients)
-    _warn(scheme, swap)
-    if owners_of(model):
-        uninstall(model)
+    longest = max(chain.steps for chain in swap.chains)
+    if scheme.starting_values >= longest:
+        steps = "one step each" if longest == 1 else f"at most {longest} steps"
+        warnings.warn(
+            f"swap_scheme: got {scheme.name}, which goes on from the step before, for chains of {steps}, all of them "
+            "starting steps, and has no step of its own: the model is what it was, or what the starting scheme makes "
+            "of it",
+            SchemeWarning,
+            stacklevel=2,
+        )
+    uninstall(model)
     install(model, swap)
     return model
 
@@ -158,7 +154,7 @@ def _refuse_unswapped(model: nn.Module) -> None:
         raise FieldError(f"got a {type(model).__name__} that is not swapped, expected what swap_scheme returned")
 
 
-def _check_scheme(scheme: Scheme, solver: Solver | None) -> None:
+def _check(model: object, scheme: Scheme, post_activation: str, solver: Solver | None) -> None:
     if scheme.components > 1 or max(scheme.modules) > 0:
         raise SchemeError(
             f"swap_scheme: got {scheme.name}, which evaluates {max(scheme.modules) + 1} functions a step on "
@@ -171,9 +167,6 @@ def _check_scheme(scheme: Scheme, solver: Solver | None) -> None:
         )
     if solver is not None:
         raise FieldError(f"solver: got {solver} with {scheme.name}, which is explicit, expected none")
-
-
-def _check_model(model: nn.Module, post_activation: str) -> None:
     if post_activation not in POST_ACTIVATION:
         raise FieldError(f"post_activation: got {post_activation!r}, expected one of {', '.join(POST_ACTIVATION)}")
     if not isinstance(model, nn.Module):
@@ -181,14 +174,4 @@ def _check_model(model: nn.Module, post_activation: str) -> None:
     if any(is_lazy(x) for x in [*model.parameters(), *model.buffers()]):
         raise FieldError(
             "swap_scheme: got lazy modules without weights yet, expected weights; call the model once before"
-        )
-
-
-def _warn(scheme: Scheme, swap: Swap) -> None:
-    if scheme.starting_values and all(chain.steps == 1 for chain in swap.chains):
-        warnings.warn(
-            f"swap_scheme: got {scheme.name}, which goes on from the step before, for chains of one step each, where "
-            "there is none: the model is what it was, or what the starting scheme makes of it",
-            SchemeWarning,
-            stacklevel=3,
         )

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..program.transforms import recorded
+from .around import Generators, again, surroundings
 from .calls import STATISTICS, Call, Function, name_of, named, nothing_done, put, root, tensors_in, version
-from .generators import Generators, again, surroundings
 
 #: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
 LAYOUT = named(
@@ -54,63 +54,66 @@ class Tape:
             "of one evaluation a step, such as euler, lm or ab2"
         )
 
-    def way(self, u: Tensor, added: Sequence[Sequence[Tensor]]) -> Way:
-        """The calls that lead from a state to what is added to it, each of which is made of some tensors.
 
-        Raises:
-            FieldError: one of them could not be made again.
-        """
-        while True:
-            makers = [i for i, c in enumerate(self.calls) if any(x is u for x in (*c.made, *c.written))]
-            marks = _Marks(self.calls[makers[-1] + 1 if makers else 0 :], u)
-            if all(any(id(x) in marks.dependent for x in terms) for terms in added):
-                break
-            if not makers or not nothing_done(self.calls[makers[-1]]):
-                if any(x is u for call in self.calls for x in call.written):
-                    raise self.refused("a state that was written to after what is added to it was made of it")
-                raise self.refused(
-                    "no recorded call that leads from the state to what is added to it (numpy, a script, an "
-                    "autograd.Function under torch.compile?)"
-                )
-            u = self.calls[makers[-1]].given[0]  # of which it is a copy
-        terms = [x for one in added for x in one]
-        needed = {id(x) for x in terms} | {root(x) for x in terms}
-        kept = []
-        for call in reversed(marks.live):
-            used = any(id(x) in needed for x in call.made) or any(root(x) in needed for x in call.written)
-            if used or _asks(call):
-                if reason := marks.unrepeatable(call):
-                    raise self.refused(reason)
-                kept.append(call)
-                needed.update(id(x) for x in call.given)
-                needed.update(root(x) for x in call.given)
-        return Way(self, u, kept[::-1], terms)
+class Way:
+    """The calls that lead from a state to what is added to it: ``added``, each of which is made of some tensors.
 
+    ``outside`` of a call is what it writes to that was made before the state; one that ``reads`` has read such a
+    tensor. What is made between, of nothing that depends on the state, and then written to by a call that does, is to
+    be made anew.
 
-class _Marks:
-    """Which calls depend on u, and the ids of all tensors that do.
-
-    ``outside`` of a call is what it writes to that was made before u; one that ``reads`` has read such a tensor. What
-    is made between, of nothing that depends on u, and then written to by a call that does, is to be made anew.
+    Raises:
+        FieldError: one of them could not be made again.
     """
 
-    def __init__(self, calls: Sequence[Call], u: Tensor) -> None:
-        self.u = u
+    def __init__(self, tape: Tape, u: Tensor, added: Sequence[Sequence[Tensor]]) -> None:
+        self.tape, self.u, self.terms = tape, u, [x for one in added for x in one]
         self.dependent: set[int] = set()
-        self.live: list[Call] = []
+        live = self._from(u)
+        while not all(any(id(x) in self.dependent for x in terms) for terms in added):
+            self.u = self._copied(self.u)
+            live = self._from(self.u)
+        needed = {id(x) for x in self.terms} | {root(x) for x in self.terms}
+        self.calls: list[Call] = []
+        for call in reversed(live):
+            used = any(id(x) in needed for x in call.made) or any(root(x) in needed for x in call.written)
+            if used or _asks(call):
+                if reason := self._unrepeatable(call):
+                    raise tape.refused(reason)
+                self.calls.insert(0, call)
+                needed.update(id(x) for x in call.given)
+                needed.update(root(x) for x in call.given)
+
+    def _copied(self, u: Tensor) -> Tensor:
+        """The tensor that a state is a copy of."""
+        maker = next((call for call in reversed(self.tape.calls) if any(x is u for x in call.made)), None)
+        if maker is not None and nothing_done(maker):
+            return maker.given[0]
+        if any(x is u for call in self.tape.calls for x in call.written):
+            raise self.tape.refused("a state that was written to after what is added to it was made of it")
+        raise self.tape.refused(
+            "no recorded call that leads from the state to what is added to it (numpy, a script, an autograd.Function "
+            "under torch.compile?)"
+        )
+
+    def _from(self, u: Tensor) -> list[Call]:
+        """The calls that depend on a state; their marks, and the ids of all tensors that do."""
+        calls = self.tape.calls
+        makers = [i for i, c in enumerate(calls) if any(x is u for x in (*c.made, *c.written))]
+        calls = calls[makers[-1] + 1 if makers else 0 :]
         made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not any(x is y for y in c.given)}
         anew: set[int] = set()
         more: set[int] = set()
         while True:
             changed: set[int] = set()
-            self.dependent, self.live = {id(u)}, []
+            live, self.dependent = [], {id(u)}
             for call in calls:
                 call.reads = any(id(x) in changed or root(x) in changed for x in call.given)
                 if call.reads:
                     changed.update(id(x) for x in call.made)
                 if not any(id(x) in self.dependent for x in call.given) and not any(root(x) in anew for x in call.made):
                     continue
-                self.live.append(call)
+                live.append(call)
                 written = [x for x in call.written if id(x) not in self.dependent]
                 more.update(root(x) for x in written if root(x) in made)
                 call.outside = [x for x in written if root(x) not in made]
@@ -118,10 +121,10 @@ class _Marks:
                     changed.update(i for x in call.outside for i in (id(x), root(x)))
                 self.dependent.update(id(x) for x in call.made if not any(x is y for y in call.outside))
             if more <= anew:
-                return
+                return live
             anew |= more
 
-    def unrepeatable(self, call: Call) -> str:
+    def _unrepeatable(self, call: Call) -> str:
         """Why a call cannot be made again; empty where it can."""
         name = name_of(call.func)
         if call.reads or any(x is y for x in call.made for y in call.outside):
@@ -132,13 +135,6 @@ class _Marks:
             if id(x) not in self.dependent and version(x) != old and not any(x is y for y in call.written):
                 return f"a tensor that was written to between {name}, which read it, and the sum"
         return ""
-
-
-class Way:
-    """The calls from a state to what is added to it."""
-
-    def __init__(self, tape: Tape, u: Tensor, calls: list[Call], terms: list[Tensor]) -> None:
-        self.tape, self.u, self.calls, self.terms = tape, u, calls, terms
 
     def __call__(self, y: Tensor, statistics: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
         """What the terms are where the state is y; running statistics go where they are told to, by their id."""

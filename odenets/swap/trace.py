@@ -18,9 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..net.copies import copy_of
+from .around import Generators, whole_functions
 from .calls import Addition, Call, Function, called_from, factor_of, name_of, operands, tensors_in, version
-from .functions import whole_functions
-from .generators import Generators
 from .sums import Frame, Sum
 
 

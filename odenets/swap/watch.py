@@ -43,19 +43,20 @@ class Watch(TorchFunctionMode):
         given = kwargs or {}
         if func in self.special:
             if operands(func, args, given) is not None:
-                step = self._known(called_from(1))
+                step = self._known()
                 if step is not None:
                     return self._take(step, func, args, given)
             if func in self.plan.moves:
                 return self._follow(func, args, given)
         return func(*args, **given) if self.tape is None else self.tape.record(func, args, given)
 
-    def _known(self, source: Source) -> Step | None:
+    def _known(self) -> Step | None:
         """The step at the addition that is being made."""
         plan = self.plan
         if torch.compiler.is_compiling():
             self.number += 1
             return plan.by_number.get(self.number - 1)
+        source = called_from(2)
         most = plan.totals.get(source)
         if most is None:
             return None
