@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from torch import nn
@@ -73,18 +74,9 @@ def assemble(
 def _allowed(swap: Swap, scheme: Scheme) -> Iterator[list[Sum]]:
     """The chains, cut where a sum does not allow the scheme; why not is noted."""
     for sums in swap.findings.chains:
-        kept: list[Sum] = []
-        for one in sums:
-            reason = _refused(one, scheme, swap.post_activation)
-            if not reason:
-                kept.append(one)
-                continue
-            swap.left[one] = reason
-            if kept:
-                yield kept
-            kept = []
-        if kept:
-            yield kept
+        refused = {one: _refused(one, scheme, swap.post_activation) for one in sums}
+        swap.left.update({one: reason for one, reason in refused.items() if reason})
+        yield from (list(own) for taken, own in groupby(sums, lambda one: one not in swap.left) if taken)
 
 
 def _refused(one: Sum, scheme: Scheme, post_activation: str) -> str:

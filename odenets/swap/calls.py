@@ -177,7 +177,12 @@ def put(value: Any, found: Mapping[int, Tensor]) -> Any:
 
 def version(x: Tensor) -> int:
     """How often x has been written to, where that can be known."""
-    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
+    if torch.compiler.is_compiling():
+        return 0
+    try:
+        return x._version
+    except RuntimeError:  # of inference mode
+        return 0
 
 
 def root(x: Tensor) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +20,10 @@ from .calls import version
 from .sums import Sum
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(NamedTuple):
     """Between two steps: the number of the one before, what is carried, and the state where nothing else holds it."""
 
-    index: int
+    step: int
     carried: State
     versions: tuple[int, ...]
     u: Tensor | None = None
@@ -65,7 +63,7 @@ class History:
         Raises:
             FieldError: it, or u, was written to since.
         """
-        n = session.index + 1
+        n = session.step + 1
         if session.carried and session.versions != _versions((u, *session.carried)):
             raise FieldError(
                 f"{self.names[n]}: got a state that was written to after {self.names[n - 1]} had returned it, or one "
@@ -90,13 +88,13 @@ class History:
         elif torch.compiler.is_compiling():
             # Of the steps before, nobody asks any more.
             own = Session(n, carried, _versions((u, *carried)), u)
-            self.traced = [*(session for session in self.traced if session.index == n), own]
+            self.traced = [*(session for session in self.traced if session.step == n), own]
         else:  # without u, or the entry would keep it alive
             self.sessions[u] = Session(n, carried, _versions((u, *carried)))
 
     def follow(self, session: Session, u: Tensor, move: Callable[[Tensor], Tensor] | None) -> None:
         """The state has become u: carried values are moved as it was, and activations are not applied to them."""
-        self.keep(session.index, u, session.carried if move is None else tuple(map(move, session.carried)))
+        self.keep(session.step, u, session.carried if move is None else tuple(map(move, session.carried)))
 
 
 def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
@@ -164,11 +162,14 @@ class Chain(ODENet):
         """Evaluations of branches in one pass."""
         return sum(1 + len(elsewhere(self.program_of(n))) for n in range(self.steps))
 
-    def advance(self, n: int, carried: State, u: Tensor, branch: Tensor, stage: Callable[..., Tensor]) -> State:
+    def advance(self, n: int, carried: State, u: Tensor, branch: Tensor, stage: Callable[..., Tensor] | None) -> State:
         """Step n from u, where what is added is ``branch``; at other states y it is ``stage(evaluation, y)``."""
 
         def function(what: Evaluate, y: Tensor) -> Tensor:
-            return branch if y is u else stage(what, y)
+            if y is u:
+                return branch
+            assert stage is not None  # of schemes that evaluate elsewhere, which record
+            return stage(what, y)
 
         if not carried and self.scheme.carried > 1:
             carried = self._seed(n, u, lambda _, what, y: function(what, y))[1:]

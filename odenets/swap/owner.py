@@ -105,52 +105,42 @@ class Owner(Quiet):
             _push_mode(around)
 
     def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        plan = self.plan
-        # A diagnosis observes all chains or none.
-        if plan.replays or plan.chains[0].observer is not None:
-            return self._taped(args, kwargs)
-        if not torch.compiler.is_compiling():
-            if plan.tracked and torch.is_inference_mode_enabled():  # where torch does not count writes
-                with torch.inference_mode(False), torch.no_grad():
-                    return self._watched(False, self.original, *args, **kwargs)
-            if CHECKPOINT in vars(self.module):
-                return self._checkpointed(False, args, kwargs)
-        return self._watched(False, self.original, *args, **kwargs)
-
-    def _taped(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """With the calls recorded, by one thread: stages draw from the generators that all threads have."""
-        plan = self.plan
-        self._refuse_objects((args, kwargs))
-        if torch.compiler.is_compiling():
-            if plan.aliased:
-                raise FieldError(
-                    f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell "
-                    f"what is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
-                )
-            return self._watched(True, self.original, *args, **kwargs)
-        own = threading.get_ident()
-        if self.thread not in (None, own):
+        plan, compiled = self.plan, torch.compiler.is_compiling()
+        taped = plan.replays or plan.chains[0].observer is not None  # a diagnosis observes all chains or none
+        if compiled and taped and plan.aliased:
             raise FieldError(
-                f"{plan.scheme}: got a second thread in {plan.name}, which would draw the random numbers of the first "
-                "one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
+                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
+                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
             )
-        before, self.thread = self.thread, own
+        if not compiled and (taped or plan.tracked) and torch.is_inference_mode_enabled():
+            with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
+                return self._forward(args, kwargs)
+        if taped:
+            self._refuse_objects((args, kwargs))
+        if compiled:
+            return self._watched(taped, self.original, *args, **kwargs)
+        return self._alone(args, kwargs) if taped else self._checkpointed(False, args, kwargs)
+
+    def _alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """With the calls recorded, in one thread: stages draw from the generators that all threads have."""
+        before, own = self.thread, threading.get_ident()
+        if before not in (None, own):
+            raise FieldError(
+                f"{self.plan.scheme}: got a second thread in {self.plan.name}, which would draw the random numbers of "
+                "the first one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
+            )
+        self.thread = own
         try:
-            if not torch.is_inference_mode_enabled():
-                return self._checkpointed(True, args, kwargs)
-            with torch.inference_mode(False), torch.no_grad():
-                return self._watched(True, self.original, *args, **kwargs)
+            return self._checkpointed(True, args, kwargs)
         finally:
             self.thread = before
 
     def _checkpointed(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Transformers checkpoints inside the forward of its layers, which is run again in the backward pass."""
-        own: dict[str, Any] = vars(self.module)
-        if not (
-            own.get(CHECKPOINT) and own["gradient_checkpointing"] and self.module.training and torch.is_grad_enabled()
-        ):
+        own, module = vars(self.module), self.module
+        checkpoint = own.get(CHECKPOINT)
+        if not (checkpoint and module.gradient_checkpointing and module.training and torch.is_grad_enabled()):
             return self._watched(taped, self.original, *args, **kwargs)
-        checkpoint = own[CHECKPOINT]
 
         def watched(forward: Function, *given: Any, **more: Any) -> Any:
             return checkpoint(partial(self._watched, taped, forward), *given, **more)

@@ -72,7 +72,7 @@ class Plan:
 class Stages:
     """What is added to a state of one step, where the state is another."""
 
-    def __init__(self, plan: Plan, tape: Tape | None, step: Step, u: Tensor, sums: list[tuple[Addition, int]]) -> None:
+    def __init__(self, plan: Plan, tape: Tape, step: Step, u: Tensor, sums: list[tuple[Addition, int]]) -> None:
         self.plan, self.tape, self.step, self.u, self.sums = plan, tape, step, u, sums
         self.added = [others(one.operands, side) for one, side in sums]
         self.way: Way | None = None
@@ -88,7 +88,6 @@ class Stages:
     def ready(self) -> Way:
         """The calls on the way, found while they are there."""
         if self.way is None:
-            assert self.tape is not None  # schemes that evaluate elsewhere record
             drawing = self.step.whole.draws[self.plan.module.training]
             if drawing and recorded():
                 raise self.tape.refused(

@@ -30,6 +30,8 @@ class Value:
     Sets of values are integers with a bit for each: ``before`` are those that it is made of, itself among them,
     ``weighed`` those that it is made of by way of a weight, a parameter of two dimensions or more, ``scaled`` by way of
     any parameter. ``fixed``: made of parameters and buffers alone; ``kernel``: of a weight, ``parameter``: of any.
+    ``name`` of a parameter; ``norm`` whose running mean it is; ``unseen``: the operator that made it where no recorded
+    call did; ``drew``: what drew random numbers for it; ``uses``: what is made of it, -1 for the model's output.
     """
 
     number: int
@@ -44,13 +46,10 @@ class Value:
     fixed: bool = False
     kernel: bool = False
     parameter: bool = False
-    #: of a parameter; of the normalisation whose running mean it is
     name: str = ""
     norm: str | None = None
-    #: the operator that made it where no recorded call did; what drew random numbers for it
     unseen: str = ""
     drew: str = ""
-    #: the values made of it; -1 for the model's output
     uses: list[int] = field(default_factory=list)
 
 

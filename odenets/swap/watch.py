@@ -42,10 +42,11 @@ class Watch(TorchFunctionMode):
         """Make a call, or take a step."""
         given = kwargs or {}
         if func in self.special:
-            if operands(func, args, given) is not None:
+            added = operands(func, args, given)
+            if added is not None:
                 step = self._known()
-                if step is not None:
-                    return self._take(step, func, args, given)
+                if step is not None and (step.places[0][0].observer is not None or not step.places[0][0].plain):
+                    return self._take(step, Addition(func, added, factor_of(func, given)))
             if func in self.plan.moves:
                 return self._follow(func, args, given)
         return func(*args, **given) if self.tape is None else self.tape.record(func, args, given)
@@ -89,12 +90,8 @@ class Watch(TorchFunctionMode):
 
     # ------------------------------------------------------------------------------------------------- a step
 
-    def _take(self, step: Step, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        chain = step.places[0][0]
-        if chain.plain and chain.observer is None:
-            return func(*args, **kwargs)
+    def _take(self, step: Step, added: Addition) -> Tensor:
         _refuse_checkpoint(self.plan)
-        added = Addition(func, operands(func, args, kwargs) or (), factor_of(func, kwargs))
         u, sums = added.operands[step.added.side], [(added, step.added.side)]
         if id(u) in self.parts:
             u, earlier, _ = self.parts.pop(id(u))
@@ -105,11 +102,11 @@ class Watch(TorchFunctionMode):
             self.parts[id(out)] = u, sums, out
             return out
         chain, n, carried = self._entered(step, u)
-        stages = Stages(self.plan, self.tape, step, u, sums)
+        stages = None if self.tape is None else Stages(self.plan, self.tape, step, u, sums)
         if chain.observer is not None:
             chain.observer.on_step(n, (u, *carried), stages)
         out, *left = chain.advance(n, carried, u, branch, stages)
-        if func in IN_PLACE:
+        if added.func in IN_PLACE:
             target = added.operands[0]
             left = [x.clone() if x is target else x for x in left]
             out = target.copy_(out)
@@ -125,7 +122,7 @@ class Watch(TorchFunctionMode):
             return *step.places[0], ()
         for chain, n in step.places:
             session = chain.history.find(u)
-            if session is not None and session.index + 1 == n:
+            if session is not None and session.step + 1 == n:
                 return chain, n, chain.history.carried(session, u)
         for chain, n in step.places:
             if n == 0 or not chain.exact:
