@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import warnings
 
 import pytest
 import torch
@@ -390,3 +391,50 @@ def test_sums_without_matrices_are_told_or_taken():
     assert dict(report.left) == {"1": "what it adds has no weight of two dimensions or more"}
     report = swap_report(swap_scheme(nn.Sequential(Smooth(), Scales(False), Smooth()), "lm", example=x))
     assert [chain.sums for chain in report.chains] == [(1, 2, 1)]
+
+
+class Timed(nn.Module):
+    """A block of a UNet for diffusion: an embedding of the time is added inside its branch, and to every position."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.one, self.two = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.time = nn.Linear(5, width)
+
+    def forward(self, x, time):
+        h = self.one(torch.tanh(x)) + self.time(time)[:, :, None, None]
+        return x + self.two(torch.tanh(h))
+
+
+class Denoiser(nn.Module):
+    """Blocks that are given a time, which its embedding makes of the image's mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.blocks = nn.Linear(1, 5), nn.ModuleList(Timed() for _ in range(3))
+
+    def forward(self, x):
+        time = torch.tanh(self.embed(x.mean((1, 2, 3))[:, None]))
+        for block in self.blocks:
+            x = block(x, time)
+        return x
+
+
+def test_an_embedding_that_is_broadcast_to_a_state_is_told():
+    report = swap_report(swap_scheme(Denoiser(), "heun", example=torch.randn(2, 4, 3, 3)))
+    assert [chain.sums for chain in report.chains] == [(1, 1, 1)]
+    reasons = {one.reason for one in report.sums if one.chain < 0}
+    assert reasons == {"it adds to a state (2, 4, 3, 3) what is broadcast to it, (2, 4, 1, 1), and not made of it"}
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(("name", "words"), [("ab2", "one step each"), ("ab4", "at most 3 steps"), ("lm", None)])
+def test_chains_of_starting_steps_alone_are_told_of_once(name, words):
+    model = nn.Sequential(*[Smooth() for _ in range(3)])
+    if name == "ab2":
+        model = nn.Sequential(Smooth(), nn.Linear(6, 6), Smooth())
+    with warnings.catch_warnings(record=True) as caught:
+        swap_scheme(model, name, example=torch.zeros(1, 6))
+    texts = [str(one.message) for one in caught]
+    assert len(texts) == (words is not None)
+    assert all(f"for chains of {words}" in text for text in texts)
