@@ -59,9 +59,10 @@ class Call:
         self.outside: list[Tensor] = []
         self.reads = False
 
-    def done(self, value: Any) -> Any:
-        """It has returned a value."""
-        self.value, self.made = value, list(tensors_in(value))
+    def make(self) -> Any:
+        """Make it."""
+        self.value = self.func(*self.args, **self.kwargs)
+        self.made = list(tensors_in(self.value))
         if self.func in STATISTICS:
             named = (self.kwargs.get("running_mean"), self.kwargs.get("running_var"))
             self.written = [x for x in (*self.args[1:3], *named) if x is not None]
@@ -70,30 +71,25 @@ class Call:
             self.written = [x for x in self.given if any(x is y for y in self.made)] + assigned
         else:
             self.written = [x for x, old in zip(self.given, self.versions, strict=True) if version(x) != old]
-        return value
+        return self.value
 
 
-class Addition(NamedTuple):
-    """u + f, in one of the ways to write it: its operands, of which one may be the state, and alpha or value."""
+class Added(NamedTuple):
+    """What an addition adds to a state: its other operands, one or two that are multiplied, and a factor."""
 
     func: Function
-    operands: tuple[Tensor, ...]
+    terms: tuple[Tensor, ...]
     factor: Any
 
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Which operands may be the state."""
-        return (0, 1) if self.func in ADD and self.factor == 1 else (0,)
-
-    def branch(self, terms: tuple[Tensor, ...]) -> Tensor:
-        """What is added, made of the other operands."""
+    def value(self, terms: tuple[Tensor, ...]) -> Tensor:
+        """What is added, made of other terms."""
         value = terms[0] if len(terms) == 1 else terms[0] * terms[1]
         factor = -self.factor if self.func in SUBTRACT else self.factor
         return value if factor == 1 else value * factor
 
 
 def operands(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
-    """Those of an addition of floating-point tensors; None where a call is none."""
+    """Those of an addition of floating-point tensors, of which one may be the state; None where a call is none."""
     if kwargs:
         if kwargs.keys() - {"input", "other", "alpha", "tensor1", "tensor2", "value"}:
             return None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..fields.stage_statistics import StageStatistics
 from ..program import Evaluate
 from ..program.transforms import recorded
-from .calls import ADDITIONS, Addition, Function, name_of, others
+from .calls import ADDITIONS, Added, Function, name_of
 from .chain import Chain, elsewhere
 from .sums import MOVES, Sum
 from .tape import Tape, Way
@@ -72,9 +72,8 @@ class Plan:
 class Stages:
     """What is added to a state of one step, where the state is another."""
 
-    def __init__(self, plan: Plan, tape: Tape, step: Step, u: Tensor, sums: list[tuple[Addition, int]]) -> None:
-        self.plan, self.tape, self.step, self.u, self.sums = plan, tape, step, u, sums
-        self.added = [others(one.operands, side) for one, side in sums]
+    def __init__(self, plan: Plan, tape: Tape, step: Step, u: Tensor, added: list[Added]) -> None:
+        self.plan, self.tape, self.step, self.u, self.added = plan, tape, step, u, added
         self.way: Way | None = None
 
     def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
@@ -82,8 +81,7 @@ class Stages:
         for function in self.step.whole.activations if self.step.places[0][0].stages else ():
             y = function(y)
         found = iter(self.ready()(y, {} if what is None else self.step.of_stage(what.index)))
-        sums = zip(self.sums, self.added, strict=True)
-        return total([one.branch(tuple(next(found) for _ in terms)) for (one, _), terms in sums], y)
+        return total([one.value(tuple(next(found) for _ in one.terms)) for one in self.added], y)
 
     def ready(self) -> Way:
         """The calls on the way, found while they are there."""
@@ -94,7 +92,7 @@ class Stages:
                     f"{drawing}, which draws random numbers under torch.compile or in a CUDA graph, where the same "
                     "ones cannot be drawn again"
                 )
-            self.way = Way(self.tape, self.u, self.added)
+            self.way = Way(self.tape, self.u, [one.terms for one in self.added])
         return self.way
 
     def constants(self) -> list[Tensor]:

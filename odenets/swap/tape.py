@@ -41,7 +41,7 @@ class Tape:
         """Make a call and keep it."""
         call = Call(func, args, kwargs)
         call.around = surroundings()
-        value = call.done(func(*args, **kwargs))
+        value = call.make()
         if self.generators is not None and not _asks(call):
             call.random = self.generators.drawn()
         self.calls.append(call)

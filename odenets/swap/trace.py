@@ -19,7 +19,7 @@ from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..net.copies import copy_of
 from .around import Generators, whole_functions
-from .calls import Addition, Call, Function, called_from, factor_of, name_of, operands, tensors_in, version
+from .calls import ADD, Call, Function, called_from, factor_of, name_of, operands, tensors_in, version
 from .sums import Frame, Sum
 
 
@@ -106,8 +106,10 @@ class Trace:
             self.new(x, tuple(dict.fromkeys(before)))
         return self.numbers[id(x), version(x)]
 
-    def seen(self, call: Call, inputs: tuple[int, ...], frames: tuple[Frame, ...] = ()) -> None:
-        """A call was made: what it returned and what it wrote to are made of its inputs."""
+    def make(self, call: Call, frames: tuple[Frame, ...] = ()) -> list[Value]:
+        """Make a call: what it returns and what it writes to are made of its inputs. Returns these values."""
+        inputs, first = tuple(dict.fromkeys(map(self.number, call.given))), len(self.values)
+        call.make()
         for x in call.written:
             for t in (x, x._base):
                 if t is not None and (id(t), version(t)) not in self.numbers:
@@ -118,6 +120,7 @@ class Trace:
         for x in call.made:
             if (id(x), version(x)) not in self.numbers:
                 self.new(x, inputs, call, frames)
+        return self.values[first:]
 
     def between(self, first: int, last: int) -> Iterator[Value]:
         """The values on the ways from one to another, without the first."""
@@ -142,22 +145,19 @@ class Recorder(TorchFunctionMode):
         call = Call(func, args, kwargs)
         if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in call.given):
             return func(*args, **kwargs)  # what is inside shows as operators
-        inputs = tuple(dict.fromkeys(map(trace.number, call.given)))
         added = operands(func, args, kwargs) or ()
         numbers = tuple(map(trace.number, added))
-        self.depth, first = self.depth + 1, len(trace.values)
+        self.depth += 1
         try:
-            value = call.done(func(*args, **kwargs))
+            made = trace.make(call, frames)
         finally:
             self.depth -= 1
-        trace.seen(call, inputs, frames)
-        if self.generators.drawn() is not None:
-            for made in trace.values[first:]:
-                made.drew = name_of(func)
+        for one in made if self.generators.drawn() is not None else ():
+            one.drew = name_of(func)
         if added:
-            sides = Addition(func, added, factor_of(func, kwargs)).sides
-            trace.additions.append(Sum(called_from(1), frames, numbers, trace.number(value), sides))
-        return value
+            sides = (0, 1) if func in ADD and factor_of(func, kwargs) == 1 else (0,)
+            trace.additions.append(Sum(called_from(1), frames, numbers, trace.number(call.value), sides))
+        return call.value
 
     def forward(self, name: str, original: Any, *args: Any, **kwargs: Any) -> Any:
         """A module's forward, noted."""
@@ -182,14 +182,10 @@ class Unseen(TorchDispatchMode):
         """Make the call, and note what it returns if nobody else does."""
         if self.recorder.depth:
             return func(*args, **(kwargs or {}))
-        trace, call = self.recorder.trace, Call(func, args, kwargs or {})
-        inputs = tuple(dict.fromkeys(map(trace.number, call.given)))
-        first = len(trace.values)
-        value = call.done(func(*args, **(kwargs or {})))
-        trace.seen(call, inputs)
-        for made in trace.values[first:]:
-            made.unseen = name_of(func)
-        return value
+        call = Call(func, args, kwargs or {})
+        for one in self.recorder.trace.make(call):
+            one.unseen = name_of(func)
+        return call.value
 
 
 def fresh(value: Any) -> Any:

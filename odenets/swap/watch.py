@@ -15,7 +15,7 @@ from torch.utils import checkpoint
 
 from ..fields import FieldError
 from ..program.step import State
-from .calls import IN_PLACE, Addition, Function, Source, called_from, factor_of, operands, others, version
+from .calls import IN_PLACE, Added, Function, Source, called_from, factor_of, operands, others, version
 from .chain import Chain
 from .steps import Plan, Stages, Step, total
 from .tape import Tape
@@ -34,7 +34,7 @@ class Watch(TorchFunctionMode):
         self.counts: dict[Source, int] = {}
         self.number = 0
         #: x + a, where a step is x + a + b -> x, what is added, and x + a itself
-        self.parts: dict[int, tuple[Tensor, list[tuple[Addition, int]], Tensor]] = {}
+        self.parts: dict[int, tuple[Tensor, list[Added], Tensor]] = {}
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -46,7 +46,7 @@ class Watch(TorchFunctionMode):
             if added is not None:
                 step = self._known()
                 if step is not None and (step.places[0][0].observer is not None or not step.places[0][0].plain):
-                    return self._take(step, Addition(func, added, factor_of(func, given)))
+                    return self._take(step, func, added, factor_of(func, given))
             if func in self.plan.moves:
                 return self._follow(func, args, given)
         return func(*args, **given) if self.tape is None else self.tape.record(func, args, given)
@@ -90,26 +90,25 @@ class Watch(TorchFunctionMode):
 
     # ------------------------------------------------------------------------------------------------- a step
 
-    def _take(self, step: Step, added: Addition) -> Tensor:
+    def _take(self, step: Step, func: Function, given: tuple[Tensor, ...], factor: Any) -> Tensor:
         _refuse_checkpoint(self.plan)
-        u, sums = added.operands[step.added.side], [(added, step.added.side)]
+        u, added = given[step.added.side], [Added(func, others(given, step.added.side), factor)]
         if id(u) in self.parts:
             u, earlier, _ = self.parts.pop(id(u))
-            sums = [*earlier, *sums]
-        branch = total([one.branch(others(one.operands, side)) for one, side in sums], u)
+            added = [*earlier, *added]
+        branch = total([one.value(one.terms) for one in added], u)
         if step.added is not step.whole:
             out = torch.add(u, branch)
-            self.parts[id(out)] = u, sums, out
+            self.parts[id(out)] = u, added, out
             return out
         chain, n, carried = self._entered(step, u)
-        stages = None if self.tape is None else Stages(self.plan, self.tape, step, u, sums)
+        stages = None if self.tape is None else Stages(self.plan, self.tape, step, u, added)
         if chain.observer is not None:
             chain.observer.on_step(n, (u, *carried), stages)
         out, *left = chain.advance(n, carried, u, branch, stages)
-        if added.func in IN_PLACE:
-            target = added.operands[0]
-            left = [x.clone() if x is target else x for x in left]
-            out = target.copy_(out)
+        if func in IN_PLACE:
+            left = [x.clone() if x is given[0] else x for x in left]
+            out = given[0].copy_(out)
         if chain.tracked:
             chain.history.keep(n, out, tuple(left))
         if self.tape is not None and step.whole.clears:
