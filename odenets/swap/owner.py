@@ -152,7 +152,7 @@ class Owner(Quiet):
             own[CHECKPOINT] = checkpoint
 
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
-        watch, compiled = Watch(self.plan, Tape(self.plan.name) if taped else None), torch.compiler.is_compiling()
+        watch, compiled = Watch(self.plan, Tape(self.plan) if taped else None), torch.compiler.is_compiling()
         if taped and not compiled:
             with whole_functions(), watch:
                 output = forward(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What stands at the additions of a swapped model: which step is taken there, and how its further stages are had."""
+"""What stands at the additions of a swapped model, and what is done in the forward of a module that has some."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from ..fields.stage_statistics import StageStatistics
-from ..program import Evaluate
-from ..program.transforms import recorded
-from .calls import ADDITIONS, Added, Function, name_of
+from .calls import ADDITIONS, Function, name_of
 from .chain import Chain, elsewhere
 from .sums import MOVES, Sum
-from .tape import Tape, Way
 
 
 @dataclass(eq=False)
@@ -67,39 +64,6 @@ class Plan:
         self.totals = {step.added.source: step.added.total for step in self.steps}
         self.by_place = {(step.added.source, step.added.place): step for step in self.steps}
         self.by_number = {step.added.number: step for step in self.steps}
-
-
-class Stages:
-    """What is added to a state of one step, where the state is another."""
-
-    def __init__(self, plan: Plan, tape: Tape, step: Step, u: Tensor, added: list[Added]) -> None:
-        self.plan, self.tape, self.step, self.u, self.added = plan, tape, step, u, added
-        self.way: Way | None = None
-
-    def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
-        """Its value at y, in an evaluation of the step, or for an analysis."""
-        for function in self.step.whole.activations if self.step.places[0][0].stages else ():
-            y = function(y)
-        found = iter(self.ready()(y, {} if what is None else self.step.of_stage(what.index)))
-        return total([one.value(tuple(next(found) for _ in one.terms)) for one in self.added], y)
-
-    def ready(self) -> Way:
-        """The calls on the way, found while they are there."""
-        if self.way is None:
-            drawing = self.step.whole.draws[self.plan.module.training]
-            if drawing and recorded():
-                raise self.tape.refused(
-                    f"{drawing}, which draws random numbers under torch.compile or in a CUDA graph, where the same "
-                    "ones cannot be drawn again"
-                )
-            self.way = Way(self.tape, self.u, [one.terms for one in self.added])
-        return self.way
-
-    def constants(self) -> list[Tensor]:
-        """The tensors besides the state that what is added is made of."""
-        way = self.ready()
-        made = {id(x) for call in way.calls for x in call.made}
-        return [x for call in way.calls for x in call.given if id(x) not in made and x is not way.u]
 
 
 def total(branches: Sequence[Tensor], u: Tensor) -> Tensor:

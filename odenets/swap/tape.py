@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from ..fields import FieldError
+from ..program import Evaluate
 from ..program.transforms import recorded
 from .around import Generators, again, surroundings
-from .calls import STATISTICS, Call, Function, name_of, named, nothing_done, put, root, tensors_in, version
+from .calls import STATISTICS, Added, Call, Function, name_of, named, nothing_done, put, root, tensors_in, version
+from .steps import Plan, Step, total
 
 #: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
 LAYOUT = named(
@@ -30,10 +32,10 @@ KINDS = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_forma
 
 
 class Tape:
-    """The calls of a module's forward since the last sum; ``name``: of the module."""
+    """The calls of a module's forward since the last sum."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.calls: list[Call] = []
         self.generators = None if recorded() else Generators()
 
@@ -50,27 +52,33 @@ class Tape:
     def refused(self, reason: str) -> FieldError:
         """The error for what cannot be had again."""
         return FieldError(
-            f"{self.name}: got {reason}; expected calls that can be made again at the stages of a step: take a scheme "
-            "of one evaluation a step, such as euler, lm or ab2"
+            f"{self.plan.name}: got {reason}; expected calls that can be made again at the stages of a step: take a "
+            "scheme of one evaluation a step, such as euler, lm or ab2"
         )
 
 
-class Way:
-    """The calls that lead from a state to what is added to it: ``added``, each of which is made of some tensors.
+class Stages:
+    """What is added to the state of a step, where the state is another: by the calls that lead from it to ``added``.
 
     ``outside`` of a call is what it writes to that was made before the state; one that ``reads`` has read such a
     tensor. What is made between, of nothing that depends on the state, and then written to by a call that does, is to
     be made anew.
 
     Raises:
-        FieldError: one of them could not be made again.
+        FieldError: one of the calls could not be made again.
     """
 
-    def __init__(self, tape: Tape, u: Tensor, added: Sequence[Sequence[Tensor]]) -> None:
-        self.tape, self.u, self.terms = tape, u, [x for one in added for x in one]
-        self.dependent: set[int] = set()
+    def __init__(self, tape: Tape, step: Step, u: Tensor, added: Sequence[Added]) -> None:
+        self.tape, self.step, self.u, self.added = tape, step, u, added
+        self.terms, self.dependent = [x for one in added for x in one.terms], {id(u)}
+        drawing = step.whole.draws[tape.plan.module.training]
+        if drawing and recorded():
+            raise tape.refused(
+                f"{drawing}, which draws random numbers under torch.compile or in a CUDA graph, where the same ones "
+                "cannot be drawn again"
+            )
         live = self._from(u)
-        while not all(any(id(x) in self.dependent for x in terms) for terms in added):
+        while not all(any(id(x) in self.dependent for x in one.terms) for one in added):
             self.u = self._copied(self.u)
             live = self._from(self.u)
         needed = {id(x) for x in self.terms} | {root(x) for x in self.terms}
@@ -136,8 +144,11 @@ class Way:
                 return f"a tensor that was written to between {name}, which read it, and the sum"
         return ""
 
-    def __call__(self, y: Tensor, statistics: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
-        """What the terms are where the state is y; running statistics go where they are told to, by their id."""
+    def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
+        """Its value at y, in an evaluation of the step, or for an analysis."""
+        for function in self.step.whole.activations if self.step.places[0][0].stages else ():
+            y = function(y)
+        statistics = {} if what is None else self.step.of_stage(what.index)
         found, now = {**statistics, id(self.u): y}, surroundings()
         for call in self.calls:
             aside = {id(x): x.detach().clone() for x in call.outside if id(x) not in statistics}
@@ -149,7 +160,12 @@ class Way:
                     f"{_brief(value)} at a further stage, which the forward may have gone by"
                 )
             found.update(zip(map(id, call.made), tensors_in(value), strict=True))
-        return tuple(found.get(id(x), x) for x in self.terms)
+        return total([one.value(tuple(found.get(id(x), x) for x in one.terms)) for one in self.added], y)
+
+    def constants(self) -> list[Tensor]:
+        """The tensors besides the state that what is added is made of."""
+        made = {id(x) for call in self.calls for x in call.made}
+        return [x for call in self.calls for x in call.given if id(x) not in made and x is not self.u]
 
 
 def _asks(call: Call) -> bool:

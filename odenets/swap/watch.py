@@ -16,9 +16,9 @@ from torch.utils import checkpoint
 from ..fields import FieldError
 from ..program.step import State
 from .calls import IN_PLACE, Added, Function, Source, called_from, factor_of, operands, others, version
-from .chain import Chain
-from .steps import Plan, Stages, Step, total
-from .tape import Tape
+from .chain import Chain, elsewhere
+from .steps import Plan, Step, total
+from .tape import Stages, Tape
 
 
 class Watch(TorchFunctionMode):
@@ -102,7 +102,9 @@ class Watch(TorchFunctionMode):
             self.parts[id(out)] = u, added, out
             return out
         chain, n, carried = self._entered(step, u)
-        stages = None if self.tape is None else Stages(self.plan, self.tape, step, u, added)
+        stages = None
+        if self.tape is not None and (chain.observer is not None or elsewhere(chain.program_of(n))):
+            stages = Stages(self.tape, step, u, added)
         if chain.observer is not None:
             chain.observer.on_step(n, (u, *carried), stages)
         out, *left = chain.advance(n, carried, u, branch, stages)

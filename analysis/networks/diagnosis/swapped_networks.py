@@ -12,7 +12,7 @@ from torch import Tensor
 from odenets import FieldError
 from odenets.program.step import State
 from odenets.swap.chain import Chain
-from odenets.swap.steps import Stages
+from odenets.swap.tape import Stages
 
 Branch = Callable[[Tensor], Tensor]
 
@@ -39,7 +39,6 @@ class Observed:
         self.calls += n == 0
         if self.calls == 1 and n == len(self.states):
             self.states.append(state[0].detach().clone())
-        branch.ready()
         self.branches.append(branch)
 
     def release(self, stage: int, runs: Sequence[Callable[[], None]]) -> None:
