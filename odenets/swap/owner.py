@@ -95,7 +95,23 @@ class Owner(Quiet):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the module's own, with the scheme's step in the place of each sum; no watch around sees it."""
-        around = _get_current_function_mode()
+        plan, own, around = self.plan, self.module.__dict__, _get_current_function_mode()
+        observed = plan.replays or plan.chains[0].observer is not None or type(around) is Watch
+        if observed or torch.compiler.is_compiling() or CHECKPOINT in own or torch.is_inference_mode_enabled():
+            return self._inside(around, args, kwargs)
+        # What most blocks under a scheme of one evaluation need, in as few calls of Python as can be.
+        watch = Watch(plan, None)
+        _push_mode(watch)
+        try:
+            output = self.original(*args, **kwargs)
+        finally:
+            _pop_mode()
+        if watch.counts != plan.totals:
+            watch.finish()
+        return output
+
+    def _inside(self, around: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """No watch around sees what is done."""
         if type(around) is not Watch:
             return self._forward(args, kwargs)
         _pop_mode()

@@ -10,12 +10,16 @@ from datetime import timedelta
 
 import pytest
 import torch
+from loops_multistep import LOOPS as MULTISTEP
+from loops_networks import LOOPS as NETWORKS
+from loops_runge_kutta import LOOPS as RUNGE_KUTTA
 from swap_networks import Deep, Position, ResNetV1, Statement, Transformer, randomise, smooth_network
 from torch import nn
 
 from odenets import FieldError, parameter_groups, swap_scheme, unswap
 from odenets.net.learnable_coefficients import is_added
 
+LOOPS = RUNGE_KUTTA | MULTISTEP | NETWORKS
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 TOKENS = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(2))
 POINTS = torch.randn(4, 3, generator=torch.Generator().manual_seed(3))
@@ -77,6 +81,35 @@ def test_compiles_as_one_graph(kind, name):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     for (key, a), b in zip(swapped.state_dict().items(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, msg=key)
+
+
+class Around(nn.Module):
+    """Sums of its own between blocks that have some: who counts the additions of one must not count the others'."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.first, self.own, self.last = Position(width), nn.Linear(width, width), Position(width)
+
+    def forward(self, x):
+        x = self.first(x)
+        x = x + torch.tanh(self.own(x))
+        return self.last(x)
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", ["euler", "heun", "lm", "ab2"])
+def test_a_module_with_sums_around_others_compiles(name):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Around(), Around()).double(), torch.randn(3, 6, dtype=torch.float64)
+    swapped = swap_scheme(model, name, example=x, coefficients=0.3 if name == "lm" else None)
+    expected = LOOPS[name](
+        [f for m in model for f in (m.first.branch, lambda u, m=m: torch.tanh(m.own(u)), m.last.branch)],
+        x,
+        1,
+        [{"k": torch.tensor(0.3)}] * 6,
+    )
+    torch.testing.assert_close(swapped(x), expected)
+    torch.testing.assert_close(torch.compile(swapped, fullgraph=True, backend="eager")(x), expected)
 
 
 class Remembers(nn.Module):
