@@ -35,6 +35,8 @@ def find(model: nn.Module, example: Any) -> Findings:
         first = (str(error).splitlines() or [""])[0]
         text = f"the pass at the example failed in training, which is not looked at: {type(error).__name__}: {first}"
         found.notes = (text,)
+        for one in judge.taken:
+            one.draws = (one.draws[0], "a branch whose pass in training failed at the example, and may draw")
         return found
     known = {(one.owner.module, one.source, one.place): one for one in trained.taken}
     for one in judge.taken:

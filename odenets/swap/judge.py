@@ -110,7 +110,7 @@ class Judge:
         unseen = next((value.unseen for value in branch if value.unseen), "")
         if unseen:
             one.once = f"its branch goes through {unseen} in a script or the like, whose calls cannot be seen"
-        one.draws = (next((value.drew for value in branch if value.drew), ""),) * 2
+        one.draws = (next((f"{value.drew}, which draws" for value in branch if value.drew), ""),) * 2
         used = dict.fromkeys(i for value in branch for i in value.inputs)
         one.norms = tuple(norm for i in used if (norm := self.values[i].norm) is not None)
 

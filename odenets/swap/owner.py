@@ -123,16 +123,16 @@ class Owner(Quiet):
     def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         plan, compiled = self.plan, torch.compiler.is_compiling()
         taped = plan.replays or plan.chains[0].observer is not None  # a diagnosis observes all chains or none
-        if compiled and taped and plan.aliased:
-            raise FieldError(
-                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
-                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
-            )
         if not compiled and (taped or plan.tracked) and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
                 return self._forward(args, kwargs)
         if taped:
             self._refuse_objects((args, kwargs))
+        if compiled and taped and plan.aliased:
+            raise FieldError(
+                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
+                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
+            )
         if compiled:
             return self._watched(taped, self.original, *args, **kwargs)
         return self._alone(args, kwargs) if taped else self._checkpointed(False, args, kwargs)

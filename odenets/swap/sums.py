@@ -75,9 +75,10 @@ class Sum:
     weighed: bool = True
     #: earlier additions of the same step, as x + a in x + a + b
     parts: tuple[Sum, ...] = ()
-    #: why it is left alone; why what is added cannot be had at other states; what draws in it, in training or not
+    #: why it is left alone; why what is added cannot be had at other states
     reason: str = ""
     once: str = ""
+    #: what draws random numbers in it, in evaluation and in training
     draws: tuple[str, str] = ("", "")
     #: the innermost call of a module that has seen all between the state and it
     owner: Frame = NOBODY

@@ -74,8 +74,8 @@ class Stages:
         drawing = step.whole.draws[tape.plan.module.training]
         if drawing and recorded():
             raise tape.refused(
-                f"{drawing}, which draws random numbers under torch.compile or in a CUDA graph, where the same ones "
-                "cannot be drawn again"
+                f"{drawing} random numbers under torch.compile or in a CUDA graph, where the same ones cannot be drawn "
+                "again"
             )
         live = self._from(u)
         while not all(any(id(x) in self.dependent for x in one.terms) for one in added):

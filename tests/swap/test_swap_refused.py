@@ -329,6 +329,27 @@ def test_masks_are_refused_under_compile():
     torch._dynamo.reset()
 
 
+class Fails(Dropping):
+    """In training at first."""
+
+    fails = True
+
+    def forward(self, x):
+        if self.training and self.fails:
+            raise RuntimeError("no")
+        return super().forward(x)
+
+
+def test_what_training_draws_is_unknown_where_the_example_failed_in_it():
+    swapped = swap_scheme(Fails().double(), "heun", example=X).train()
+    swapped.fails = False
+    swapped(X)  # eagerly, what is drawn shows
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match=r"failed at the example, and may draw random numbers under torch\.compile"):
+        torch.compile(swapped, fullgraph=True, backend="eager")(X)
+    torch._dynamo.reset()
+
+
 def test_a_multistep_scheme_that_has_nothing_to_go_on_from_is_told():
     model = Dropping().double()
     with pytest.warns(UserWarning, match="ab2, which goes on from the step before, for chains of one step each"):
