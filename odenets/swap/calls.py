@@ -123,11 +123,11 @@ def nothing_done(call: Call) -> bool:
 def called_from(depth: int) -> Source:
     """Where a call is made, ``depth`` frames above the caller, in code that is not torch's."""
     frame = sys._getframe(depth + 1)
-    known = _SOURCES.get((id(frame.f_code), frame.f_lasti))
+    while frame.f_code.co_filename in BETWEEN and frame.f_back is not None:
+        frame = frame.f_back
+    code, instruction = frame.f_code, frame.f_lasti
+    known = _SOURCES.get((id(code), instruction))
     if known is None:
-        while frame.f_code.co_filename in BETWEEN and frame.f_back is not None:
-            frame = frame.f_back
-        code, instruction = frame.f_code, frame.f_lasti
         # Several instructions are one call, and Python 3.11 is at one or the other of these: they share the columns.
         place = list(code.co_positions())[instruction // 2] if sys.version_info >= (3, 11) else instruction
         known = _SOURCES[id(code), instruction] = code, (code.co_filename, code.co_name, frame.f_lineno, place)
