@@ -95,10 +95,17 @@ class Owner(Quiet):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the module's own, with the scheme's step in the place of each sum; no watch around sees it."""
-        plan, own, around = self.plan, self.module.__dict__, _get_current_function_mode()
-        observed = plan.replays or plan.chains[0].observer is not None or type(around) is Watch
-        if observed or torch.compiler.is_compiling() or CHECKPOINT in own or torch.is_inference_mode_enabled():
-            return self._inside(around, args, kwargs)
+        plan, around = self.plan, _get_current_function_mode()
+        if type(around) is Watch:
+            _pop_mode()
+            try:
+                return self.forward(*args, **kwargs)
+            finally:
+                _push_mode(around)
+        taped = plan.replays or plan.chains[0].observer is not None  # a diagnosis observes all chains or none
+        special = CHECKPOINT in self.module.__dict__ or torch.compiler.is_compiling()
+        if taped or special or torch.is_inference_mode_enabled():
+            return self._forward(taped, args, kwargs)
         # What most blocks under a scheme of one evaluation need, in as few calls of Python as can be.
         watch = Watch(plan, None)
         _push_mode(watch)
@@ -110,22 +117,11 @@ class Owner(Quiet):
             watch.finish()
         return output
 
-    def _inside(self, around: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """No watch around sees what is done."""
-        if type(around) is not Watch:
-            return self._forward(args, kwargs)
-        _pop_mode()
-        try:
-            return self._forward(args, kwargs)
-        finally:
-            _push_mode(around)
-
-    def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _forward(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         plan, compiled = self.plan, torch.compiler.is_compiling()
-        taped = plan.replays or plan.chains[0].observer is not None  # a diagnosis observes all chains or none
         if not compiled and (taped or plan.tracked) and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
-                return self._forward(args, kwargs)
+                return self._forward(taped, args, kwargs)
         if taped:
             self._refuse_objects((args, kwargs))
         if compiled and taped and plan.aliased:
