@@ -32,7 +32,7 @@ def check_pure(segment: Segment, u: Tensor) -> None:
     of a step is evaluated at u with one set of copies of its tensors, and with another. What the second record shares
     with the first was there before, or was kept.
 
-    Costs these two evaluations of each step at its first run, and again when its modules, their modes and flags, or
+    Costs these two evaluations of each module at its first run, and again when its modules, their modes and flags, or
     what is frozen in them change; of functions that are no modules the first step in every pass. Not under torch.func,
     whose own tensors are not to be told apart, nor when tracing.
 
@@ -64,7 +64,8 @@ def check_pure(segment: Segment, u: Tensor) -> None:
         put_back(modules),
     ):
         for n in new:
-            for what in segment.programs[n].evaluated:
+            # Of a module once: its later evaluations in a step are the same function.
+            for what in {what.module: what for what in reversed(segment.programs[n].evaluated)}.values():
                 _check(probe, n, what, u.detach(), sets)
             known[n] = keys[n]
 
