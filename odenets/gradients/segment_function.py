@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 from ..passes.purity import check_pure, written
 from ..passes.segment import Segment
@@ -108,8 +107,8 @@ def run_segment(way: Backward, state: State) -> State:
             writes into a buffer that is none of BatchNorm's.
     """
     segment, carried = way.segment, len(state)
-    versions = _versions(segment)
     check_pure(segment, state[0])
+    versions = _versions(segment)
     kind = SegmentFunction if torch.compiler.is_compiling() else ForwardModeSegmentFunction
     with segment.context.precision():
         found = kind.apply(way, carried, *_distinct(state), *segment.tensors)
@@ -124,11 +123,11 @@ def run_segment(way: Backward, state: State) -> State:
 def _versions(segment: Segment) -> list[int]:
     if not plain():
         return []
-    return [tensor._version for i, tensor in enumerate(segment.tensors) if i not in segment.running and _counts(tensor)]
-
-
-def _counts(tensor: Tensor) -> bool:
-    return not (is_lazy(tensor) or tensor.is_inference())
+    return [
+        tensor._version
+        for i, tensor in enumerate(segment.tensors)
+        if i not in segment.running and not tensor.is_inference()
+    ]
 
 
 def _distinct(state: State) -> State:

@@ -246,3 +246,13 @@ def test_parametrizations_that_come_and_go(scheme, gradient, first, then):
     with pytest.raises(odenets.FieldError, match="until the backward pass is over"):
         loss.backward()
     net(input_()).sum().backward()
+
+
+@pytest.mark.parametrize(("scheme", "gradient"), WAYS)
+def test_lazy_modules(scheme, gradient):
+    """memcnn 12: without weights they are refused by name where f is run again, or has statistics for each stage."""
+    with pytest.raises(odenets.FieldError, match="lazy modules without weights yet"):
+        odenets.ODENet([nn.LazyLinear(3, dtype=torch.float64)], scheme, gradient=gradient)(input_())
+    with pytest.raises(odenets.FieldError, match="lazy BatchNorm"):
+        odenets.ODENet([nn.LazyBatchNorm1d()], "heun")
+    odenets.ODENet([nn.LazyLinear(3, dtype=torch.float64)], "rk4")(input_()).sum().backward()
