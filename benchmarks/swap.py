@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +21,8 @@ from torch import Tensor, nn
 from odenets import OdenetsError, swap_report, swap_scheme
 from odenets.analysis.cli.shared_options import scheme_of
 
-from .common import machine
-from .common.command_line import FAILED_RUNS, USER_ERROR, Parser
-from .common.files import write_atomic, write_json
+from .common.command_line import FAILED_RUNS, USER_ERROR
+from .common.paired_command import facts, leave, paired_parser, print_rows
 from .common.pairs import Row, claim, compare, in_new_process, page, worst
 from .common.zoos import torchvision
 
@@ -86,15 +83,11 @@ def measure(task: Task) -> list[Row]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = Parser(prog="odenets bench swap", description=__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = paired_parser("swap", __doc__, rounds=21)
     parser.add_argument("--model", default="resnet18", help="of torchvision.models")
     parser.add_argument("--scheme", default="euler", help="one that costs what the network is: euler; or MODULE:NAME")
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
     parser.add_argument("--batch", type=int, default=8, help="images")
-    parser.add_argument("--rounds", type=int, default=21, help="pairs of samples")
-    parser.add_argument("--out", type=Path, default=Path("out/swap"), help="folder of table and data")
-    parser.add_argument("--here", metavar="TASK", help="measure what this JSON says in this process, and print rows")
     return parser.parse_args(argv)
 
 
@@ -103,18 +96,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parse(argv)
         if options.here:
-            rows = measure(Task(**json.loads(options.here)))
-            print(json.dumps([asdict(row) for row in rows]))
+            print_rows(options.here, measure, Task)
             return 0
         task = Task(options.model, options.size, options.batch, options.rounds, options.scheme)
-        rows = in_new_process("odenets.benchmarks.swap", asdict(task))
-        facts = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
+        rows, known = in_new_process("odenets.benchmarks.swap", asdict(task)), facts("swap", argv)
         title = f"{task.model} swapped to {task.scheme}, {task.size} x {task.size}, batch {task.batch}"
-        text = page(title, claim(BOUND, "the original", rows, task.rounds), rows, facts)
-        options.out.mkdir(parents=True, exist_ok=True)
-        write_json(options.out / "swap.json", {"task": asdict(task), "rows": [asdict(row) for row in rows], **facts})
-        write_atomic(options.out / "swap.md", text.encode())
-        print(text, f"Wrote {options.out}", sep="\n")
+        text = page(title, claim(BOUND, "the original", rows, task.rounds), rows, known)
+        leave("swap", options.out, text, {"task": asdict(task), "rows": [asdict(row) for row in rows], **known})
     except (OdenetsError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

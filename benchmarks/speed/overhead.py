@@ -13,24 +13,21 @@ same, or nothing is measured.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from odenets import ODENet, OdenetsError, TimeField
 
-from ..common import machine
-from ..common.command_line import FAILED_RUNS, USER_ERROR, Parser, as_given
+from ..common.command_line import FAILED_RUNS, USER_ERROR
 from ..common.errors import BenchmarkError
-from ..common.files import write_atomic, write_json
+from ..common.paired_command import facts, leave, paired_parser, print_rows
 from ..common.pairs import Row, compare, in_new_process, page
 
 #: scheme -> the largest ratio that is claimed of the forward pass
@@ -275,13 +272,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = Parser(prog="odenets bench overhead", description=__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = paired_parser("overhead", __doc__, rounds=41)
     parser.add_argument("--steps", type=int, default=32, help="of each network")
     parser.add_argument("--batch", type=int, default=64, help="samples")
-    parser.add_argument("--rounds", type=int, default=41, help="pairs of samples of time")
-    parser.add_argument("--out", type=Path, default=Path("out/overhead"), help="folder of table and data")
-    parser.add_argument("--here", metavar="TASK", help="measure what this JSON says in this process, and print rows")
     return parser.parse_args(argv)
 
 
@@ -290,20 +283,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parse(argv)
         if options.here:
-            print(json.dumps([asdict(row) for row in measure(Task(**json.loads(options.here)))]))
+            print_rows(options.here, measure, Task)
             return 0
         task = Task(options.steps, options.batch, options.rounds)
-        rows = in_new_process(MODULE, asdict(task))
-        facts = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
-        facts["command"] = as_given("odenets bench overhead", argv)
+        rows, known = in_new_process(MODULE, asdict(task)), facts("overhead", argv)
         held = claims(rows)
         said = "\n".join(f"- {claim}: {'holds' if holds else 'does not hold'}" for claim, holds in held.items())
-        text = page(f"{task.steps} steps on a state of {task.batch} x 2 beside a loop by hand", said, rows, facts)
-        options.out.mkdir(parents=True, exist_ok=True)
-        found = {"task": asdict(task), "rows": [asdict(row) for row in rows], **facts}
-        write_json(options.out / "overhead.json", found)
-        write_atomic(options.out / "overhead.md", text.encode())
-        print(text, f"Wrote {options.out}", sep="\n")
+        text = page(f"{task.steps} steps on a state of {task.batch} x 2 beside a loop by hand", said, rows, known)
+        found = {"task": asdict(task), "rows": [asdict(row) for row in rows], **known}
+        leave("overhead", options.out, text, found)
     except (OdenetsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import math
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +26,10 @@ from torch.nn import functional
 
 from odenets import OdenetsError
 
-from ..common import machine
-from ..common.command_line import FAILED_RUNS, USER_ERROR, Parser, as_given
+from ..common.command_line import FAILED_RUNS, USER_ERROR
 from ..common.errors import BenchmarkError
-from ..common.files import write_atomic, write_json
 from ..common.markdown import markdown
+from ..common.paired_command import facts, leave, paired_parser, print_rows
 from ..common.pairs import Row, claim, compare, in_new_process, page, worst
 from ..data import augmentation
 from ..data.dataset import Dataset
@@ -222,13 +219,9 @@ def speeds(task: Task) -> list[list[str]]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = Parser(prog="odenets bench training_step", description=__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = paired_parser("training_step", __doc__, rounds=41)
     parser.add_argument("--depth", type=int, default=20, help="of cifar_resnet")
     parser.add_argument("--batch", type=int, default=128, help="images a step")
-    parser.add_argument("--rounds", type=int, default=41, help="pairs of samples")
-    parser.add_argument("--out", type=Path, default=Path("out/training_step"), help="folder of table and data")
-    parser.add_argument("--here", metavar="TASK", help="measure what this JSON says in this process, and print rows")
     return parser.parse_args(argv)
 
 
@@ -237,20 +230,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parse(argv)
         if options.here:
-            print(json.dumps([asdict(row) for row in measure(Task(**json.loads(options.here)))]))
+            print_rows(options.here, measure, Task)
             return 0
         task = Task(options.depth, options.batch, options.rounds)
-        rows, several = in_new_process(MODULE, asdict(task)), speeds(task)
-        facts = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
-        facts["command"] = as_given("odenets bench training_step", argv)
+        rows, several, known = in_new_process(MODULE, asdict(task)), speeds(task), facts("training_step", argv)
         title = f"A training step of cifar_resnet({task.depth}), batch {task.batch}, beside one written by hand"
         said = claim(BOUND, "the hand-written step", rows, task.rounds)
-        text = f"{page(title, said, rows, facts)}\n{markdown('Several runs at once', several)}\n"
-        options.out.mkdir(parents=True, exist_ok=True)
-        found = {"task": asdict(task), "rows": [asdict(row) for row in rows], "several": several, **facts}
-        write_json(options.out / "training_step.json", found)
-        write_atomic(options.out / "training_step.md", text.encode())
-        print(text, f"Wrote {options.out}", sep="\n")
+        text = f"{page(title, said, rows, known)}\n{markdown('Several runs at once', several)}\n"
+        found = {"task": asdict(task), "rows": [asdict(row) for row in rows], "several": several, **known}
+        leave("training_step", options.out, text, found)
     except (OdenetsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
