@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import is_lazy
+from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
 
 from .errors import FieldError
 
@@ -97,7 +96,7 @@ def norms(block: nn.Module) -> Norms:
                 "expected a block that is not scripted, or a scheme of one evaluation a step"
             )
         if isinstance(module, _BatchNorm) and module.running_mean is not None:
-            if is_lazy(module.running_mean):
+            if isinstance(module, _LazyNormBase):  # it is another class once it has weights
                 raise FieldError(
                     f"got a lazy BatchNorm ({name}), whose statistics for the stages of a step cannot be made yet, "
                     "expected one that has its weights; call the block once before the network is made of it"

@@ -45,13 +45,13 @@ def check_pure(segment: Segment, u: Tensor) -> None:
             "expected none around an implicit scheme, or gradient='checkpoint' or 'reversible'; use an explicit scheme "
             "with gradient='direct' there"
         )
+    if not plain() or torch.jit.is_tracing():
+        return
     if any(map(is_lazy, segment.tensors)):
         raise FieldError(
             "got lazy modules without weights yet, which an implicit scheme, or gradient='checkpoint' or 'reversible', "
             "cannot run, expected weights; call the blocks once before"
         )
-    if not plain() or torch.jit.is_tracing():
-        return
     known, keys = segment.field.checked, {n: segment.layout(n) for n in range(segment.start, segment.stop)}
     new = [n for n, key in keys.items() if known.get(n) != key]
     if not new:
