@@ -5,6 +5,13 @@ The one package of :mod:`odenets.analysis` that needs matplotlib: it is loaded w
 
 from typing import Any
 
+try:
+    import matplotlib  # noqa: F401 - asked for before the files here, which cannot say what to do without it
+except ModuleNotFoundError as error:
+    if error.name != "matplotlib":
+        raise
+    raise ImportError("odenets.analysis.plot needs matplotlib: pip install 'odenets[plot]'") from error
+
 from .coefficients import learned_coefficients
 from .energy import energy_errors, energy_orders, level_curves
 from .error_curve import convergence

@@ -101,6 +101,20 @@ print([name for name in odenets.analysis.__all__ if not hasattr(odenets.analysis
     assert printed == ["[]", "[]", "False", "[]", "[]", "[]", "True True", "[]"]
 
 
+def test_figures_without_matplotlib_say_what_to_install():
+    """Whoever imports them is told, and not that a file of ours lacks a module."""
+    code = """
+import sys
+sys.modules['matplotlib'] = None
+for name in ('plot', 'gallery'):
+    try:
+        exec(f'from odenets.analysis import {name}')
+    except ImportError as error:
+        print(error)
+"""
+    assert run(code).splitlines() == ["odenets.analysis.plot needs matplotlib: pip install 'odenets[plot]'"] * 2
+
+
 def source(name):
     """The file of a module or package of odenets, as a dotted path below it."""
     path = ROOT / "odenets" / name.replace(".", "/")
