@@ -100,10 +100,10 @@ def test_two_processes_train_as_one_does(log, tmp_path):
 
 
 def test_interrupted_then_one_of_two_killed_it_ends_with_the_bits_of_two_left_in_peace(log, tmp_path):
-    file = write(tmp_path, "cut", GROUPS[2:3], {**RECIPE, "epochs": 6})
+    file = write(tmp_path, "cut", GROUPS[2:3], {**RECIPE, "epochs": 4})
     (run,) = configs = study_file.load(str(file)).runs
     peace, out = tmp_path / "peace", tmp_path / "out"
-    command = ["study", "run", file, "--checkpoint-every=3", "--out"]
+    command = ["study", "run", file, "--checkpoint-every=2", "--out"]
     train(log, 2, *command, peace)
     said(log)
 
@@ -116,13 +116,13 @@ def test_interrupted_then_one_of_two_killed_it_ends_with_the_bits_of_two_left_in
         return said(log)
 
     groups = start(log, 2, *command, out)
-    text = cut(groups, 3, signal.SIGINT, *groups)  # as Ctrl-C: all of them
+    text = cut(groups, 2, signal.SIGINT, *groups)  # as Ctrl-C: all of them
     assert text.count("interrupted: the same command goes on from the last checkpoints in") == 1
     assert text.count("exit code 130") == 2
     groups = start(log, 2, *command, out)
-    cut(groups, 9, signal.SIGKILL, groups[1])
+    cut(groups, 6, signal.SIGKILL, groups[1])
     groups = start(log, 2, *command, out)
-    cut(groups, 15, signal.SIGKILL, groups[0])
+    cut(groups, 10, signal.SIGKILL, groups[0])
     train(log, 2, *command, out)
     killed_study.compare(peace, out, configs)
 

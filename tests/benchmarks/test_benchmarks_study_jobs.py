@@ -15,9 +15,10 @@ from odenets.benchmarks.study import run_checkpoint as checkpoint, run_state, ru
 from odenets.benchmarks.study.__main__ import main
 from odenets.benchmarks.study.progress import Progress
 
-#: Three runs of 3 epochs of 21 steps.
+STEPS = 11
+#: Three runs of 3 epochs of STEPS steps.
 STUDY = """
-{name: three, title: T, data: digits, recipe: {epochs: 3, batch_size: 64, schedule: one_cycle},
+{name: three, title: T, data: digits, recipe: {epochs: 3, batch_size: 128, schedule: one_cycle},
  groups: [{schemes: [momentum], depths: [8], seeds: [0, 1, 2]}]}
 """
 
@@ -78,7 +79,7 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
 
     def kill_seed_0(progress, config, done, error):
         watch(progress, config, done, error)
-        if config.seed == 0 and done == 22:  # one step after the first epoch; its process may be ahead of what is heard
+        if config.seed == 0 and done == STEPS + 1:  # one step after the first epoch; its process may be ahead of what is heard
             started[config].kill()
 
     monkeypatch.setattr(side_by_side, "start", noted)
@@ -102,12 +103,12 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
 
 def position(path, run):
     content = checkpoint.read(path, run, run_state.CONTENT)
-    return content["epoch"] * 21 + content["step"]
+    return content["epoch"] * STEPS + content["step"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the processes of a group from /proc")
 def test_interrupted_and_shared_by_two_commands_it_ends_with_the_same_weights(file, tmp_path):
-    file.write_text(STUDY.replace("epochs: 3", "epochs: 30"))  # long enough to be interrupted
+    file.write_text(STUDY.replace("epochs: 3, batch_size: 128", "epochs: 30, batch_size: 64"))  # long enough to be interrupted
     configs, log = study_file.load(str(file)).runs, tmp_path / "log"
     peace, out = tmp_path / "peace", tmp_path / "out"
 

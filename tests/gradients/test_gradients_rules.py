@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_step_in_every_mode(name, field, dtype):
     nets = {mode: build(name, gradient, field, dtype=dtype) for mode, gradient in modes.items()}
     optimisers = {mode: torch.optim.SGD(net.parameters(), lr=0.1) for mode, net in nets.items()}
     seen, losses = {}, []
-    for step in range(3):
+    for step in range(2):
         weights = [p.detach().clone() for p in nets["direct"].parameters()]
         for mode, net in nets.items():
             with torch.no_grad():
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_step_in_every_mode(name, field, dtype):
         losses.append(float(value.detach()))
         counts = {int(value) for key, value in seen["direct"][2].items() if "num_batches_tracked" in key}
         assert counts == {step + 1}
-    assert len(set(losses)) == 3
+    assert len(set(losses)) == 2
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -14,6 +14,7 @@ from modes import (
     EVERY_CASE,
     FIRST,
     KIND_CASES,
+    KINDS,
     OPTIONS,
     RECOMPUTING,
     REVERSIBLE,
@@ -91,7 +92,9 @@ def test_compiled_in_one_graph(name, mode):
     # Direct: a step with and one without starting values; undone: more than one step in a segment.
     net = make(name, mode, layers_for(name, 1 if mode == "direct" else 2))
     x = batch()
-    found = output_and_gradients(net, x, compiled(net))
+    # What torch makes of the graph, backwards, differs by kinds of schemes alone, and takes as long as to trace it.
+    backend = "eager" if mode == "direct" and name not in KINDS.values() else "aot_eager"
+    found = output_and_gradients(net, x, compiled(net, backend))
     assert_same(found, output_and_gradients(net, x))
 
 

@@ -46,7 +46,7 @@ def images():
         data = load("cifar10", DATA)
     except DataError as error:
         pytest.skip(f"CIFAR-10 is not there: {error}")
-    return data.normalised(data.train_images[:8]), data.train_labels[:8]
+    return data.normalised(data.train_images[:4]), data.train_labels[:4]
 
 
 #: the paper's, halved where f has no BatchNorm to bear it
