@@ -126,8 +126,8 @@ def _attributes(modules: Sequence[nn.Module]) -> Iterator[Attribute]:
         if isinstance(module, torch.jit.ScriptModule):
             continue  # what it does is compiled
         held = vars(module)
-        for key, value in held.items():
-            if key not in INTERNAL and _plain(value):
+        for key in held.keys() - INTERNAL:
+            if _plain(value := held[key]):
                 yield held, key, value
         for key, value in module._modules.items():
             yield module._modules, key, value

@@ -15,6 +15,7 @@ from ..program import Evaluate
 from .bound import Function, Kept, Writes, check, counts_writes, plainly_called, wrote
 from .errors import FieldError, assigned
 from .numbers import checked, current, learned, number, widest
+from .watched import Watched
 
 #: what follows from what a field is made of
 FOLLOWING = frozenset({"reference", "h"})
@@ -40,6 +41,7 @@ class Field(nn.Module):
         self._bound: Kept[Sequence[Function | None]] = Kept()
         #: step -> what its modules were when it was seen to depend on no tensor but theirs
         self.checked: dict[int, object] = {}
+        self._watched = Watched()
         #: steps whose modules were seen to draw random numbers at one of several evaluations
         self.drawing: set[int] = set()
 
@@ -52,7 +54,7 @@ class Field(nn.Module):
         """The same modules as a field that belongs to no network yet."""
         own = copy.copy(self)
         held = {key: dict(vars(self)[key]) for key in ("_modules", "_parameters", "_buffers")}
-        vars(own).update(**held, _writes={}, checked={}, _bound=Kept())
+        vars(own).update(**held, _writes={}, checked={}, _bound=Kept(), _watched=Watched())
         return own
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -112,6 +114,17 @@ class Field(nn.Module):
     def ready(self) -> None:
         """Told before each pass, so that it may see whether its modules are others than before."""
 
+    def blocks(self) -> nn.Module:
+        """What holds the modules that are called: by default all there is."""
+        return self
+
+    def watched(self) -> Watched:
+        """The modules there are, looked at anew where they are others than before."""
+        blocks = self.blocks()
+        if not self._watched.unchanged():
+            self._watched = Watched(blocks)
+        return self._watched
+
     def draws_nothing(self) -> bool:
         """Whether nothing is drawn in :meth:`evaluate`, as far as it is known without having seen it."""
         return False
@@ -138,17 +151,20 @@ class Field(nn.Module):
         """Path and module of everything whose parameters and buffers that evaluation uses: by default, all there is."""
         return [("", self)]
 
-    def calls_of_pass(self, noises: Sequence[Noise], u: Tensor) -> Sequence[Function]:
-        """F of each step in a pass from state u: a call of this module, or what is left of it where nothing is around.
+    def bound_of_pass(self, noises: Sequence[Noise], u: Tensor) -> Sequence[Function | None]:
+        """F of each step in a pass from state u as what is left of a call of this module where nothing is around it.
 
         That is :meth:`bound_calls`: without hooks, noise and a learned step size, where torch counts what is written.
         """
-        bound: Sequence[Function | None] = ()
         counted = counts_writes(u) and not torch.is_inference_mode_enabled()
         if counted and self.reference is None and plainly_called(self) and not any(noises):
-            bound = self.bound_calls(u)
-            if bound and None not in bound:
-                return bound  # type: ignore[return-value]
+            return self.bound_calls(u)
+        return ()
+
+    def calls(self, noises: Sequence[Noise], bound: Sequence[Function | None]) -> Sequence[Function]:
+        """F of each step: what is bound, else a call of this module."""
+        if bound and None not in bound:
+            return bound  # type: ignore[return-value]
         pairs = enumerate(zip_longest(noises, bound))
         return [function or partial(self, n, noise) for n, (noise, function) in pairs]
 

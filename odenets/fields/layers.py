@@ -52,7 +52,6 @@ class Layers(Field):
         # (n, module) -> names of the statistics of its later visits; name -> the BatchNorms that they belong to
         self._later: dict[tuple[int, int], list[str]] = {}
         self._norms: dict[str, Norms] = {}
-        self._watched = Watched()
         self._prepared = False
 
     def modules_of(self, n: int) -> Sequence[nn.Module]:
@@ -64,7 +63,7 @@ class Layers(Field):
         """As of a field; running statistics that a new network has use for are kept."""
         own = super().renewed()
         assert isinstance(own, Layers)
-        own._prepared, own._watched = False, Watched()
+        own._prepared = False
         return own
 
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
@@ -148,7 +147,11 @@ class Layers(Field):
 
     def draws_nothing(self) -> bool:
         """Whether the blocks are known to draw no random numbers; asked where a step evaluates one more than once."""
-        return self._watched.quiet()
+        return self.watched().quiet()
+
+    def blocks(self) -> nn.Module:
+        """The layers; the statistics of later stages follow from them."""
+        return self.layers
 
     def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
         """Calls of the blocks themselves, where no evaluation has statistics of its own."""

@@ -27,6 +27,7 @@ class Watched:
     """The modules that a module consists of, and which BatchNorms keep statistics. A copy has seen none."""
 
     def __init__(self, module: nn.Module | None = None) -> None:
+        self._root = None if module is None else module._modules
         self._called = [] if module is None else [m for _, m in modules_of(module) if not isinstance(m, nn.ModuleList)]
         # What is scripted is compiled: nothing in it is replaced.
         found = (
@@ -36,7 +37,9 @@ class Watched:
         self._buffers = [inner._buffers for inner in found if isinstance(inner, _BatchNorm)]
         self._attributes = list(map(vars, found))
         self._hooks = [hooks for inner in found for hooks in (inner._forward_hooks, inner._forward_pre_hooks)]
+        self._tensors = [held for inner in found for held in (inner._parameters, inner._buffers)]
         self._seen = None if module is None else self._now()
+        self._layouts: tuple[list[object], dict[int, Any]] = [], {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Watched, ()
@@ -49,6 +52,18 @@ class Watched:
     def _now(self) -> list[object]:
         kept = [held.get("running_mean") is None for held in self._buffers]
         return [*chain.from_iterable(self._children), *chain.from_iterable(map(dict.values, self._children)), *kept]
+
+    def layouts(self, module: nn.Module) -> dict[int, Any]:
+        """What has been noted of the steps of ``module``, for as long as all modules and names of tensors are the same.
+
+        Of a replica of it, whose tensors are others, nothing.
+        """
+        if module._modules is not self._root:
+            return {}
+        names: list[object] = [key for held in self._tensors for key, value in held.items() if value is not None]
+        if names != self._layouts[0]:
+            self._layouts = names, {}
+        return self._layouts[1]
 
     def quiet(self) -> bool:
         """Whether nothing of it draws random numbers, of what is unchanged: torch's own modules, as torch runs them."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..program.step import State
-from ..program.transforms import capturing
+from ..program.transforms import active, capturing
 from .errors import ReversalError
 
 
@@ -98,9 +98,9 @@ def fingerprint(values: Sequence[Tensor]) -> Tensor:
     found = []
     for value in values:
         flat = value.detach().to(torch.promote_types(value.dtype, torch.float32)).reshape(-1)
-        weights = torch.linspace(-1, 1, flat.shape[0], dtype=flat.dtype, device=flat.device)
-        mean = (flat * weights).sum() / max(flat.shape[0], 1) ** 0.5
-        found += [torch.linalg.vector_norm(flat).double(), mean.double()]
+        end = max(flat.shape[0], 1) ** -0.5
+        weights = torch.linspace(-end, end, flat.shape[0], dtype=flat.dtype, device=flat.device)
+        found += [torch.linalg.vector_norm(flat).double(), torch.dot(flat, weights).double()]
     return torch.stack(found)
 
 
@@ -125,8 +125,10 @@ def check(monitor: Monitor, defect: Tensor) -> Tensor | None:
         torch._assert_async((defect <= monitor.limit) | defect.isnan(), monitor.message("more than is allowed"))
     elif capturing():
         return torch.where(defect > monitor.limit, math.nan, 0.0)
-    else:
+    elif active():
         _Check.apply(monitor, defect)
+    else:
+        monitor.judge(float(defect))
     return None
 
 

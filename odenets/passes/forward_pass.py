@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ..fields import Noise
 from ..fields.bound import Function
 from ..fields.masks import Masks, refuse_random
+from ..fields.step_layout import StepLayout, step_layout
 from ..program import Evaluate, Program
 from ..program.transforms import recorded
 from ..stages import Report
@@ -31,10 +33,13 @@ class Pass:
         self.net, self.noises, self.device = net, noises, u.device
         self.reports: list[tuple[int, Report]] = []
         self.learned = net.coefficients_of_steps()
+        #: F of each step where it is known to be a call of what it is made of alone, which draws no noise, else None
+        self.bound = net.field.bound_of_pass(noises, u)
+        self.calls = net.field.calls(noises, self.bound)
+        self._known: dict[int, StepLayout] | None = None
         self._masks: Masks | None = None
         self._quiet: bool | None = None
         self._asked = False  # not before it is needed: schemes of one evaluation a step need none
-        self.calls = net.field.calls_of_pass(noises, u)
 
     @property
     def masks(self) -> Masks | None:
@@ -43,11 +48,26 @@ class Pass:
             self._masks, self._asked = None if recorded() else Masks(self.net.field.drawing), True
         return self._masks
 
-    def masked(self, n: int, program: Program) -> Function:
-        """The residual function of a step that evaluates a module more than once: with the same masks each time."""
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing that could be drawn again is drawn."""
         if self._quiet is None:
             self._quiet = self.masks is not None and self.net.field.draws_nothing()
-        if self._quiet:
+        return self._quiet
+
+    def layout(self, n: int) -> StepLayout:
+        """What step n uses."""
+        field = self.net.field
+        if self._known is None:
+            # A network that is traced is looked at anew each time.
+            self._known = {} if torch.compiler.is_compiling() else field.watched().layouts(field.blocks())
+        if n not in self._known:
+            self._known[n] = step_layout(field, n, self.net.plan[n].program)
+        return self._known[n]
+
+    def masked(self, n: int, program: Program) -> Function:
+        """The residual function of a step that evaluates a module more than once: with the same masks each time."""
+        if self.quiet:
             return self.calls[n]
         if self.masks is None:
             refuse_random(self.net.field, n, program)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..fields.context import Attribute, Context
+from ..fields.bound import Function
+from ..fields.context import Context
 from ..fields.errors import FieldError
 from ..fields.masks import Masks, refuse_random
-from ..fields.stage_statistics import modules_of, originals
+from ..fields.step_layout import Home, StepLayout
 from ..program import Evaluate, Program, Solve
 from ..program.step import State, step
 from ..program.transforms import plain
@@ -36,26 +36,25 @@ class Segment:
     def __init__(self, owner: Pass, start: int, stop: int, masks: Masks | None = None) -> None:
         # Not the pass itself, whose noise would live as long as the graph.
         self.net, self.reports, self.start, self.stop = owner.net, owner.reports, start, stop
-        self.masks, self.field, self.solver = masks or owner.masks, owner.net.field, owner.net.solver
+        self.masks = masks or (None if owner.quiet else owner.masks)
+        self.field, self.solver = owner.net.field, owner.net.solver
         self._owner: Pass | None = owner
         self.programs: dict[int, Program] = {}
         self.tensors: list[Tensor] = []
         self.running: dict[int, None] = {}
-        self._coupled: set[tuple[int, int]] = set()
-        self._bare: set[int] = set()
-        self._modules: dict[int, list[nn.Module]] = {}
-        self._called: list[Attribute] = []
+        self._layouts: dict[int, StepLayout] = {}
+        # (n, evaluation) -> the place of what is in each home of it
+        self._given: dict[tuple[int, int], list[int]] = {}
         self._places: dict[Tensor, int] = {}
-        self._names: dict[tuple[int, int], dict[str, int]] = {}
-        # name -> the dictionary of a module that holds that tensor, and its key there
-        self._homes: dict[str, tuple[dict[str, Any], str]] = {}
+        self._bound: dict[int, Function | None] = {}
         self._noise: dict[int, tuple[int, ...]] = {}
         self._learned: dict[int, dict[str, int]] = {}
         for n in range(start, stop):
             self._gather(n)
-        modules = [self.field, *chain.from_iterable(self._modules.values())]
+        layouts = self._layouts.values()
+        modules = [self.field, *chain.from_iterable(layout.modules for layout in layouts)]
         #: what is around the blocks now, in the forward pass
-        self.context = Context(modules, owner.device, self._called)
+        self.context = Context(modules, owner.device, list(chain.from_iterable(layout.places for layout in layouts)))
 
     # -------------------------------------------------------------- the layout
 
@@ -69,66 +68,41 @@ class Segment:
         net, owner = self.net, self._owner
         assert owner is not None
         program = self.programs[n] = net.plan[n].program
-        if self.masks is None:
+        if self.masks is None and not owner.quiet:
             refuse_random(self.field, n, program)
-        for what in program.evaluated:
-            names = self._names[n, what.index] = {}
-            self._place_own(self.field, "", names)
-            used = self.field.uses(n, what)
-            if not used:
-                self._bare.add(n)
-            _, block = used[0] if used else ("", self.field)
-            for path, module in used:
-                holder, _, key = path.rpartition(".")
-                if path:
-                    self._called.append((self.field.get_submodule(holder)._modules, key, module))
-                modules = self._gather_module(path, module, names, originals(block, module))
-                self._modules.setdefault(n, []).extend(modules)
-                if couples(modules):
-                    self._coupled.add((n, what.index))
+        layout = self._layouts[n] = owner.layout(n)
+        for index, used in layout.used.items():
+            given = self._given[n, index] = [self._place(held[key]) for _, held, key in used.homes]
+            for places, norm, standing_for in used.norms:
+                if standing_for.training and norm.track_running_stats:
+                    self.running.update((given[i], None) for i in places)
+        self._bound[n] = owner.bound[n] if owner.bound else None
         self._noise[n] = tuple(self._place(tensor) for tensor in owner.noises[n])
         self._learned[n] = {symbol: self._place(value) for symbol, value in owner.learned[n].items()}
 
-    def _gather_module(
-        self, path: str, module: nn.Module, names: dict[str, int], standing_for: Mapping[nn.Module, nn.Module]
-    ) -> list[nn.Module]:
-        found = []
-        for inner, owner in modules_of(module, path):
-            found.append(owner)
-            self._place_own(owner, inner, names, standing_for.get(owner, owner).training)
-        return found
-
-    def _place_own(self, owner: nn.Module, path: str, names: dict[str, int], training: bool = False) -> None:
-        """The tensors of a module itself; ``training``: whether it is evaluated in that mode."""
-        for held in (owner._parameters, owner._buffers):
-            for key, tensor in held.items():
-                if tensor is not None:
-                    name = f"{path}.{key}" if path else key
-                    names[name] = self._place(tensor)
-                    self._homes[name] = held, key
-        if owner._buffers and isinstance(owner, _NormBase) and training and owner.track_running_stats:
-            self.running.update((self._place(b), None) for b in owner._buffers.values() if b is not None)
-
     def layout(self, n: int) -> object:
         """What must not change for what has been seen of step n to hold; of a function that is no module, unknown."""
-        names = [name for what in self.programs[n].evaluated for name in self._names[n, what.index]]
-        if n in self._bare and n == self.start:
+        layout = self._layouts[n]
+        if layout.bare and n == self.start:
             return object()
-        held = [self._homes[name][0][self._homes[name][1]] for name in names]
-        frozen = tuple((id(tensor), tensor.requires_grad) for tensor in held)
-        modules = (self.field, *self._modules.get(n, ()))
+        held = [held[key] for used in layout.used.values() for _, held, key in used.homes]
+        frozen = [(id(tensor), tensor.requires_grad) for tensor in held]
+        modules = (self.field, *layout.modules)
         # Modes among them: a flag may decide whether something is kept for later calls.
-        flags = tuple(value for module in modules for value in vars(module).values() if value is True or value is False)
-        return frozen, tuple(map(id, modules)), flags
+        flags = [value for module in modules for value in vars(module).values() if value is True or value is False]
+        return frozen, list(map(id, modules)), flags
 
     def assigned(self, n: int, what: Evaluate, tensors: Sequence[Tensor]) -> list[str]:
         """Names of those of ``tensors`` that are not where an evaluation has been given them."""
-        found = []
-        for name, place in self._names[n, what.index].items():
-            held, key = self._homes[name]
-            if place not in self.running and (key not in held or held[key] is not tensors[place]):
-                found.append(name)
-        return found
+        return [
+            name
+            for (name, held, key), place in self._homes(n, what)
+            if place not in self.running and (key not in held or held[key] is not tensors[place])
+        ]
+
+    def _homes(self, n: int, what: Evaluate) -> Iterator[tuple[Home, int]]:
+        """The homes of what an evaluation uses, and the places of what is in them."""
+        return zip(self._layouts[n].used[what.index].homes, self._given[n, what.index], strict=True)
 
     def probe(self) -> Segment:
         """The same steps, with masks of their own."""
@@ -142,7 +116,7 @@ class Segment:
     def places(self, n: int, what: Evaluate | None = None) -> set[int]:
         """Places of what an evaluation, or a whole step, may be differentiated by; noise is none of it."""
         wanted = self.programs[n].evaluated if what is None else (what,)
-        found = {place for item in wanted for place in self._names[n, item.index].values()}
+        found = {place for item in wanted for place in self._given[n, item.index]}
         coefficients = set(self._learned[n].values()) if what is None else set()
         return found.difference(self.running) | coefficients
 
@@ -154,26 +128,13 @@ class Segment:
 
     def evaluate(self, n: int, tensors: Sequence[Tensor], what: Evaluate, x: Tensor, again: bool = False) -> Tensor:
         """The function of step n at x; ``again`` leaves running statistics alone."""
-        names, homes, running = self._names[n, what.index], self._homes, self.running if again else ()
-        values = {name: tensors[place].clone() for name, place in names.items() if place in running}
-        # What is in its module already need not be put there, which takes as long as a small layer.
-        stays = plain()
-        for name, place in names.items():
-            held, key = homes[name]
-            if key not in held:
-                raise FieldError(
-                    f"layer {n}: got no {name} any more, which there was in the forward pass, expected the same "
-                    "parameters until the backward pass is over (no weight_norm, pruning or parametrization put on or "
-                    "taken off in between)"
-                )
-            if place not in running and not (stays and held[key] is tensors[place]):
-                values[name] = tensors[place]
+        values, bound, field = self._elsewhere(n, tensors, what, again), self._bound[n], self.field
         noise = tuple(tensors[place] for place in self._noise[n])
 
         def function(what: Evaluate, x: Tensor) -> Tensor:
-            if not values:
-                return self.field(n, noise, what, x)
-            return functional_call(self.field, values, (n, noise, what, x), tie_weights=False)
+            if values:
+                return functional_call(field, values, (n, noise, what, x), tie_weights=False)
+            return field(n, noise, what, x) if bound is None else bound(what, x)
 
         needed = x.requires_grad
         value = function(what, x) if self.masks is None else self.masks.call(n, function, what, x)
@@ -181,6 +142,25 @@ class Segment:
         if x.requires_grad and not needed:
             x.requires_grad_(False)
         return value if torch.is_grad_enabled() or not value.requires_grad else value.detach()
+
+    def _elsewhere(self, n: int, tensors: Sequence[Tensor], what: Evaluate, again: bool) -> dict[str, Tensor]:
+        """Those of ``tensors`` that are not in their modules already; to put one there takes as long as a small layer.
+
+        Of statistics that are not to be updated, copies.
+        """
+        values, stays, running = {}, plain(), self.running if again else ()
+        for (name, held, key), place in self._homes(n, what):
+            if place in running:
+                values[name] = tensors[place].clone()
+            elif key not in held:
+                raise FieldError(
+                    f"layer {n}: got no {name} any more, which there was in the forward pass, expected the same "
+                    "parameters until the backward pass is over (no weight_norm, pruning or parametrization put on or "
+                    "taken off in between)"
+                )
+            elif not (stays and held[key] is tensors[place]):
+                values[name] = tensors[place]
+        return values
 
     def learned(self, n: int, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """The learnable coefficients of step n."""
@@ -203,7 +183,7 @@ class Segment:
 
         places = sorted(set().union(*(self.places(n, item) for item in what.evaluations)))
         solver = self.solver
-        if any((n, item.index) in self._coupled for item in what.evaluations):
+        if any(couples(self._layouts[n].used[item.index].modules) for item in what.evaluations):
             # A Krylov space for each sample does not see what another does to it.
             solver = replace(solver, per_sample=False)
         values, report = solve_stages(what, constants, function, tensors, places=places, solver=solver)
@@ -212,7 +192,7 @@ class Segment:
         self.reports.append((n, report))
         for item, c, row in zip(what.evaluations, constants, what.weights, strict=True):
             # Iterations leave running statistics alone; one more evaluation, at the solution, updates them.
-            if self.running.keys() & set(self._names[n, item.index].values()):
+            if self.running.keys() & set(self._given[n, item.index]):
                 with torch.no_grad():
                     self.evaluate(n, tensors, item, c + weighted(row, values))
         return values
