@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import sympy
 
 from ..scheme import Scheme
+from .checkpoint_schedule import checkpointed_segments
 
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """Steps start ... stop - 1 between two stored states; undone, or (one step) run again.
+    """Steps start ... stop - 1 between two stored states; undone, or run again.
 
     ``predicted`` is the relative error that undoing them is expected to leave.
     """
@@ -51,6 +54,20 @@ def place_anchors(
         plans.append(SegmentPlan(start, stop, True, predicted * unit) if undone else SegmentPlan(stop - 1, stop, False))
         stop = plans[-1].start
     return tuple(reversed(plans))
+
+
+def joined(plans: Iterable[SegmentPlan], first: int) -> tuple[SegmentPlan, ...]:
+    """The segments from step ``first`` on; steps that are run again, in segments as checkpointing has them.
+
+    So a network of which no step can be undone stores as many states as one with checkpoints.
+    """
+    found: list[SegmentPlan] = []
+    taken = (plan for plan in plans if plan.stop > first)
+    for undone, group in groupby(taken, key=attrgetter("undone")):
+        steps = list(group)
+        segments = checkpointed_segments(steps[0].start, steps[-1].stop, None)
+        found += steps if undone else (SegmentPlan(start, stop, False) for start, stop, _ in segments)
+    return tuple(found)
 
 
 def _reach(

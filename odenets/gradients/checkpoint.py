@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from ..passes.segment import Segment
 from ..program.step import State
 from ..scheme.given_numbers import integer
 from .backward import Recompute
-from .checkpoint_schedule import Splits, recomputed, segment_lengths, splits_of
+from .checkpoint_schedule import CheckpointedSegment, Splits, checkpointed_segments, recomputed, splits_of
 from .defect import Monitor
 from .gradient import Gradient, Runner, Stored
 from .segment_function import run_segment
@@ -49,23 +48,6 @@ class Checkpoint(Gradient):
 #: Relative difference that is accepted between a state and the same state when its steps are run again, by dtype.
 #: It is 0 but for operations that torch calls nondeterministic.
 LIMITS = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
-#: first and last step of a segment, and how many states it may hold on the way back; None: all its steps at once
-CheckpointedSegment = tuple[int, int, int | None]
-
-
-def checkpointed_segments(first: int, last: int, states: int | None) -> Iterator[CheckpointedSegment]:
-    """The segments of the steps ``first`` to ``last`` - 1 between stored states."""
-    steps = last - first
-    if not steps:
-        return
-    if states is None:
-        size = math.ceil(math.sqrt(steps))
-        yield from ((start, min(start + size, last), None) for start in range(first, last, size))
-        return
-    lengths = segment_lengths(steps, states)
-    for i, length in enumerate(lengths):
-        yield first, first + length, len(lengths) - i
-        first += length
 
 
 class _Run(Runner):

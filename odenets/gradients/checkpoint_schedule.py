@@ -10,9 +10,14 @@ steps are run again. Source: Griewank & Walther (2000), Algorithm 799: revolve.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+
+#: first and last step of a segment, and how many states it may hold on the way back; None: all its steps at once
+CheckpointedSegment = tuple[int, int, int | None]
 
 
 @lru_cache(maxsize=64)
@@ -68,3 +73,18 @@ def segment_lengths(steps: int, slots: int) -> tuple[int, ...]:
         lengths.append(best[left])
         left -= lengths[-1]
     return (*lengths, left)
+
+
+def checkpointed_segments(first: int, last: int, states: int | None) -> Iterator[CheckpointedSegment]:
+    """The segments of the steps ``first`` to ``last`` - 1 between stored states."""
+    steps = last - first
+    if not steps:
+        return
+    if states is None:
+        size = math.ceil(math.sqrt(steps))
+        yield from ((start, min(start + size, last), None) for start in range(first, last, size))
+        return
+    lengths = segment_lengths(steps, states)
+    for i, length in enumerate(lengths):
+        yield first, first + length, len(lengths) - i
+        first += length

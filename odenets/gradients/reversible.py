@@ -21,7 +21,7 @@ from ..program.reverse import Reverse, compile_reverse
 from ..program.step import State
 from ..program.transforms import capturing, recorded
 from ..scheme import SchemeError
-from .anchors import SegmentPlan, inverse_matrix, learn_growth, place_anchors
+from .anchors import SegmentPlan, inverse_matrix, joined, learn_growth, place_anchors
 from .backward import Recompute, Undo
 from .checkpoint_schedule import splits_of
 from .defect import Monitor, check, relative_defect
@@ -105,7 +105,9 @@ class _Run(Runner):
         self.plans_compiled: dict[_Mode, tuple[SegmentPlan, ...]] = {}
         inverses, ones = inverse_matrices(net), [1.0] * net.steps
         # For torch.compile, which cannot read coefficients: used until a pass has been run eagerly.
-        self.plans_at_first = {d: place_anchors(inverses, ones, *self._limits(d)) for d in TOLERANCES}
+        self.plans_at_first = {
+            dtype: joined(place_anchors(inverses, ones, *self._limits(dtype)), net.first_step) for dtype in TOLERANCES
+        }
         self.last: _Mode | None = None
 
     def _limits(self, dtype: torch.dtype) -> tuple[float, float]:
@@ -136,8 +138,6 @@ class _Run(Runner):
             record = self.measured[mode][-1][1]
         scales, limit = carried_scales(run), self.options.limit(dtype)
         for plan in plans:
-            if plan.stop <= first:
-                continue
             segment = Segment(run, plan.start, plan.stop)
             if plan.undone:
                 monitor = Monitor(plan.start, plan.stop, limit, record, undone=True)
@@ -177,7 +177,7 @@ class _Run(Runner):
             if (again := place_anchors(inverses, growth, *limits)) == plans:
                 break
             plans = again
-        plans = tuple(plan for plan in plans if plan.stop > first)
+        plans = joined(plans, first)
         self.growth[mode], self.last = growth, mode
         self.plans_compiled.setdefault(mode, plans)
         self.measured.setdefault(mode, deque(maxlen=REMEMBERED)).append((plans, {}))

@@ -79,7 +79,8 @@ def test_a_killed_process_ends_its_run_alone_and_the_next_command_finishes_it(fi
 
     def kill_seed_0(progress, config, done, error):
         watch(progress, config, done, error)
-        if config.seed == 0 and done == STEPS + 1:  # one step after the first epoch; its process may be ahead of what is heard
+        # One step after the first epoch; its process may be ahead of what is heard.
+        if config.seed == 0 and done == STEPS + 1:
             started[config].kill()
 
     monkeypatch.setattr(side_by_side, "start", noted)
@@ -108,7 +109,8 @@ def position(path, run):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the processes of a group from /proc")
 def test_interrupted_and_shared_by_two_commands_it_ends_with_the_same_weights(file, tmp_path):
-    file.write_text(STUDY.replace("epochs: 3, batch_size: 128", "epochs: 30, batch_size: 64"))  # long enough to be interrupted
+    # Long enough to be interrupted.
+    file.write_text(STUDY.replace("epochs: 3, batch_size: 128", "epochs: 30, batch_size: 64"))
     configs, log = study_file.load(str(file)).runs, tmp_path / "log"
     peace, out = tmp_path / "peace", tmp_path / "out"
 

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from odenets import Checkpoint, ODENet, schemes
-from odenets.gradients.anchors import inverse_matrix, learn_growth, place_anchors
+from odenets.gradients.anchors import SegmentPlan, inverse_matrix, joined, learn_growth, place_anchors
 from odenets.gradients.checkpoint_schedule import recomputed, segment_lengths, splits_of
 
 
@@ -106,6 +106,15 @@ def test_steps_that_cannot_be_undone_are_run_again_one_by_one():
     plans = place_anchors(inverses, [1.0] * 6, UNIT, 1e-6)
     assert [(plan.start, plan.stop, plan.undone) for plan in plans] == [(0, 2, True), (2, 3, False), (3, 6, True)]
     assert not any(plan.undone for plan in place_anchors(scalar(1e9, 3), [1.0] * 3, UNIT, 1e-6))
+
+
+def test_steps_that_are_run_again_are_segments_of_the_square_root_of_their_number():
+    again = [SegmentPlan(n, n + 1, False) for n in range(10)]
+    undone = SegmentPlan(10, 20, True, 1e-9)
+    last = SegmentPlan(20, 21, False)
+    found = joined([*again, undone, last], first=1)
+    assert [(plan.start, plan.stop) for plan in found] == [(1, 4), (4, 7), (7, 10), (10, 20), (20, 21)]
+    assert [plan.undone for plan in found] == [False, False, False, True, False]
 
 
 def test_growth_is_learned_from_what_is_measured():
