@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from odenets import Scheme
 
 from ..text.tables import table
 from .scheme_columns import LINEAR_NOTE, SCHEMES, STABILITY, Column
+from .scheme_rows import row
 
 PAGE = """\
 # The schemes
@@ -16,6 +17,10 @@ Every scheme of `odenets.schemes`, with what follows from its coefficients. All 
 is written by
 
     odenets schemes --markdown > docs/schemes.md
+
+after the rows, which are kept in a file, are computed anew by
+
+    odenets schemes --rows > analysis/cli/scheme_rows.json
 
 `rk4` is the classical scheme of Kutta. The `rk4` of torchdiffeq is another one, the 3/8 rule: here `rk38`.
 
@@ -30,12 +35,12 @@ is said in terms of the symbol; `--set k=1/2` puts a number in its place.
 
 def stability_table(schemes: Iterable[Scheme], *, form: str = "text") -> str:
     """Intervals, zero-stability and stability polynomial, one scheme a line."""
-    return _table(STABILITY, schemes, form)
+    return _table(STABILITY, schemes, form, lambda scheme: [column.text(scheme) for column in STABILITY])
 
 
 def schemes_table(schemes: Iterable[Scheme], *, form: str = "text") -> str:
     """All derived properties, one scheme a line; :data:`.scheme_columns.SCHEMES` says what they mean."""
-    return _table(SCHEMES, schemes, form)
+    return _table(SCHEMES, schemes, form, row)
 
 
 def schemes_page(schemes: Iterable[Scheme]) -> str:
@@ -44,9 +49,8 @@ def schemes_page(schemes: Iterable[Scheme]) -> str:
     return PAGE.format(legend=legend, table=schemes_table(schemes, form="markdown")).rstrip("\n")
 
 
-def _table(columns: Sequence[Column], schemes: Iterable[Scheme], form: str) -> str:
+def _table(columns: Sequence[Column], schemes: Iterable[Scheme], form: str, row: Callable[[Scheme], list[str]]) -> str:
     members = list(schemes)
-    rows = [[column.text(scheme) for column in columns] for scheme in members]
-    found = table([column.head for column in columns], rows, form)
+    found = table([column.head for column in columns], list(map(row, members)), form)
     noted = form in ("text", "markdown") and any(scheme.linear_only for scheme in members)
     return f"{found}\n\n{LINEAR_NOTE}" if noted else found

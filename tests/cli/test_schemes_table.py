@@ -1,16 +1,48 @@
-"""The table of all schemes, computed once for all of these tests; docs/schemes.md is what the program writes today."""
+"""The table of all schemes, computed once for these tests; the rows that are kept and docs/schemes.md are it."""
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from odenets import schemes
-from odenets.analysis.cli import main
-from odenets.analysis.cli.scheme_table import schemes_table
+from odenets.analysis.cli import main, scheme_rows
+from odenets.analysis.cli.scheme_columns import SCHEMES
+from odenets.analysis.cli.scheme_rows import computed, row
 
 PAGE = Path(__file__).parents[2] / "docs" / "schemes.md"
 COMMAND = "odenets schemes --markdown > docs/schemes.md"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """The cells of the table of all schemes, by name, all computed."""
+    heads = [column.head for column in SCHEMES]
+    return {scheme.name: dict(zip(heads, computed(scheme), strict=True)) for scheme in schemes.values()}
+
+
+def test_the_rows_that_are_kept_are_current(rows, monkeypatch):
+    monkeypatch.setattr(scheme_rows, "computed", lambda scheme: [f"{scheme.name} is not kept"])
+    found = {scheme.name: row(scheme) for scheme in schemes.values()}
+    again = "run: odenets schemes --rows > analysis/cli/scheme_rows.json"
+    assert found == {name: list(cells.values()) for name, cells in rows.items()}, again
+
+
+def test_a_scheme_that_is_not_kept_is_computed(monkeypatch):
+    other = replace(schemes["rk4"], name="rk38")
+    monkeypatch.setattr(scheme_rows, "computed", lambda scheme: ["computed"])
+    assert row(other) == ["computed"]
+    assert row(schemes["rk38"]) != ["computed"]
+
+
+def test_the_rows_are_written_one_a_line(capsys, monkeypatch):
+    monkeypatch.setattr(scheme_rows, "computed", lambda scheme: [scheme.name])
+    assert main(["schemes", "--rows"]) == 0
+    written = capsys.readouterr().out
+    assert {name: kept["cells"] for name, kept in json.loads(written).items()} == {name: [name] for name in schemes}
+    assert len(written.splitlines()) == len(schemes) + 2
 
 
 def test_the_page_is_current(capsys):
@@ -27,14 +59,6 @@ def test_the_page_says_what_a_reader_needs():
     assert "the 3/8 rule: here `rk38`" in text
     assert all((f"\n| {scheme.name} †" in text) == scheme.linear_only for scheme in schemes.values())
     assert max(map(len, text.split())) < 90  # no coefficient printed to 70 digits
-
-
-@pytest.fixture(scope="module")
-def rows():
-    """The cells of the table of all schemes, by name."""
-    table = schemes_table(schemes.values()).split("\n\n")[0].split("\n")
-    cells = [re.split(r" {2,}", line) for line in table]
-    return {line[0].removesuffix(" †"): dict(zip(cells[0], line, strict=True)) for line in cells[2:]}
 
 
 def test_schemes_lists_them_all(rows):
@@ -77,9 +101,9 @@ def test_cells(rows):
 
 def test_numbers_are_short(rows):
     numbers = ("error constant", "effective step", "real", "imaginary", "A(alpha)", "amplification")
-    for row in rows.values():
-        assert all(len(row[column]) <= 20 for column in numbers)
-        assert all(len(digits) <= 12 for column in numbers for digits in re.findall(r"\d+", row[column]))
+    for cells in rows.values():
+        assert all(len(cells[column]) <= 20 for column in numbers)
+        assert all(len(digits) <= 12 for column in numbers for digits in re.findall(r"\d+", cells[column]))
 
 
 def test_schemes_with_values(capsys):
