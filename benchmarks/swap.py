@@ -8,22 +8,20 @@ says how much of a ratio is noise. glibc's heap keeps what it has got, or page f
 
 from __future__ import annotations
 
-import argparse
 import copy
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from odenets import OdenetsError, swap_report, swap_scheme
+from odenets import swap_report, swap_scheme
 from odenets.analysis.cli.shared_options import scheme_of
 
-from .common.command_line import FAILED_RUNS, USER_ERROR
-from .common.paired_command import facts, leave, paired_parser, print_rows
-from .common.pairs import Row, claim, compare, in_new_process, page, worst
+from .common.paired_command import PairedBenchmark, at_most
+from .common.pairs import Row, compare
 from .common.zoos import torchvision
 
 BOUND = 1.05
@@ -81,33 +79,23 @@ def measure(task: Task) -> list[Row]:
     return rows
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
-    parser = paired_parser("swap", __doc__, rounds=21)
-    parser.add_argument("--model", default="resnet18", help="of torchvision.models")
-    parser.add_argument("--scheme", default="euler", help="one that costs what the network is: euler; or MODULE:NAME")
-    parser.add_argument("--size", type=int, default=224, help="height and width of the images")
-    parser.add_argument("--batch", type=int, default=8, help="images")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 where the claim does not hold, 2 for a user error."""
-    try:
-        options = parse(argv)
-        if options.here:
-            print_rows(options.here, measure, Task)
-            return 0
-        task = Task(options.model, options.size, options.batch, options.rounds, options.scheme)
-        rows, known = in_new_process("odenets.benchmarks.swap", asdict(task)), facts("swap", argv)
-        title = f"{task.model} swapped to {task.scheme}, {task.size} x {task.size}, batch {task.batch}"
-        text = page(title, claim(BOUND, "the original", rows, task.rounds), rows, known)
-        leave("swap", options.out, text, {"task": asdict(task), "rows": [asdict(row) for row in rows], **known})
-    except (OdenetsError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    return 0 if worst(rows) <= BOUND else FAILED_RUNS
-
+BENCHMARK = PairedBenchmark(
+    name="swap",
+    module="odenets.benchmarks.swap",
+    description=__doc__,
+    task=Task,
+    defaults=Task(model="resnet18", size=224, batch=8, rounds=21, scheme="euler"),
+    help={
+        "model": "of torchvision.models",
+        "size": "height and width of the images",
+        "batch": "images",
+        "scheme": "one that costs what the network is: euler; or MODULE:NAME",
+    },
+    measure=measure,
+    title=lambda task: f"{task.model} swapped to {task.scheme}, {task.size} x {task.size}, batch {task.batch}",
+    claims=at_most(BOUND, "the original"),
+)
+main = BENCHMARK.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -43,18 +43,6 @@ def compare(part: str, pair: str, runs: Sequence[Callable[[], float]], rounds: i
     return Row(part, pair, (medians[0], medians[1]), middle, (low, high))
 
 
-def worst(rows: Sequence[Row]) -> float:
-    """The largest ratio, but of the baseline against itself."""
-    return max(row.ratio for row in rows if "A/A" not in row.pair)
-
-
-def claim(bound: float, baseline: str, rows: Sequence[Row], rounds: int) -> str:
-    """What is claimed, and whether it holds."""
-    found = worst(rows)
-    holds = "holds" if found <= bound else "does not hold"
-    return f"At most {bound} times the time of {baseline}: {holds} ({found:.3f}). Median of {rounds} pairs."
-
-
 def in_new_process(module: str, what: dict[str, Any]) -> list[Row]:
     """The rows that ``python -m module --here WHAT`` prints, from a fresh process with one thread and a held heap.
 
@@ -65,7 +53,7 @@ def in_new_process(module: str, what: dict[str, Any]) -> list[Row]:
     return [Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}) for row in rows]
 
 
-def page(title: str, claim: str, rows: Sequence[Row], facts: dict[str, Any]) -> str:
+def page(title: str, claims: str, rows: Sequence[Row], facts: dict[str, Any]) -> str:
     """The result as Markdown: what is claimed, the table, the machine."""
     told = ", ".join(f"{name} {value}" for name, value in facts.items())
-    return "\n\n".join([f"# {title}", claim, "\n".join([HEAD, *map(str, rows)]), told]) + "\n"
+    return "\n\n".join([f"# {title}", claims, "\n".join([HEAD, *map(str, rows)]), told]) + "\n"

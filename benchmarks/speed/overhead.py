@@ -12,28 +12,25 @@ same, or nothing is measured.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from odenets import ODENet, OdenetsError, TimeField
+from odenets import ODENet, TimeField
 
-from ..common.command_line import FAILED_RUNS, USER_ERROR
 from ..common.errors import BenchmarkError
-from ..common.paired_command import facts, leave, paired_parser, print_rows
-from ..common.pairs import Row, compare, in_new_process, page
+from ..common.paired_command import PairedBenchmark
+from ..common.pairs import Row, compare
 
 #: scheme -> the largest ratio that is claimed of the forward pass
 FORWARD = {"euler": 1.05, "lm": 1.05, "rk4": 1.08, "ab4": 1.05}
 BACKWARD = TIME = 1.03
-MODULE = "odenets.benchmarks.speed.overhead"
 #: seconds of processor time that a sample takes at least, and how far values may differ by the order of sums
 SAMPLE, ROUNDING = 0.02, 1e-5
 WIDTH = 16
@@ -267,36 +264,18 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     return {f"{part}: at most {bound}, got {found[part]:.3f}": found[part] <= bound for part, bound in bounds.items()}
 
 
-# ------------------------------------------------------------------------------------------ the command
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
-    parser = paired_parser("overhead", __doc__, rounds=41)
-    parser.add_argument("--steps", type=int, default=32, help="of each network")
-    parser.add_argument("--batch", type=int, default=64, help="samples")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 where a claim does not hold, 2 for a user error."""
-    try:
-        options = parse(argv)
-        if options.here:
-            print_rows(options.here, measure, Task)
-            return 0
-        task = Task(options.steps, options.batch, options.rounds)
-        rows, known = in_new_process(MODULE, asdict(task)), facts("overhead", argv)
-        held = claims(rows)
-        said = "\n".join(f"- {claim}: {'holds' if holds else 'does not hold'}" for claim, holds in held.items())
-        text = page(f"{task.steps} steps on a state of {task.batch} x 2 beside a loop by hand", said, rows, known)
-        found = {"task": asdict(task), "rows": [asdict(row) for row in rows], **known}
-        leave("overhead", options.out, text, found)
-    except (OdenetsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    return 0 if all(held.values()) else FAILED_RUNS
-
+BENCHMARK = PairedBenchmark(
+    name="overhead",
+    module="odenets.benchmarks.speed.overhead",
+    description=__doc__,
+    task=Task,
+    defaults=Task(steps=32, batch=64, rounds=41),
+    help={"steps": "of each network", "batch": "samples"},
+    measure=measure,
+    title=lambda task: f"{task.steps} steps on a state of {task.batch} x 2 beside a loop by hand",
+    claims=claims,
+)
+main = BENCHMARK.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,26 +11,21 @@ Besides: images a second of the study's step with one and with two processes at 
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from odenets import OdenetsError
-
-from ..common.command_line import FAILED_RUNS, USER_ERROR
 from ..common.errors import BenchmarkError
-from ..common.markdown import markdown
-from ..common.paired_command import facts, leave, paired_parser, print_rows
-from ..common.pairs import Row, claim, compare, in_new_process, page, worst
+from ..common.paired_command import PairedBenchmark, at_most
+from ..common.pairs import Row, compare
 from ..data import augmentation
 from ..data.dataset import Dataset
 from ..data.in_memory import InMemoryDataset
@@ -41,7 +36,6 @@ BOUND = 1.03
 #: How far losses may drift apart in two steps, by the precision.
 ROUNDING = {"fp32": 1e-5, "bf16": 1e-2}
 SCHEMES, PRECISIONS = ("euler", "lm"), ("fp32", "bf16")
-MODULE = "odenets.benchmarks.speed.training_step"
 #: Steps before the clock starts, and steps that are timed, of the images a second.
 WARM_UP, TIMED = 3, 20
 
@@ -217,33 +211,19 @@ def speeds(task: Task) -> list[list[str]]:
     return rows
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
-    parser = paired_parser("training_step", __doc__, rounds=41)
-    parser.add_argument("--depth", type=int, default=20, help="of cifar_resnet")
-    parser.add_argument("--batch", type=int, default=128, help="images a step")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 where the claim does not hold, 2 for a user error."""
-    try:
-        options = parse(argv)
-        if options.here:
-            print_rows(options.here, measure, Task)
-            return 0
-        task = Task(options.depth, options.batch, options.rounds)
-        rows, several, known = in_new_process(MODULE, asdict(task)), speeds(task), facts("training_step", argv)
-        title = f"A training step of cifar_resnet({task.depth}), batch {task.batch}, beside one written by hand"
-        said = claim(BOUND, "the hand-written step", rows, task.rounds)
-        text = f"{page(title, said, rows, known)}\n{markdown('Several runs at once', several)}\n"
-        found = {"task": asdict(task), "rows": [asdict(row) for row in rows], "several": several, **known}
-        leave("training_step", options.out, text, found)
-    except (OdenetsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    return 0 if worst(rows) <= BOUND else FAILED_RUNS
-
+BENCHMARK = PairedBenchmark(
+    name="training_step",
+    module="odenets.benchmarks.speed.training_step",
+    description=__doc__,
+    task=Task,
+    defaults=Task(depth=20, batch=128, rounds=41),
+    help={"depth": "of cifar_resnet", "batch": "images a step"},
+    measure=measure,
+    title=lambda task: f"A training step of cifar_resnet({task.depth}), batch {task.batch}, beside one written by hand",
+    claims=at_most(BOUND, "the hand-written step"),
+    more=lambda task: {"Several runs at once": speeds(task)},
+)
+main = BENCHMARK.main
 
 if __name__ == "__main__":
     sys.exit(main())

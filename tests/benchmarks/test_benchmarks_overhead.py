@@ -4,7 +4,7 @@ import os
 import pytest
 import torch
 
-from odenets.benchmarks.common import pairs
+from odenets.benchmarks.common import paired_command, pairs
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.speed import overhead
 
@@ -48,7 +48,7 @@ def test_the_page_says_which_claims_hold(tmp_path, monkeypatch, capsys):
         ratio = next(ratios)
         return [pairs.Row(case.part, "odenets", (1, 1), ratio, (1, 1)) for case in overhead.cases()]
 
-    monkeypatch.setattr(overhead, "in_new_process", rows)
+    monkeypatch.setattr(paired_command, "in_new_process", rows)
     assert overhead.main(["--out", str(tmp_path)]) == 0
     assert "- euler, forward: at most 1.05, got 1.000: holds" in capsys.readouterr().out
     assert overhead.main(["--out", str(tmp_path)]) == 1

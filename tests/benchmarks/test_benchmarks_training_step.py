@@ -4,7 +4,7 @@ import re
 import pytest
 import torch
 
-from odenets.benchmarks.common import pairs
+from odenets.benchmarks.common import paired_command, pairs
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.speed import training_step
 
@@ -54,12 +54,12 @@ def test_the_page_says_whether_the_claim_holds(tmp_path, monkeypatch, capsys):
         names = ("by hand (A/A)", "the study's step")
         return [pairs.Row("lm, fp32", n, (1, 1), r, (1, 1)) for n, r in zip(names, next(ratios), strict=True)]
 
-    monkeypatch.setattr(training_step, "in_new_process", rows)
+    monkeypatch.setattr(paired_command, "in_new_process", rows)
     monkeypatch.setattr(training_step, "at_once", lambda config, jobs: [100.0] * jobs)
     assert training_step.main(["--out", str(tmp_path)]) == 0
-    assert "At most 1.03 times the time of the hand-written step: holds (1.020)" in capsys.readouterr().out
+    assert "- at most 1.03 times the time of the hand-written step, got 1.020: holds" in capsys.readouterr().out
     assert training_step.main(["--out", str(tmp_path)]) == 1
     page = (tmp_path / "training_step.md").read_text()
-    assert "does not hold (1.040)" in page
+    assert "got 1.040: does not hold" in page
     assert re.search(r"\| lm \| bf16 \| 100 \| 100, 100 \| 200 \|", page)
     assert json.loads((tmp_path / "training_step.json").read_text())["task"]["depth"] == 20
