@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from .processes import HELD, answer
 
 HEAD = "| what | against | the first, ms | the other, ms | ratio, median | quartiles |\n" + "|---" * 6 + "|"
+
+#: seconds of processor time that a sample takes at least
+SAMPLE = 0.02
+Once = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,41 @@ def compare(part: str, pair: str, runs: Sequence[Callable[[], float]], rounds: i
     low, middle, high = statistics.quantiles([other / first for first, other in samples], n=4)
     medians = [statistics.median(column) for column in zip(*samples, strict=True)]
     return Row(part, pair, (medians[0], medians[1]), middle, (low, high))
+
+
+def one_core() -> None:
+    """Have this process run on one thread of one core."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def timed(once: Once, times: int) -> Callable[[], float]:
+    """A function that runs something so many times, and returns the processor time it took."""
+
+    def run() -> float:
+        start = time.process_time()
+        for _ in range(times):
+            once()
+        return time.process_time() - start
+
+    return run
+
+
+def often(once: Once) -> int:
+    """How many times make a sample."""
+    once()
+    times = 1
+    while timed(once, times)() < SAMPLE:
+        times *= 2
+    return times
+
+
+def beside(part: str, what: str, baseline: Once, others: Mapping[str, Once], rounds: int) -> list[Row]:
+    """The baseline once more, and others, each against the baseline, in samples of many times where one is short."""
+    times = often(baseline)
+    runs = {f"{what} (A/A)": baseline, **others}
+    return [compare(part, name, (timed(baseline, times), timed(run, times)), rounds) for name, run in runs.items()]
 
 
 def in_new_process(module: str, what: dict[str, Any]) -> list[Row]:

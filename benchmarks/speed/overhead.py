@@ -12,9 +12,7 @@ same, or nothing is measured.
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +24,13 @@ from odenets import ODENet, TimeField
 
 from ..common.errors import BenchmarkError
 from ..common.paired_command import PairedBenchmark
-from ..common.pairs import Row, compare
+from ..common.pairs import Row, beside, one_core
 
 #: scheme -> the largest ratio that is claimed of the forward pass
 FORWARD = {"euler": 1.05, "lm": 1.05, "rk4": 1.08, "ab4": 1.05}
 BACKWARD = TIME = 1.03
-#: seconds of processor time that a sample takes at least, and how far values may differ by the order of sums
-SAMPLE, ROUNDING = 0.02, 1e-5
+#: how far values may differ by the order of sums
+ROUNDING = 1e-5
 WIDTH = 16
 Run = Callable[[Tensor], Tensor]
 
@@ -187,27 +185,6 @@ def backward(run: Run, x: Tensor) -> object:
     return run(x).sum().backward()
 
 
-def timed(once: Callable[[], object], times: int) -> Callable[[], float]:
-    """A function that runs something so many times, and returns the processor time it took."""
-
-    def run() -> float:
-        start = time.process_time()
-        for _ in range(times):
-            once()
-        return time.process_time() - start
-
-    return run
-
-
-def often(once: Callable[[], object]) -> int:
-    """How many times make a sample."""
-    once()
-    times = 1
-    while timed(once, times)() < SAMPLE:
-        times *= 2
-    return times
-
-
 @dataclass(frozen=True)
 class Case:
     """A row: a network and a loop by hand, what is run of both, and the ratio that is claimed, if any."""
@@ -239,20 +216,14 @@ def rows_of(case: Case, task: Task) -> list[Row]:
     x = torch.randn(task.batch, 2)
     if not torch.allclose(net(x), hand(x), rtol=ROUNDING, atol=ROUNDING):
         raise BenchmarkError(f"{case.part}: the network and the loop differ, expected the same value")
-    times = often(lambda: case.once(hand, x))
-    first = timed(lambda: case.once(hand, x), times)
-    others = {"by hand (A/A)": hand, "odenets": net}
-    return [
-        compare(case.part, name, (first, timed(partial(case.once, run, x), times)), task.rounds)
-        for name, run in others.items()
-    ]
+    return beside(
+        case.part, "by hand", partial(case.once, hand, x), {"odenets": partial(case.once, net, x)}, task.rounds
+    )
 
 
 def measure(task: Task) -> list[Row]:
     """All rows, in this process."""
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):  # Linux
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    one_core()
     torch.manual_seed(0)
     return [row for case in cases() for row in rows_of(case, task)]
 

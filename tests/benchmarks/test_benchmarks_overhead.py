@@ -16,7 +16,7 @@ def settings(monkeypatch):
     """Measured with one thread on one core, in a short time; the first two are this process's, which others use too."""
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None, raising=False)
-    monkeypatch.setattr(overhead, "SAMPLE", 0.0)
+    monkeypatch.setattr(pairs, "SAMPLE", 0.0)
 
 
 def test_all_are_measured_beside_themselves_and_the_network():
@@ -27,11 +27,11 @@ def test_all_are_measured_beside_themselves_and_the_network():
 
 
 def test_a_sample_is_as_long_as_it_is_said_to_be(monkeypatch):
-    monkeypatch.setattr(overhead, "SAMPLE", 0.02)
+    monkeypatch.setattr(pairs, "SAMPLE", 0.02)
     work = torch.ones(20)
-    times = overhead.often(lambda: work + 1)
+    times = pairs.often(lambda: work + 1)
     assert times >= 1000
-    assert overhead.timed(lambda: work + 1, times)() > 0.01
+    assert pairs.timed(lambda: work + 1, times)() > 0.01
 
 
 def test_another_loop_is_not_measured(monkeypatch):

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from odenets import AdditiveNoise, Checkpoint, FieldError, ODENet, ReversalError, Reversible, TimeField
+from odenets.gradients.defect import changed, fingerprint
 
 AGAIN = ["checkpoint", "reversible"]
 
@@ -254,3 +255,19 @@ def test_a_tolerance_that_no_state_can_meet_leaves_steps_that_are_run_again():
     x = batch(dtype=torch.float32)
     assert_same(output_and_gradients(net, x), output_and_gradients(expected, x), 1e-6)
     assert (net.stored.undone, net.stored.rerun) == (0, 8)
+
+
+# ----------------------------------------------------------------------------------------- the fingerprint
+
+
+@pytest.mark.parametrize("shape", [(2,), (7,), (512,), (6, 5), (4, 3, 32, 16)])
+def test_a_fingerprint_is_that_of_one_state(shape):
+    """The norm, and a mean that another order of the same entries changes."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = fingerprint([x])
+    assert found[0] == torch.linalg.vector_norm(x)
+    flat = x.flatten()
+    others = [flat.flip(0), flat.roll(1), torch.cat([flat[[1, 0]], flat[2:]]), torch.cat([flat[:-2], flat[[-1, -2]]])]
+    for other in others:
+        assert changed(fingerprint([other.reshape(shape)]), found) > 1e-12
+    assert changed(fingerprint([x.clone()]), found) == 0
