@@ -18,6 +18,7 @@ REFERENCES = {
     "Their Application to Some Heat Transfer Problems",
     "dormand1980": "J. R. Dormand, P. J. Prince (1980), A Family of Embedded Runge-Kutta Formulae",
     "bogacki1989": "P. Bogacki, L. F. Shampine (1989), A 3(2) Pair of Runge-Kutta Formulas",
+    "bogacki1996": "P. Bogacki, L. F. Shampine (1996), An Efficient Runge-Kutta (4,5) Pair",
     "prince1981": "P. J. Prince, J. R. Dormand (1981), High Order Embedded Runge-Kutta Formulae",
     "cash1990": "J. R. Cash, A. H. Karp (1990), A Variable Order Runge-Kutta Method for Initial Value Problems "
     "with Rapidly Varying Right-Hand Sides",

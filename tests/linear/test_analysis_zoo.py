@@ -87,7 +87,7 @@ def test_intervals_against_a_scan(scheme, direction):
     # A double root on the circle is found to the square root of a rounding error.
     assert radius(scheme, direction * inside).max() <= 1 + 1e-7
     if limit < math.inf:
-        beyond = np.linspace(limit, 1.05 * limit, 50)[1:] if limit else np.linspace(0, 0.3, 50)[1:]
+        beyond = np.linspace(limit, 1.05 * limit, 50)[1:] if limit else np.linspace(0, 1, 50)[1:]
         assert radius(scheme, direction * beyond).max() > 1 + 1e-10
 
 
