@@ -18,6 +18,8 @@ from .step import Span, Step, take
 
 #: steps of fewer units of rounding of t are no steps
 ROUNDINGS = 10
+#: at t = 0, which has none to speak of: 1/h is a number still
+LEAST = 1e-290
 #: what is left to the end is taken in one step where it is so little more than the step
 STRETCH = 1.01
 
@@ -30,6 +32,8 @@ class Counts:
     rejected: int = 0
     smallest: float = math.inf
     largest: float = 0.0
+    jacobians: int = 0
+    factorisations: int = 0
 
     def accept(self, h: float) -> None:
         """One more."""
@@ -115,21 +119,30 @@ class Adaptive:
             size = abs(span.h)
             if tell.before is not None:
                 tell.before(t, u, span.h)
-            program = self.method.program.bind(span.h)
-            step, values = take(self.method, program, self.function, span, u=u, slope=self._slope)
-            self._norm = norm = self._error(step, values)
-            if norm <= 1 or (size <= self.control.min_step and math.isfinite(norm)):
+            step, self._norm = self._try(span)
+            norm = self._norm
+            if step is not None and (norm <= 1 or (size <= self.control.min_step and math.isfinite(norm))):
                 self.counts.accept(span.h)
                 if tell.accepted is not None:
                     tell.accepted(t, u, span.h)
                 self._errors = [norm, *self._errors[:2]]
-                self._h = min(most, size * self.control.accepted(self._errors, self.method.order))
+                self._h = min(most, self._grown(size, self.control.accepted(self._errors, self.method.order)))
                 return step
             self.counts.rejected += 1
             if tell.rejected is not None:
                 tell.rejected(t, u, span.h)
             # No growth right after a rejection.
             most = self._h = size * self.control.rejected(norm, self.method.order)
+
+    def _try(self, span: Span) -> tuple[Step | None, float]:
+        """A step and its error norm; None for one that cannot be made, with a norm that is not finite."""
+        program = self.method.program.bind(span.h)
+        step, values = take(self.method, program, self.function, span, u=self._u, slope=self._slope)
+        return step, self._error(step, values)
+
+    def _grown(self, size: float, factor: float) -> float:
+        """The next step size, after an accepted step of this one."""
+        return size * factor
 
     def _span(self, stop: float, jump: bool) -> Span:
         """The interval of the next step; GaveUp where there is none."""
@@ -138,7 +151,7 @@ class Adaptive:
         ends = left <= h * STRETCH
         if self.counts.accepted + self.counts.rejected >= self.max_steps:
             raise self._gave_up("too many steps", h)
-        if h < ROUNDINGS * math.ulp(t) and not ends:
+        if h < max(LEAST, ROUNDINGS * math.ulp(t)) and not ends:
             finite = self._norm is None or math.isfinite(self._norm)
             raise self._gave_up("step too small" if finite else "not finite", h)
         to = stop if ends else t + h * self._direction

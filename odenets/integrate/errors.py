@@ -10,10 +10,10 @@ from ..scheme import OdenetsError
 ADVICE = {
     "not finite": "expected finite values; see f there, or take a smaller step",
     "step too small": "expected a problem that is not singular there, and tolerances that the dtype can hold; take "
-    "larger ones, a state in float64, or, if the problem is stiff, an implicit scheme with steps=",
+    "larger ones, a state in float64, or, if the problem is stiff, an implicit scheme such as 'kvaerno5'",
     "too many steps": "expected fewer; take larger tolerances or max_steps, or, if the problem is stiff, an implicit "
-    "scheme with steps=",
-    "stages not found": "expected steps so small that it converges, or more iterations",
+    "scheme such as 'kvaerno5'",
+    "stages not found": "expected steps so small that it converges, or more iterations; see f and its derivative there",
 }
 
 

@@ -126,7 +126,15 @@ class Run:
     def _solution(self, status: str) -> Solution:
         counts, t = self.counts, self.times.tensor(len(self._found), self._found[0].device)
         smallest = counts.smallest if counts.accepted else 0.0
-        stats = Stats(counts.accepted, counts.rejected, self.function.evaluations, smallest, counts.largest)
+        stats = Stats(
+            counts.accepted,
+            counts.rejected,
+            self.function.evaluations,
+            smallest,
+            counts.largest,
+            counts.jacobians,
+            counts.factorisations,
+        )
         y: Any = self.packing.split(self.states)
         inside = Inside(self.packing, self._kept) if self._kept else None
         events = () if self.watch is None else self.watch.occurrences()

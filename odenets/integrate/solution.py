@@ -20,17 +20,23 @@ from .step import Step
 
 @dataclass(frozen=True)
 class Stats:
-    """What a solve cost: steps accepted and rejected, evaluations of f, the smallest and the largest step size."""
+    """What a solve cost: steps accepted and rejected, evaluations of f, the smallest and the largest step size.
+
+    Adaptive implicit steps also: Jacobians of f, and factorisations of matrices made of them.
+    """
 
     accepted: int
     rejected: int
     evaluations: int
     smallest_step: float
     largest_step: float
+    jacobians: int = 0
+    factorisations: int = 0
 
     def __str__(self) -> str:
         sizes = f", h from {self.smallest_step:.3g} to {self.largest_step:.3g}" if self.accepted else ""
-        return f"{self.accepted} steps, {self.rejected} rejected, {self.evaluations} evaluations{sizes}"
+        matrices = f", {self.jacobians} Jacobians, {self.factorisations} factorisations" if self.jacobians else ""
+        return f"{self.accepted} steps, {self.rejected} rejected, {self.evaluations} evaluations{matrices}{sizes}"
 
 
 @dataclass(repr=False)  # not frozen: torch.compile cannot make a frozen one after a graph break

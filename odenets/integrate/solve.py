@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from .control import StepControl, Tolerance
 from .event import Event, Watch
 from .function import Function
 from .grid import Grid, equal_steps, pinned, steps_on
+from .implicit import CONTROL, Implicit, implicit_method, runs_implicit
 from .method import method_of, runs_as_method
 from .network_steps import network_steps
 from .packing import Packing
@@ -63,15 +65,18 @@ def solve(
         t: (t0, t1), or the times, increasing or decreasing, at which the solution is wanted. The first is that of y0.
             Times that a step does not end at are interpolated (:attr:`Scheme.dense_order`), without further
             evaluations but for one at the very end.
-        scheme: a :class:`Scheme` or a name of ``odenets.schemes``. An explicit Runge-Kutta scheme with embedded weights
-            takes steps as long as the tolerance allows for; every scheme takes those of a grid.
+        scheme: a :class:`Scheme` or a name of ``odenets.schemes``. A Runge-Kutta scheme with an error estimate takes
+            steps as long as the tolerance allows for, every scheme those of a grid. An estimate have explicit schemes
+            with embedded weights, and for stiff problems implicit ones with embedded weights or with nodes that are
+            different and not 0, whose stages are found by Newton's method (:mod:`odenets.integrate.newton`).
         rtol: relative tolerance: a step is accepted if the root mean square of its error over atol + rtol |u| is at
             most 1. A number, or a tensor that broadcasts to the state, as one tensor.
         atol: absolute tolerance.
         steps: so many equal steps from t[0] to t[-1]; or the grid itself, times from t[0] to t[-1] of any spacing, for
             one-step schemes.
         step: the largest size of equal steps, instead of their number.
-        control: of the adaptive step size.
+        control: of the adaptive step size; None is StepControl(), and for implicit schemes
+            StepControl(safety=0.8, exponents=(1,)).
         events: what is looked for: an :class:`Event`, or several, found inside steps to rounding, without evaluations
             of f unless gradients of their times and states are wanted. At the end of every step g is read from the
             device.
@@ -79,8 +84,9 @@ def solve(
         max_steps: of an adaptive solve, accepted or rejected.
         on_failure: "raise" an IntegrationError, or "flag": warn, and return the solution so far with its ``status``.
         gradient: "direct": autograd's record of the accepted steps, whose sizes are constants; to y0, to what f
-            depends on, and to times that require a gradient.
-        solver: of the stages of an implicit scheme.
+            depends on, and to times that require a gradient. Of adaptive implicit steps by the implicit function
+            theorem, first derivatives.
+        solver: of the stages of an implicit scheme on a grid.
         progress: show a progress bar (needs tqdm).
 
     On a grid nothing is read from the device but at the end, whether the solution is finite. Under torch.func.vmap and
@@ -103,15 +109,14 @@ def solve(
         run.watch = Watch(wanted, packing, function, times.values[0], u)
     taken: Iterable[Step]
     if steps is None and step is None:
-        _refuse_adaptive(chosen)
-        taken = Adaptive(
-            method_of(chosen, True),
-            function,
-            times.ends,
-            times.learned_ends,
-            control or StepControl(),
-            Tolerance(rtol, atol),
-            integer(max_steps, "max_steps", error=FieldError),
+        _refuse_adaptive(chosen, solver)
+        taken = _adaptive(chosen)(
+            function=function,
+            ends=times.ends,
+            learned=times.learned_ends,
+            control=control or (StepControl() if chosen.explicit else CONTROL),
+            tolerance=Tolerance(rtol, atol),
+            max_steps=integer(max_steps, "max_steps", error=FieldError),
             counts=run.counts,
         ).steps(u)
     else:
@@ -131,11 +136,25 @@ def _check(on_failure: str, gradient: str) -> None:
         )
 
 
-def _refuse_adaptive(scheme: Scheme) -> None:
-    if scheme.embedded is None or not runs_as_method(scheme):
+def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:
+    """What takes adaptive steps of a scheme."""
+    if runs_as_method(scheme):
+        return partial(Adaptive, method_of(scheme, True))
+    method, gamma = implicit_method(scheme)
+    return partial(Implicit, method, gamma=gamma)
+
+
+def _refuse_adaptive(scheme: Scheme, solver: Solver | None) -> None:
+    if (scheme.embedded is None or not runs_as_method(scheme)) and not runs_implicit(scheme):
         raise SchemeError(
-            f"{scheme.name}: got a scheme that has no step size control (it is for explicit Runge-Kutta schemes with "
-            "embedded weights), expected such as 'dopri5', 'tsit5', 'bosh3', 'dop853'; or give steps= or step="
+            f"{scheme.name}: got a scheme that has no step size control (it is for Runge-Kutta schemes with embedded "
+            "weights, and for implicit ones with nodes that are different and not 0), expected such as 'dopri5', "
+            "'tsit5', 'dop853', for stiff problems 'kvaerno5', 'radau_iia3'; or give steps= or step="
+        )
+    if solver is not None:
+        raise FieldError(
+            f"solver: got {solver} with adaptive steps, whose stages have a Newton iteration of their own, expected "
+            "none, or a grid: steps= or step="
         )
     if "Vmap" in active():
         raise FieldError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..program import Evaluate, Program
-from ..program.step import combine, step
+from ..program.step import Solver, combine, step
 from .function import Function
 from .method import Method
 
@@ -88,6 +88,13 @@ class Step:
         self._start, self._end, self._terms = start, end, terms
         self._inside: tuple[Tensor, list[Tensor]] | None = None
 
+    def settled(self) -> Step:
+        """The same without what autograd has recorded, and interpolated by its ends alone."""
+        ends = (None if x is None else x.detach() for x in (self._start, self._end))
+        start, end = ends
+        span = Span(self.span.start, self.span.stop)
+        return Step(self.function, span, self.u0.detach(), self.u1.detach(), start=start, end=end)
+
     @property
     def known_end(self) -> Tensor | None:
         """f(t1, u1), where it has been evaluated."""
@@ -143,9 +150,19 @@ def _add(u: Tensor, f: Tensor, weight: Any) -> Tensor:
 
 
 def take(
-    method: Method, program: Program, function: Function, span: Span, *, u: Tensor, slope: Tensor
+    method: Method,
+    program: Program,
+    function: Function,
+    span: Span,
+    *,
+    u: Tensor,
+    slope: Tensor,
+    solver: Solver | None = None,
 ) -> tuple[Step, list[Tensor]]:
-    """A step of the program, of which f at its start is known to be ``slope``, and the values of its evaluations."""
+    """A step of the program, of which f at its start is known to be ``slope``, and the values of its evaluations.
+
+    ``solver`` finds those of implicit stages.
+    """
     first, raw = method.first, {}
     stretch = span.stretch(u)
 
@@ -156,9 +173,9 @@ def take(
         raw[what.index] = known(what, y)
         return raw[what.index] * stretch  # type: ignore[operator]
 
-    u1, *values = step(program, known if stretch is None else stretched, (u,), {})
+    u1, *values = step(program, known if stretch is None else stretched, (u,), {}, solver)
     if stretch is not None:
-        values = [raw[i] for i in range(len(values))]
+        values = [raw[i] if i in raw else value / stretch for i, value in enumerate(values)]
     end = None if method.last is None else values[method.last]
     return Step(function, span, u, u1, start=slope, end=end, terms=partial(_terms, method, values)), values
 

@@ -38,6 +38,9 @@ REFERENCES = {
     "alexander1977": "R. Alexander (1977), Diagonally Implicit Runge-Kutta Methods for Stiff O.D.E.'s",
     "bank1985": "R. E. Bank, W. M. Coughran, W. Fichtner, E. H. Grosse, D. J. Rose, R. K. Smith (1985), "
     "Transient Simulation of Silicon Devices and Circuits",
+    "kennedy2003": "C. A. Kennedy, M. H. Carpenter (2003), Additive Runge-Kutta Schemes for "
+    "Convection-Diffusion-Reaction Equations",
+    "kvaerno2004": "A. Kvaerno (2004), Singly Diagonally Implicit Runge-Kutta Methods with an Explicit First Stage",
     # multistep
     "bashforth1883": "F. Bashforth, J. C. Adams (1883), The Theories of Capillary Action",
     "nystrom1925": "E. J. Nystrom (1925), Ueber die numerische Integration von Differentialgleichungen",
