@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..program import Evaluate
-from ..program.transforms import plain
+from ..program.transforms import plain, traced_as_constant
 from ..scheme.errors import SchemeWarning
 from .bound import Function, of_layer
 from .errors import FieldError
@@ -19,6 +19,11 @@ from .field import Field, Noise
 from .layer_list import LayerList
 from .stage_statistics import Norms, StageStatistics, norms
 from .watched import Watched
+
+NORMS_TRACED = (
+    "layer {}: got another BatchNorm than before under torch.compile or torch.func, expected one that the network has "
+    "run with, which then has statistics for each stage; call it once without these"
+)
 
 
 class Layers(Field):
@@ -94,16 +99,22 @@ class Layers(Field):
 
         What is put in has its own: those that it brings.
         """
-        if not (self._later and (torch.compiler.is_compiling() or not self._watched.unchanged())):
+        if not self._later:
             return
+        if torch.compiler.is_compiling():
+            if (n := _with_another_norm(self)) is not None:
+                raise FieldError(NORMS_TRACED.format(n))
+        elif not self._watched.unchanged():
+            for n, key, block, found in self.other_norms():
+                self._fit(n, key, block, found)
+            self._watched = Watched(self.layers)
+
+    def other_norms(self) -> Iterator[tuple[int, str, nn.Module, Norms]]:
+        """Of statistics whose block has other BatchNorms than they were made for: layer, name, the block, its norms."""
         for (n, module), keys in self._later.items():
             block = self.modules_of(n)[module]
             found = norms(block)
-            for key in keys:
-                if found != self._norms.get(key, []):
-                    self._fit(n, key, block, found)
-        if not torch.compiler.is_compiling():
-            self._watched = Watched(self.layers)
+            yield from ((n, key, block, found) for key in keys if found != self._norms.get(key, []))
 
     # Whoever saves, loads or copies them has those of the modules that there are. Hooks would be shared with renewed().
 
@@ -121,10 +132,7 @@ class Layers(Field):
 
     def _fit(self, n: int, key: str, block: nn.Module, found: Norms) -> None:
         if not plain():
-            raise FieldError(
-                f"layer {n}: got another BatchNorm than before under torch.compile or torch.func, expected one that "
-                "the network has run with, which then has statistics for each stage; call it once without these"
-            )
+            raise FieldError(NORMS_TRACED.format(n))
         before = self._norms.get(key, [])
         if len(found) < len(before):
             warnings.warn(
@@ -186,6 +194,12 @@ class Layers(Field):
         key = f"{n}_{what.module}_{what.visit}"
         found = [(path, layer)]
         return [*found, (f"statistics.{key}", self.statistics[key])] if key in self.statistics else found
+
+
+@traced_as_constant
+def _with_another_norm(layers: Layers) -> int | None:
+    """The first layer with other BatchNorms than the network has run with."""
+    return next((n for n, *_ in layers.other_norms()), None)
 
 
 def _one_of(functions: Sequence[nn.Module]) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate, Program
+from ..program.transforms import traced_as_constant
 from .errors import FieldError
 from .field import Field
 
@@ -98,9 +99,7 @@ class Masks:
 
 def refuse_random(field: Field, n: int, program: Program) -> None:
     """Where masks cannot be drawn again: FieldError for a layer that is known to draw any, or was seen to."""
-    modules = (found for what in program.evaluated for found in field.uses(n, what))
-    named = (found for path, module in modules for found in module.named_modules(prefix=path))
-    drawing = next((f"{name}: got a {type(inner).__name__}" for name, inner in named if draws(inner)), None)
+    drawing = known_to_draw(field, n, program)
     if drawing is None and n in field.drawing and field.training:
         drawing = f"layer {n}: got a module"
     if drawing is not None:
@@ -109,6 +108,14 @@ def refuse_random(field: Field, n: int, program: Program) -> None:
             "ones again for another stage or in recomputation; expected none there: run it eagerly, or use a scheme of "
             "one evaluation a step with gradient='direct'"
         )
+
+
+@traced_as_constant
+def known_to_draw(field: Field, n: int, program: Program) -> str | None:
+    """The first module of a step that is known to draw random numbers."""
+    modules = (found for what in program.evaluated for found in field.uses(n, what))
+    named = (found for path, module in modules for found in module.named_modules(prefix=path))
+    return next((f"{name}: got a {type(inner).__name__}" for name, inner in named if draws(inner)), None)
 
 
 def draws(module: nn.Module) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 def active() -> list[str]:
@@ -28,6 +30,17 @@ def recorded() -> bool:
 def plain() -> bool:
     """Whether torch runs eagerly and without transformations, so that tensors can be told apart by identity."""
     return not (torch.compiler.is_compiling() or active())
+
+
+def traced_as_constant(function: Callable[..., Value]) -> Callable[..., Value]:
+    """A function that torch.compile calls once, when it traces, and whose value it takes for a constant.
+
+    A compiled network would else look at each module that the function looks at before each pass. For what depends on
+    modules that the blocks are traced with anyway. torch.compiler.assume_constant_result does the same, and imports the
+    compiler.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def unwrapped(x: Tensor) -> Tensor:
