@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..program.step import combine
 from .control import StepControl, Tolerance, first_step
-from .errors import Failure, GaveUp
+from .errors import WHY, Failure, GaveUp
 from .function import Function
 from .method import Method
 from .step import Span, Step, take
@@ -77,7 +77,7 @@ class Adaptive:
     listeners: Listeners = Listeners()
     counts: Counts = field(default_factory=Counts)
     _norm: float | None = field(default=None, init=False)
-    _errors: list[float] = field(default_factory=list, init=False)
+    _sizes: list[float] = field(default_factory=list, init=False)
 
     def steps(self, u: Tensor) -> Iterator[Step]:
         """The steps from state u; GaveUp where there is no next one."""
@@ -120,19 +120,20 @@ class Adaptive:
             if tell.before is not None:
                 tell.before(t, u, span.h)
             step, self._norm = self._try(span)
-            norm = self._norm
+            norm, order = self._norm, self.method.order
+            factor = self.control.size(norm, order)
             if step is not None and (norm <= 1 or (size <= self.control.min_step and math.isfinite(norm))):
                 self.counts.accept(span.h)
                 if tell.accepted is not None:
                     tell.accepted(t, u, span.h)
-                self._errors = [norm, *self._errors[:2]]
-                self._h = min(most, self._grown(size, self.control.accepted(self._errors, self.method.order)))
+                self._h = min(most, self._grown(size, self.control.accepted([factor, *self._sizes])))
+                self._sizes = [self.control.past(factor, order), *self._sizes[:1]]
                 return step
             self.counts.rejected += 1
             if tell.rejected is not None:
                 tell.rejected(t, u, span.h)
             # No growth right after a rejection.
-            most = self._h = size * self.control.rejected(norm, self.method.order)
+            most = self._h = size * self.control.rejected(factor)
 
     def _try(self, span: Span) -> tuple[Step | None, float]:
         """A step and its error norm; None for one that cannot be made, with a norm that is not finite."""
@@ -176,9 +177,5 @@ class Adaptive:
         return abs(step.span.h) * float(self.tolerance(estimate, step.u0, step.u1))
 
     def _gave_up(self, reason: str, h: float) -> GaveUp:
-        why = {
-            "not finite": "f is not finite there, or where the smallest steps from there lead",
-            "step too small": "the step is below the rounding of t, and its error is still above the tolerance",
-            "too many steps": f"max_steps = {self.max_steps} are taken",
-        }
-        return GaveUp(Failure(reason, self._t, h, self._norm, self._u, why[reason]))
+        why = WHY[reason].format(max_steps=self.max_steps)
+        return GaveUp(Failure(reason, self._t, h, self._norm, self._u, why))

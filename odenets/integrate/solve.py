@@ -25,6 +25,7 @@ from .implicit import CONTROL, Implicit, implicit_method, runs_implicit
 from .method import method_of, runs_as_method
 from .network_steps import network_steps
 from .packing import Packing
+from .per_sample import solve_each
 from .progress import shown
 from .run import Run
 from .solution import Solution
@@ -55,6 +56,7 @@ def solve(
     gradient: str = "direct",
     solver: Solver | None = None,
     progress: bool = False,
+    per_sample: bool = False,
 ) -> Solution:
     """Solve u' = f(t, u), u(t[0]) = y0, to a tolerance or on a grid.
 
@@ -88,6 +90,9 @@ def solve(
             theorem, first derivatives.
         solver: of the stages of an implicit scheme on a grid.
         progress: show a progress bar (needs tqdm).
+        per_sample: whether each sample, an index of the first dimension of y0, has its own adaptive steps, error norm,
+            status and statistics. f gets t of shape (n, 1, ..., 1), which broadcasts to the state, and n samples, of
+            which those that are done are left out, unless f fails without them. See docs/integrate.md.
 
     On a grid nothing is read from the device but at the end, whether the solution is finite. Under torch.func.vmap and
     torch.compile it is not read at all, so that there a NaN is returned as it is.
@@ -98,12 +103,26 @@ def solve(
         IntegrationError: f that is not finite, a step size that becomes too small, too many steps; it says where, and
             holds the solution so far.
     """
-    packing = Packing(y0)
+    packing = Packing(y0, per_sample)
     u = packing.join(y0)
     times = Times(t, u.device)
     function = Function(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
     _check(on_failure, gradient)
+    if per_sample:
+        _refuse_adaptive(chosen)
+        _refuse_shared(steps=steps, step=step, events=events or None, dense=dense or None, progress=progress or None)
+        return solve_each(
+            method_of(chosen, True),
+            function,
+            packing,
+            times,
+            u,
+            control=control or StepControl(),
+            tolerances=(rtol, atol),
+            max_steps=integer(max_steps, "max_steps", error=FieldError),
+            on_failure=on_failure,
+        )
     run = Run(packing, times, function, on_failure, bool(dense))
     if wanted := [events] if isinstance(events, Event) else list(events):
         run.watch = Watch(wanted, packing, function, times.values[0], u)
@@ -158,8 +177,16 @@ def _refuse_adaptive(scheme: Scheme, solver: Solver | None) -> None:
         )
     if "Vmap" in active():
         raise FieldError(
-            "solve: got torch.func.vmap around adaptive steps, which depend on the values of all samples, expected a "
-            "grid: give steps= or step="
+            "solve: got torch.func.vmap around adaptive steps, which depend on the values of all samples, expected the "
+            "batch itself with per_sample=True, or a grid: give steps= or step="
+        )
+
+
+def _refuse_shared(**options: Any) -> None:
+    if given := [name for name, value in options.items() if value is not None]:
+        raise FieldError(
+            f"per_sample: got {', '.join(given)} with it, expected none: that is of steps which all samples share; "
+            "leave out per_sample, or ask for times t instead of dense=True"
         )
 
 

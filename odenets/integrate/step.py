@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ..program import Evaluate, Program
 from ..program.step import Solver, combine, step
-from .function import Function
 from .method import Method
+
+#: f as a step calls it, of a time and a state
+Slope = Callable[[Any, Tensor], Tensor]
 
 
 class Span:
@@ -75,7 +77,7 @@ class Step:
 
     def __init__(
         self,
-        function: Function,
+        function: Slope,
         span: Span,
         u0: Tensor,
         u1: Tensor,
@@ -118,6 +120,14 @@ class Step:
             self._inside = self.start_slope(), [] if self._terms is None else self._terms(self.end_slope())
             self._terms = None
 
+    def of_samples(self, index: Tensor, span: Span) -> Step:
+        """The step of some samples, with their interval, where each of them has one of its own."""
+        self.prepare()
+        assert self._inside is not None
+        slope, end, *terms = (x.index_select(0, index) for x in (self._inside[0], self.end_slope(), *self._inside[1]))
+        u0, u1 = self.u0.index_select(0, index), self.u1.index_select(0, index)
+        return Step(self.function, span, u0, u1, start=slope, end=end, terms=lambda _: terms)
+
     def at(self, t: float | Tensor) -> Tensor:
         """The solution at a time inside: cubic Hermite interpolation, and what the scheme's extension adds to it.
 
@@ -152,7 +162,7 @@ def _add(u: Tensor, f: Tensor, weight: Any) -> Tensor:
 def take(
     method: Method,
     program: Program,
-    function: Function,
+    function: Slope,
     span: Span,
     *,
     u: Tensor,

@@ -1,0 +1,59 @@
+"""f(t, u) for those samples of a batch that are still being solved for, each at a time of its own."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .function import Function
+from .packing import Packing
+
+
+class SampleFunction:
+    """A function of times and states with a row for each sample, called with some of the rows.
+
+    A function may hold a tensor with a row for each sample of the whole batch. It fails with fewer; then, and from then
+    on, it is given all of them, those that are done at the start of the solve, where it has been evaluated before. The
+    rejected alternative is never to leave a sample out: those that are done would be computed to the end.
+
+    Args:
+        function: f, called with t of shape (n, 1, ..., 1).
+        packing: how a state is one tensor.
+        t, u: the start, of all samples.
+
+    ``samples`` says which samples the rows of the next call are of; None for all of them. ``evaluations`` counts the
+    calls.
+    """
+
+    def __init__(self, function: Function, packing: Packing, t: Tensor, u: Tensor) -> None:
+        self.function, self.dims = function, packing.dims
+        self._all = t, u.detach()
+        self._whole = False
+        self._fewer = False
+        self.samples: Tensor | None = None
+        self.evaluations = 0
+
+    def __call__(self, t: Tensor, u: Tensor) -> Tensor:
+        """The values, a row for each of the samples."""
+        if self.samples is None or u.shape[0] == self._all[1].shape[0] or self._fewer:
+            return self._call(t, u)
+        if self._whole:
+            return self._among_all(t, u)
+        try:
+            value = self._call(t, u)
+        except (RuntimeError, ValueError, IndexError):  # FieldError among them
+            # Where that is not the reason, it fails with all of them as well, and says so.
+            self._whole = True
+            return self._among_all(t, u)
+        self._fewer = True
+        return value
+
+    def _call(self, t: Tensor, u: Tensor) -> Tensor:
+        value = self.function(t if t.dim() == self.dims else t.reshape(-1, *[1] * (self.dims - 1)), u)
+        self.evaluations += 1
+        return value
+
+    def _among_all(self, t: Tensor, u: Tensor) -> Tensor:
+        assert self.samples is not None
+        times, states = self._all
+        every = self._call(times.index_copy(0, self.samples, t.reshape(-1)), states.index_copy(0, self.samples, u))
+        return every.index_select(0, self.samples)

@@ -1,0 +1,223 @@
+"""Steps of which each sample of a batch has its own, with its own time, size, controller and end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..program.step import combine
+from .adaptive import ROUNDINGS, STRETCH
+from .arithmetic import most
+from .control import StepControl, Tolerance, first_size, trial_step
+from .method import Method
+from .sample_function import SampleFunction
+from .samples import Samples, Spans, column
+from .step import Step, take
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Samples that have left the batch together, and how many steps were tried and evaluations made for each."""
+
+    samples: Samples
+    tries: int
+    calls: int
+
+
+@dataclass
+class SampleSteps:
+    """The steps of a batch: tried for all samples at once, accepted or rejected by each. Who is done leaves the batch.
+
+    What was rejected is never recorded: an infinite value in it would make NaN of the gradient, though multiplied by
+    0. So a step is tried without a record, and taken once more, with it, by the samples that have accepted.
+
+    Args:
+        method: with an error estimate.
+        function: f.
+        ends: the first time and the last.
+        control, tolerance: of the step sizes.
+        max_steps: of a sample, accepted or rejected.
+        times: those asked for between the ends, in their order.
+
+    ``ended`` are samples as they left the batch, those last that have taken max_steps, if any; ``found`` is (number of
+    the time, sample, state) of the times in between.
+    """
+
+    method: Method
+    function: SampleFunction
+    ends: tuple[float, float]
+    control: StepControl
+    tolerance: Tolerance
+    max_steps: int
+    times: Tensor
+    ended: list[Ended] = field(default_factory=list, init=False)
+    found: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list, init=False)
+
+    def run(self, u: Tensor) -> None:
+        """Take all steps from state u."""
+        self.direction = math.copysign(1.0, self.ends[1] - self.ends[0])
+        self.program = self.method.program.bind(1.0)
+        self.tries = 0
+        self.now = self._begin(u)
+        self.calls = self.function.evaluations
+        while self.tries < self.max_steps and len(self.now.t):
+            self._step()
+        if len(self.now.t):
+            self.ended.append(Ended(self.now, self.tries, self.calls))
+
+    # -------------------------------------------------------------------------------------------------- the first step
+
+    def _begin(self, u: Tensor) -> Samples:
+        n, wide = len(u), self.function.function.dtype
+        zeros, none = u.real.new_zeros(n, dtype=wide), u.new_zeros(n, dtype=torch.int64)
+        t = zeros + self.ends[0]
+        slope = self.function(column(t, u), u)
+        self.recording = slope.requires_grad or u.requires_grad
+        with torch.no_grad():
+            h = self._first(t, u, slope) if self.control.first_step is None else zeros + self.control.first_step
+        return Samples(
+            sample=torch.arange(n, device=u.device),
+            t=t,
+            u=u,
+            slope=slope,
+            to=self._limited(t, h)[0],
+            h=h,
+            most=zeros + math.inf,
+            norm=zeros,
+            past=(zeros + 1,) * (len(self.control.exponents) - 1),
+            accepted=none,
+            smallest=zeros + math.inf,
+            largest=zeros,
+            extra=none,
+            reached=none,
+        )
+
+    def _first(self, t: Tensor, u: Tensor, slope: Tensor) -> Tensor:
+        """As :func:`.control.first_step`, for each sample."""
+        length = abs(self.ends[1] - self.ends[0])
+        size, speed = (self.tolerance(x, u).to(t.dtype) for x in (u, slope))
+        h = trial_step(size, speed, length)
+        forward = column(h * self.direction, u)
+        after = self.function(column(t, u) + forward, u + slope * forward.to(u.real.dtype))
+        bend = self.tolerance(after - slope, u).to(t.dtype) / h
+        return first_size(h, most(speed, bend), length, self.method.order).detach()
+
+    # ---------------------------------------------------------------------------------------------------------- a step
+
+    def _step(self) -> None:
+        """One more step."""
+        now = self.now
+        self.function.samples = now.sample
+        begun, self.tries = self.function.evaluations, self.tries + 1
+        span = Spans(column(now.t, now.u), column(now.to, now.u))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.recording):
+            step, values = self._take(now.u, now.slope, span)
+        self.calls += self.function.evaluations - begun
+        self.recording = self.recording or step.u1.requires_grad
+        with torch.no_grad():
+            fits = self._judge(step, values)
+            passed = self._passed(now.t, now.reached)
+            now.to, stops = self._limited(now.t, now.h)
+            masks = _Masks(fits, passed, stops | (now.t == self.ends[1]))
+            # The one transfer of a step.
+            counts: list[int] = torch.stack(masks).sum(1).tolist()
+        if counts[0]:
+            self._move(step, span, masks, counts)
+        if counts[1]:
+            now.reached = now.reached + passed
+        if counts[2]:
+            order = _ahead(masks.gone)
+            self.ended.append(Ended(now.rows(order[: counts[2]]), self.tries, self.calls))
+            self.now = now.rows(order[counts[2] :])
+
+    def _take(self, u: Tensor, slope: Tensor, span: Spans) -> tuple[Step, list[Tensor]]:
+        return take(self.method, self.program, self.function, span, u=u, slope=slope)
+
+    def _judge(self, step: Step, values: list[Tensor]) -> Tensor:
+        """Which samples accept the step; their times go on, and the sizes of all are chosen anew."""
+        now, control, order = self.now, self.control, self.method.order
+        size = (now.to - now.t).abs()
+        estimate = combine(self.method.error, [step.u1, *values], 0, {})
+        # The size is a constant to forward mode as well, which no_grad does not end.
+        norm = (size * self.tolerance(estimate, step.u0, step.u1)).nan_to_num(math.inf, math.inf).detach()
+        fits = norm <= 1
+        if control.min_step:
+            fits = fits | ((size <= control.min_step) & norm.isfinite())
+        factor = control.size(norm, order)
+        grown = torch.minimum(now.most, size * control.accepted([factor, *now.past]))
+        now.h = torch.where(fits, grown, size * control.rejected(factor))
+        # No growth right after a rejection.
+        now.most = torch.where(fits, math.inf, now.h)
+        if now.past:
+            kept = control.past(factor, order), *now.past[:-1]
+            now.past = tuple(torch.where(fits, new, old) for new, old in zip(kept, now.past, strict=True))
+        now.t, now.norm = torch.where(fits, now.to, now.t), norm
+        now.accepted = now.accepted + fits
+        taken = torch.where(fits, size, math.nan)
+        now.smallest, now.largest = torch.fmin(now.smallest, taken), torch.fmax(now.largest, taken)
+        return fits
+
+    def _limited(self, t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the next step leads, and whether it would be none."""
+        control, stop = self.control, self.ends[1]
+        if control.min_step or control.max_step < math.inf:
+            h = h.clamp(control.min_step, control.max_step)
+        ends = (stop - t).abs() <= h * STRETCH
+        # h / 20 is lost where h is 10 units of rounding of t.
+        none = t + h * (self.direction / (2 * ROUNDINGS)) == t
+        return torch.where(ends, stop, t + h * self.direction), (none & ~ends) | h.isnan()
+
+    def _move(self, step: Step, spans: Spans, masks: _Masks, counts: Sequence[int]) -> None:
+        """On to the states and slopes of those that have accepted; keep the states at the times that they pass."""
+        now, (fits, passed, gone), rows = self.now, masks, None
+        if self.recording:
+            rows, calls = _ahead(fits)[: counts[0]], self.function.evaluations
+            spans, self.function.samples = spans.rows(rows), now.sample.index_select(0, rows)
+            step, _ = self._take(now.u.index_select(0, rows), now.slope.index_select(0, rows), spans)
+            now.extra = now.extra + fits * (self.function.evaluations - calls)
+        now.u = _put(now.u, step.u1, fits, rows)
+        if step.known_end is None:
+            # An evaluation, which a sample does not need that is done and has passed no time.
+            now.extra = now.extra + (fits & (~gone | (passed > 0)))
+        now.slope = _put(now.slope, step.end_slope(), fits, rows)
+        if counts[1]:
+            place = torch.arange(len(fits), device=fits.device) if rows is None else fits.cumsum(0) - 1
+            self._keep(step, spans, place, passed, counts[1])
+
+    def _passed(self, t: Tensor, reached: Tensor) -> Tensor:
+        """How many more of the times asked for are not after t."""
+        if not self.times.numel():
+            return reached
+        return torch.searchsorted(self.times * self.direction, t * self.direction, right=True) - reached
+
+    def _keep(self, step: Step, spans: Spans, place: Tensor, passed: Tensor, inside: int) -> None:
+        """The states at the times that the step has passed; ``place`` is that of a sample in the step."""
+        now = self.now
+        every = torch.arange(len(passed), device=passed.device).repeat_interleave(passed, output_size=inside)
+        k = torch.arange(inside, device=passed.device) + (now.reached - passed.cumsum(0) + passed)[every]
+        index = place[every]
+        part = step.of_samples(index, spans.rows(index))
+        self.found.append((k, now.sample[every], part.at(column(self.times[k], step.u0))))
+
+
+class _Masks(NamedTuple):
+    """Of each sample whether it has accepted the step, how many of the times asked for it has passed, if it is done."""
+
+    fits: Tensor
+    passed: Tensor
+    gone: Tensor
+
+
+def _ahead(mask: Tensor) -> Tensor:
+    """Those that the mask holds for, and after them the others; how many there are is not asked of the device."""
+    return torch.argsort((~mask).to(torch.uint8), stable=True)
+
+
+def _put(old: Tensor, new: Tensor, fits: Tensor, rows: Tensor | None) -> Tensor:
+    """The new rows in their places: of all samples, those that fit, or those of some."""
+    return torch.where(column(fits, old), new, old) if rows is None else old.index_copy(0, rows, new)
