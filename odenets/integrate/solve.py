@@ -110,7 +110,7 @@ def solve(
     chosen = as_scheme(scheme)
     _check(on_failure, gradient)
     if per_sample:
-        _refuse_adaptive(chosen)
+        refuse_adaptive(chosen)
         _refuse_shared(steps=steps, step=step, events=events or None, dense=dense or None, progress=progress or None)
         return solve_each(
             method_of(chosen, True),
@@ -128,7 +128,7 @@ def solve(
         run.watch = Watch(wanted, packing, function, times.values[0], u)
     taken: Iterable[Step]
     if steps is None and step is None:
-        _refuse_adaptive(chosen, solver)
+        refuse_adaptive(chosen, solver)
         taken = _adaptive(chosen)(
             function=function,
             ends=times.ends,
@@ -148,6 +148,11 @@ def solve(
 def _check(on_failure: str, gradient: str) -> None:
     if on_failure not in ("raise", "flag"):
         raise FieldError(f'on_failure: got {on_failure!r}, expected "raise" or "flag"')
+    check_gradient(gradient)
+
+
+def check_gradient(gradient: str) -> None:
+    """Refuse a way to gradients that only fixed steps have."""
     if gradient != "direct":
         raise FieldError(
             f'gradient: got {gradient!r}, expected "direct"; fixed steps have all the others in '
@@ -163,7 +168,8 @@ def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:
     return partial(Implicit, method, gamma=gamma)
 
 
-def _refuse_adaptive(scheme: Scheme, solver: Solver | None) -> None:
+def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
+    """Refuse a scheme that has no steps to a tolerance."""
     if (scheme.embedded is None or not runs_as_method(scheme)) and not runs_implicit(scheme):
         raise SchemeError(
             f"{scheme.name}: got a scheme that has no step size control (it is for Runge-Kutta schemes with embedded "
