@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..fields import FieldError
@@ -27,6 +28,7 @@ from .network_steps import network_steps
 from .packing import Packing
 from .per_sample import solve_each
 from .progress import shown
+from .replay import Replay
 from .run import Run
 from .solution import Solution
 from .step import Step
@@ -87,7 +89,8 @@ def solve(
         on_failure: "raise" an IntegrationError, or "flag": warn, and return the solution so far with its ``status``.
         gradient: "direct": autograd's record of the accepted steps, whose sizes are constants; to y0, to what f
             depends on, and to times that require a gradient. Of adaptive implicit steps by the implicit function
-            theorem, first derivatives.
+            theorem, first derivatives. "checkpoint": the same, of explicit adaptive steps: they are chosen without a
+            record, and then run again between about sqrt(N) stored states, twice, for a memory of sqrt(N) steps.
         solver: of the stages of an implicit scheme on a grid.
         progress: show a progress bar (needs tqdm).
         per_sample: whether each sample, an index of the first dimension of y0, has its own adaptive steps, error norm,
@@ -109,9 +112,12 @@ def solve(
     function = Function(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
     _check(on_failure, gradient)
+    shared = {"steps": steps, "step": step, "events": events or None, "dense": dense or None}
+    if gradient == "checkpoint":
+        _refuse('gradient="checkpoint"', "ODENet has it for fixed steps", **shared, per_sample=per_sample or None)
     if per_sample:
         refuse_adaptive(chosen)
-        _refuse_shared(steps=steps, step=step, events=events or None, dense=dense or None, progress=progress or None)
+        _refuse("per_sample", "leave out per_sample, or ask for times t", **shared, progress=progress or None)
         return solve_each(
             method_of(chosen, True),
             function,
@@ -142,7 +148,11 @@ def solve(
         if control is not None:
             raise FieldError("control: got a StepControl with steps on a grid, expected neither steps nor step")
         taken = on_grid(chosen, run, _grid(steps, step, times), u, solver)
-    return run.collect(u, shown(taken, times.ends) if progress else taken)
+    taken = shown(taken, times.ends) if progress else taken
+    if gradient == "checkpoint" and torch.is_grad_enabled():
+        jumps = () if control is None else control.jump_t
+        return run.collect_parts(u, Replay(method_of(chosen, True), run, jumps).parts(u, taken))
+    return run.collect(u, taken)
 
 
 def _check(on_failure: str, gradient: str) -> None:
@@ -153,9 +163,9 @@ def _check(on_failure: str, gradient: str) -> None:
 
 def check_gradient(gradient: str) -> None:
     """Refuse a way to gradients that only fixed steps have."""
-    if gradient != "direct":
+    if gradient not in ("direct", "checkpoint"):
         raise FieldError(
-            f'gradient: got {gradient!r}, expected "direct"; fixed steps have all the others in '
+            f'gradient: got {gradient!r}, expected "direct" or "checkpoint"; fixed steps have all the others in '
             "ODENet(TimeField(f, t0, t1, steps), scheme, gradient=...)"
         )
 
@@ -188,12 +198,10 @@ def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
         )
 
 
-def _refuse_shared(**options: Any) -> None:
+def _refuse(what: str, instead: str, **options: Any) -> None:
+    """Refuse options that do not go with another one."""
     if given := [name for name, value in options.items() if value is not None]:
-        raise FieldError(
-            f"per_sample: got {', '.join(given)} with it, expected none: that is of steps which all samples share; "
-            "leave out per_sample, or ask for times t instead of dense=True"
-        )
+        raise FieldError(f"{what}: got {', '.join(given)} with it, expected none; {instead}")
 
 
 def _grid(steps: Any, step: float | None, times: Times) -> Grid:

@@ -324,7 +324,7 @@ def test_a_start_that_is_not_finite():
         ({"y0": (torch.ones(2), torch.ones(3))}, r"got a state of shapes \[\(2,\), \(3,\)\]"),
         ({"y0": (torch.ones(2), torch.ones(2, 1))}, r"as many dimensions in each.*unsqueeze"),
         ({"steps": 10}, "per_sample: got steps with it"),
-        ({"step": 0.1, "dense": True}, "per_sample: got step, dense with it, expected none"),
+        ({"step": 0.1, "dense": True}, "per_sample: got step, dense with it, expected none; leave out"),
         ({"progress": True}, "got progress with it"),
         ({"scheme": "rk4"}, "rk4: got a scheme that has no step size control"),
         ({"t": (0, torch.ones((), requires_grad=True))}, "got times that require a gradient"),
