@@ -26,7 +26,7 @@ class SampleFunction:
 
     def __init__(self, function: Function, packing: Packing, t: Tensor, u: Tensor) -> None:
         self.function, self.dims = function, packing.dims
-        self._all = t, u.detach()
+        self._all = t.reshape(-1, *[1] * (self.dims - 1)), u.detach()
         self._whole = False
         self._fewer = False
         self.samples: Tensor | None = None
@@ -34,26 +34,25 @@ class SampleFunction:
 
     def __call__(self, t: Tensor, u: Tensor) -> Tensor:
         """The values, a row for each of the samples."""
-        if self.samples is None or u.shape[0] == self._all[1].shape[0] or self._fewer:
-            return self._call(t, u)
-        if self._whole:
-            return self._among_all(t, u)
-        try:
-            value = self._call(t, u)
-        except (RuntimeError, ValueError, IndexError):  # FieldError among them
-            # Where that is not the reason, it fails with all of them as well, and says so.
-            self._whole = True
-            return self._among_all(t, u)
-        self._fewer = True
-        return value
+        if t.dim() != self.dims:
+            t = t.reshape(-1, *[1] * (self.dims - 1))
+        if self._fewer or self.samples is None or u.shape[0] == self._all[1].shape[0]:
+            self.evaluations += 1
+            return self.function(t, u)
+        return self._with_fewer(t, u)
 
-    def _call(self, t: Tensor, u: Tensor) -> Tensor:
-        value = self.function(t if t.dim() == self.dims else t.reshape(-1, *[1] * (self.dims - 1)), u)
+    def _with_fewer(self, t: Tensor, u: Tensor) -> Tensor:
         self.evaluations += 1
-        return value
-
-    def _among_all(self, t: Tensor, u: Tensor) -> Tensor:
+        if not self._whole:
+            try:
+                value = self.function(t, u)
+            except (RuntimeError, ValueError, IndexError):  # FieldError among them
+                # Where that is not the reason, it fails with all of them as well, and says so.
+                self._whole = True
+            else:
+                self._fewer = True
+                return value
         assert self.samples is not None
         times, states = self._all
-        every = self._call(times.index_copy(0, self.samples, t.reshape(-1)), states.index_copy(0, self.samples, u))
+        every = self.function(times.index_copy(0, self.samples, t), states.index_copy(0, self.samples, u))
         return every.index_select(0, self.samples)

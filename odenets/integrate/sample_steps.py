@@ -105,7 +105,8 @@ class SampleSteps:
         forward = column(h * self.direction, u)
         after = self.function(column(t, u) + forward, u + slope * forward.to(u.real.dtype))
         bend = self.tolerance(after - slope, u).to(t.dtype) / h
-        return first_size(h, most(speed, bend), length, self.method.order).detach()
+        # Where f is not finite there is no first step: it is 0, which is below the rounding of t.
+        return first_size(h, most(speed, bend), length, self.method.order).detach().nan_to_num(0.0)
 
     # ---------------------------------------------------------------------------------------------------------- a step
 
@@ -121,19 +122,17 @@ class SampleSteps:
         self.recording = self.recording or step.u1.requires_grad
         with torch.no_grad():
             fits = self._judge(step, values)
-            passed = self._passed(now.t, now.reached)
+            passed = self._passed() if self.times.numel() else None
             now.to, stops = self._limited(now.t, now.h)
-            masks = _Masks(fits, passed, stops | (now.t == self.ends[1]))
+            masks = _Masks(fits, stops | (now.t == self.ends[1]), passed)
             # The one transfer of a step.
-            counts: list[int] = torch.stack(masks).sum(1).tolist()
+            counts: list[int] = torch.stack([mask for mask in masks if mask is not None]).sum(1).tolist()
         if counts[0]:
             self._move(step, span, masks, counts)
         if counts[1]:
-            now.reached = now.reached + passed
-        if counts[2]:
             order = _ahead(masks.gone)
-            self.ended.append(Ended(now.rows(order[: counts[2]]), self.tries, self.calls))
-            self.now = now.rows(order[counts[2] :])
+            self.ended.append(Ended(now.rows(order[: counts[1]]), self.tries, self.calls))
+            self.now = now.rows(order[counts[1] :])
 
     def _take(self, u: Tensor, slope: Tensor, span: Spans) -> tuple[Step, list[Tensor]]:
         return take(self.method, self.program, self.function, span, u=u, slope=slope)
@@ -167,33 +166,35 @@ class SampleSteps:
         control, stop = self.control, self.ends[1]
         if control.min_step or control.max_step < math.inf:
             h = h.clamp(control.min_step, control.max_step)
-        ends = (stop - t).abs() <= h * STRETCH
+        inside = (stop - t).abs() > h * STRETCH
         # h / 20 is lost where h is 10 units of rounding of t.
-        none = t + h * (self.direction / (2 * ROUNDINGS)) == t
-        return torch.where(ends, stop, t + h * self.direction), (none & ~ends) | h.isnan()
+        none = torch.add(t, h, alpha=self.direction / (2 * ROUNDINGS)) == t
+        return torch.where(inside, torch.add(t, h, alpha=self.direction), stop), none & inside
 
     def _move(self, step: Step, spans: Spans, masks: _Masks, counts: Sequence[int]) -> None:
         """On to the states and slopes of those that have accepted; keep the states at the times that they pass."""
-        now, (fits, passed, gone), rows = self.now, masks, None
+        now, (fits, gone, passed), rows = self.now, masks, None
         if self.recording:
             rows, calls = _ahead(fits)[: counts[0]], self.function.evaluations
             spans, self.function.samples = spans.rows(rows), now.sample.index_select(0, rows)
             step, _ = self._take(now.u.index_select(0, rows), now.slope.index_select(0, rows), spans)
             now.extra = now.extra + fits * (self.function.evaluations - calls)
-        now.u = _put(now.u, step.u1, fits, rows)
         if step.known_end is None:
             # An evaluation, which a sample does not need that is done and has passed no time.
-            now.extra = now.extra + (fits & (~gone | (passed > 0)))
-        now.slope = _put(now.slope, step.end_slope(), fits, rows)
-        if counts[1]:
+            now.extra = now.extra + (fits & (~gone if passed is None else ~gone | (passed > 0)))
+        if passed is not None and counts[2]:
             place = torch.arange(len(fits), device=fits.device) if rows is None else fits.cumsum(0) - 1
-            self._keep(step, spans, place, passed, counts[1])
+            self._keep(step, spans, place, passed, counts[2])
+            now.reached = now.reached + passed
+        after = step.u1, step.end_slope()
+        if counts[0] < fits.shape[0]:
+            after = _put(now.u, after[0], fits, rows), _put(now.slope, after[1], fits, rows)
+        now.u, now.slope = after
 
-    def _passed(self, t: Tensor, reached: Tensor) -> Tensor:
+    def _passed(self) -> Tensor:
         """How many more of the times asked for are not after t."""
-        if not self.times.numel():
-            return reached
-        return torch.searchsorted(self.times * self.direction, t * self.direction, right=True) - reached
+        t = self.now.t * self.direction
+        return torch.searchsorted(self.times * self.direction, t, right=True) - self.now.reached
 
     def _keep(self, step: Step, spans: Spans, place: Tensor, passed: Tensor, inside: int) -> None:
         """The states at the times that the step has passed; ``place`` is that of a sample in the step."""
@@ -206,11 +207,11 @@ class SampleSteps:
 
 
 class _Masks(NamedTuple):
-    """Of each sample whether it has accepted the step, how many of the times asked for it has passed, if it is done."""
+    """Of each sample whether it has accepted the step, if it is done, how many of the times asked for it has passed."""
 
     fits: Tensor
-    passed: Tensor
     gone: Tensor
+    passed: Tensor | None
 
 
 def _ahead(mask: Tensor) -> Tensor:
