@@ -13,17 +13,19 @@ from torch import Tensor
 from ..fields import FieldError
 from .control import StepControl, Tolerance
 from .errors import WHY, Failure, IntegrationError, IntegrationWarning
+from .event import Event, Occurrences
 from .function import Function
 from .method import Method
 from .packing import Packing
+from .sample_events import SampleWatch
 from .sample_function import SampleFunction
 from .sample_steps import Ended, SampleSteps
 from .samples import column, row_norms
 from .solution import Solution, Stats
 from .times import Times
 
-STATUSES = ("success", "too many steps", "step too small", "not finite")
-SUCCESS, TOO_MANY, TOO_SMALL, NOT_FINITE = range(len(STATUSES))
+STATUSES = ("success", "event", "too many steps", "step too small", "not finite")
+SUCCESS, EVENT, TOO_MANY, TOO_SMALL, NOT_FINITE = range(len(STATUSES))
 #: so many failures are told in full
 TOLD = 3
 
@@ -38,6 +40,7 @@ def solve_each(
     control: StepControl,
     tolerances: Sequence[Any],
     max_steps: int,
+    events: Sequence[Event],
     on_failure: str,
 ) -> Solution:
     """The solution at the times, each sample by its own steps.
@@ -51,11 +54,18 @@ def solve_each(
     t = torch.tensor(times.values, dtype=function.dtype, device=u.device)
     rows = SampleFunction(function, packing, t[:1].expand(len(u)), u)
     tolerance = Tolerance(tolerances[0], tolerances[1], row_norms)
-    steps = SampleSteps(method, rows, times.ends, control, tolerance, max_steps, t[1:-1])
+    watch = SampleWatch(events, packing, rows, t[:1].expand(len(u)), u) if events else None
+    steps = SampleSteps(method, rows, times.ends, control, tolerance, max_steps, t[1:-1], watch)
     steps.run(u)
     ends = Ends(steps.ended, times.ends[1], max_steps)
-    y = packing.split(_states(u, len(t), ends, steps.found))
-    solution = Solution(times.tensor(len(t), u.device), y, ends.status, ends.stats, (), None)
+    states = _states(u, len(t), ends, steps.found)
+    occurrences: tuple[Occurrences, ...] = ()
+    if watch is not None:
+        before = t[:, None] * steps.direction < ends.until * steps.direction
+        states = torch.where(before.reshape(len(t), -1, *[1] * (u.dim() - 1)), states, torch.nan)
+        occurrences = watch.occurrences(ends.until, steps.direction, u)
+    y = packing.split(states)
+    solution = Solution(times.tensor(len(t), u.device), y, ends.status, ends.stats, occurrences, None)
     _tell(ends.failures(packing, max_steps), solution, on_failure)
     return solution
 
@@ -72,14 +82,15 @@ class Ends:
     def __init__(self, ended: Sequence[Ended], stop: float, max_steps: int) -> None:
         self._ended = ended
         self._order = torch.argsort(self._together("sample"))
-        self.u = self._together("u")[self._order]
+        self.u, self.until = (self._together(name)[self._order] for name in ("u", "until"))
         self.t, self.h, self.norm = (self._told(name) for name in ("t", "h", "norm"))
         tries, calls = (self._of_each(name) for name in ("tries", "calls"))
         accepted, smallest = self._told("accepted"), self._told("smallest")
         smallest = torch.where(accepted > 0, smallest, 0.0)
         self.stats = Stats(accepted, tries - accepted, calls + self._told("extra"), smallest, self._told("largest"))
         why = torch.where(self.norm.isfinite(), torch.where(tries < max_steps, TOO_SMALL, TOO_MANY), NOT_FINITE)
-        self.status = [STATUSES[i] for i in torch.where(self.t == stop, SUCCESS, why).tolist()]
+        status = torch.where(self.t == stop, SUCCESS, why)
+        self.status = [STATUSES[i] for i in torch.where(self.until.cpu().isfinite(), EVENT, status).tolist()]
 
     def _together(self, name: str) -> Tensor:
         return torch.cat([getattr(part.samples, name) for part in self._ended])

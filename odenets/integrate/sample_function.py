@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
-from .function import Function
 from .packing import Packing
 
 
@@ -16,7 +17,7 @@ class SampleFunction:
     rejected alternative is never to leave a sample out: those that are done would be computed to the end.
 
     Args:
-        function: f, called with t of shape (n, 1, ..., 1).
+        function: f, or what else is to be evaluated, called with t of shape (n, 1, ..., 1).
         packing: how a state is one tensor.
         t, u: the start, of all samples.
 
@@ -24,7 +25,7 @@ class SampleFunction:
     calls.
     """
 
-    def __init__(self, function: Function, packing: Packing, t: Tensor, u: Tensor) -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], packing: Packing, t: Tensor, u: Tensor) -> None:
         self.function, self.dims = function, packing.dims
         self._all = t.reshape(-1, *[1] * (self.dims - 1)), u.detach()
         self._whole = False

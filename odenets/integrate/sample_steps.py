@@ -15,6 +15,7 @@ from .adaptive import ROUNDINGS, STRETCH
 from .arithmetic import most
 from .control import StepControl, Tolerance, first_size, trial_step
 from .method import Method
+from .sample_events import SampleWatch
 from .sample_function import SampleFunction
 from .samples import Samples, Spans, column
 from .step import Step, take
@@ -43,6 +44,7 @@ class SampleSteps:
         control, tolerance: of the step sizes.
         max_steps: of a sample, accepted or rejected.
         times: those asked for between the ends, in their order.
+        watch: what looks for events, if anything.
 
     ``ended`` are samples as they left the batch, those last that have taken max_steps, if any; ``found`` is (number of
     the time, sample, state) of the times in between.
@@ -55,6 +57,7 @@ class SampleSteps:
     tolerance: Tolerance
     max_steps: int
     times: Tensor
+    watch: SampleWatch | None = None
     ended: list[Ended] = field(default_factory=list, init=False)
     found: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list, init=False)
 
@@ -73,7 +76,7 @@ class SampleSteps:
     # -------------------------------------------------------------------------------------------------- the first step
 
     def _begin(self, u: Tensor) -> Samples:
-        n, wide = len(u), self.function.function.dtype
+        n, wide = len(u), self.times.dtype
         zeros, none = u.real.new_zeros(n, dtype=wide), u.new_zeros(n, dtype=torch.int64)
         t = zeros + self.ends[0]
         slope = self.function(column(t, u), u)
@@ -95,6 +98,10 @@ class SampleSteps:
             largest=zeros,
             extra=none,
             reached=none,
+            g=zeros[:, None][:, :0]
+            if self.watch is None
+            else self.watch.values(t, u, torch.arange(n, device=u.device)),
+            until=zeros + math.inf * self.direction,
         )
 
     def _first(self, t: Tensor, u: Tensor, slope: Tensor) -> Tensor:
@@ -124,9 +131,13 @@ class SampleSteps:
             fits = self._judge(step, values)
             passed = self._passed() if self.times.numel() else None
             now.to, stops = self._limited(now.t, now.h)
-            masks = _Masks(fits, stops | (now.t == self.ends[1]), passed)
+            gone, crossed = stops | (now.t == self.ends[1]), None
+            if self.watch is not None:
+                crossed = self._look(self.watch, step, fits)
+                gone = gone | (crossed & self.watch.terminal).any(1)
+            masks = _Masks(fits, gone, passed, crossed)
             # The one transfer of a step.
-            counts: list[int] = torch.stack([mask for mask in masks if mask is not None]).sum(1).tolist()
+            counts: list[int] = torch.stack(masks.columns()).sum(1).tolist()
         if counts[0]:
             self._move(step, span, masks, counts)
         if counts[1]:
@@ -171,21 +182,28 @@ class SampleSteps:
         none = torch.add(t, h, alpha=self.direction / (2 * ROUNDINGS)) == t
         return torch.where(inside, torch.add(t, h, alpha=self.direction), stop), none & inside
 
+    def _look(self, watch: SampleWatch, step: Step, fits: Tensor) -> Tensor:
+        """Which events each sample passes in the step, of shape (n, events)."""
+        now = self.now
+        after = watch.values(step.span.stop, step.u1, now.sample)  # type: ignore[arg-type]
+        crossed = watch.crossed(now.g, after) & fits[:, None]
+        now.g = torch.where(fits[:, None], after, now.g)
+        return crossed
+
     def _move(self, step: Step, spans: Spans, masks: _Masks, counts: Sequence[int]) -> None:
         """On to the states and slopes of those that have accepted; keep the states at the times that they pass."""
-        now, (fits, gone, passed), rows = self.now, masks, None
+        now, fits, rows = self.now, masks.fits, None
         if self.recording:
             rows, calls = _ahead(fits)[: counts[0]], self.function.evaluations
             spans, self.function.samples = spans.rows(rows), now.sample.index_select(0, rows)
             step, _ = self._take(now.u.index_select(0, rows), now.slope.index_select(0, rows), spans)
             now.extra = now.extra + fits * (self.function.evaluations - calls)
         if step.known_end is None:
-            # An evaluation, which a sample does not need that is done and has passed no time.
-            now.extra = now.extra + (fits & (~gone if passed is None else ~gone | (passed > 0)))
-        if passed is not None and counts[2]:
+            # An evaluation, which a sample does not need that is done and has passed nothing.
+            now.extra = now.extra + (fits & masks.needs_end())
+        if any(counts[2:]):
             place = torch.arange(len(fits), device=fits.device) if rows is None else fits.cumsum(0) - 1
-            self._keep(step, spans, place, passed, counts[2])
-            now.reached = now.reached + passed
+            self._keep(step, spans, place, masks, counts)
         after = step.u1, step.end_slope()
         if counts[0] < fits.shape[0]:
             after = _put(now.u, after[0], fits, rows), _put(now.slope, after[1], fits, rows)
@@ -196,22 +214,50 @@ class SampleSteps:
         t = self.now.t * self.direction
         return torch.searchsorted(self.times * self.direction, t, right=True) - self.now.reached
 
-    def _keep(self, step: Step, spans: Spans, place: Tensor, passed: Tensor, inside: int) -> None:
-        """The states at the times that the step has passed; ``place`` is that of a sample in the step."""
+    def _keep(self, step: Step, spans: Spans, place: Tensor, masks: _Masks, counts: Sequence[int]) -> None:
+        """What the step has passed; ``place`` is that of a sample in the step."""
+        inside = list(counts[2:])
+        if masks.passed is not None and (count := inside.pop(0)):
+            self._keep_times(step, spans, place, masks.passed, count)
+        for k, count in enumerate(inside):
+            if self.watch is None or masks.crossed is None or not count:
+                continue
+            rows = _ahead(masks.crossed[:, k])[:count]
+            index, now = place[rows], self.now
+            t = self.watch.find(k, step.of_samples(index, spans.rows(index)), now.sample[rows])
+            if self.watch.events[k].terminal:
+                first = torch.minimum if self.direction > 0 else torch.maximum
+                now.until = now.until.index_copy(0, rows, first(now.until[rows], t))
+
+    def _keep_times(self, step: Step, spans: Spans, place: Tensor, passed: Tensor, count: int) -> None:
         now = self.now
-        every = torch.arange(len(passed), device=passed.device).repeat_interleave(passed, output_size=inside)
-        k = torch.arange(inside, device=passed.device) + (now.reached - passed.cumsum(0) + passed)[every]
+        every = torch.arange(len(passed), device=passed.device).repeat_interleave(passed, output_size=count)
+        k = torch.arange(count, device=passed.device) + (now.reached - passed.cumsum(0) + passed)[every]
         index = place[every]
         part = step.of_samples(index, spans.rows(index))
         self.found.append((k, now.sample[every], part.at(column(self.times[k], step.u0))))
+        now.reached = now.reached + passed
 
 
 class _Masks(NamedTuple):
-    """Of each sample whether it has accepted the step, if it is done, how many of the times asked for it has passed."""
+    """Of each sample: if it has accepted the step, if it is done, how many times and which events it has passed."""
 
     fits: Tensor
     gone: Tensor
     passed: Tensor | None
+    crossed: Tensor | None
+
+    def columns(self) -> list[Tensor]:
+        """All of them, one after the other."""
+        passed = [] if self.passed is None else [self.passed]
+        return [self.fits, self.gone, *passed, *([] if self.crossed is None else self.crossed.unbind(1))]
+
+    def needs_end(self) -> Tensor:
+        """Who needs the slope at the end."""
+        needs = ~self.gone
+        if self.passed is not None:
+            needs = needs | (self.passed > 0)
+        return needs if self.crossed is None else needs | self.crossed.any(1)
 
 
 def _ahead(mask: Tensor) -> Tensor:

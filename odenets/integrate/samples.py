@@ -29,6 +29,8 @@ class Samples:
         accepted, smallest, largest: as in :class:`Stats`.
         extra: evaluations besides those of the steps that are tried.
         reached: how many of the times asked for inside it has passed.
+        g: values of the events' functions there, of shape (n, events).
+        until: the time of the event that has ended it, or infinity in the direction of time.
     """
 
     sample: Tensor
@@ -45,6 +47,8 @@ class Samples:
     largest: Tensor
     extra: Tensor
     reached: Tensor
+    g: Tensor
+    until: Tensor
 
     def rows(self, index: Tensor) -> Samples:
         """Some of them."""

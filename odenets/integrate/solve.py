@@ -112,9 +112,11 @@ def solve(
     function = Function(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
     _check(on_failure, gradient)
-    shared = {"steps": steps, "step": step, "events": events or None, "dense": dense or None}
+    shared = {"steps": steps, "step": step, "dense": dense or None}
+    wanted = [events] if isinstance(events, Event) else list(events)
     if gradient == "checkpoint":
-        _refuse('gradient="checkpoint"', "ODENet has it for fixed steps", **shared, per_sample=per_sample or None)
+        more = {"events": wanted or None, "per_sample": per_sample or None}
+        _refuse('gradient="checkpoint"', "ODENet has it for fixed steps", **shared, **more)
     if per_sample:
         refuse_adaptive(chosen)
         _refuse("per_sample", "leave out per_sample, or ask for times t", **shared, progress=progress or None)
@@ -127,10 +129,11 @@ def solve(
             control=control or StepControl(),
             tolerances=(rtol, atol),
             max_steps=integer(max_steps, "max_steps", error=FieldError),
+            events=wanted,
             on_failure=on_failure,
         )
     run = Run(packing, times, function, on_failure, bool(dense))
-    if wanted := [events] if isinstance(events, Event) else list(events):
+    if wanted:
         run.watch = Watch(wanted, packing, function, times.values[0], u)
     taken: Iterable[Step]
     if steps is None and step is None:
