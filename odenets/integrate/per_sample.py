@@ -19,6 +19,7 @@ from .method import Method
 from .packing import Packing
 from .sample_events import SampleWatch
 from .sample_function import SampleFunction
+from .sample_sizes import SampleSizes
 from .sample_steps import Ended, SampleSteps
 from .samples import column, row_norms
 from .solution import Solution, Stats
@@ -55,15 +56,16 @@ def solve_each(
     rows = SampleFunction(function, packing, t[:1].expand(len(u)), u)
     tolerance = Tolerance(tolerances[0], tolerances[1], row_norms)
     watch = SampleWatch(events, packing, rows, t[:1].expand(len(u)), u) if events else None
-    steps = SampleSteps(method, rows, times.ends, control, tolerance, max_steps, t[1:-1], watch)
+    sizes = SampleSizes(method, times.ends, control, tolerance)
+    steps = SampleSteps(sizes, rows, max_steps, t[1:-1], watch)
     steps.run(u)
     ends = Ends(steps.ended, times.ends[1], max_steps)
     states = _states(u, len(t), ends, steps.found)
     occurrences: tuple[Occurrences, ...] = ()
     if watch is not None:
-        before = t[:, None] * steps.direction < ends.until * steps.direction
+        before = t[:, None] * sizes.direction < ends.until * sizes.direction
         states = torch.where(before.reshape(len(t), -1, *[1] * (u.dim() - 1)), states, torch.nan)
-        occurrences = watch.occurrences(ends.until, steps.direction, u)
+        occurrences = watch.occurrences(ends.until, sizes.direction, u)
     y = packing.split(states)
     solution = Solution(times.tensor(len(t), u.device), y, ends.status, ends.stats, occurrences, None)
     _tell(ends.failures(packing, max_steps), solution, on_failure)

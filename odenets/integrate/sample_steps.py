@@ -10,13 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..program.step import combine
-from .adaptive import ROUNDINGS, STRETCH
-from .arithmetic import most
-from .control import StepControl, Tolerance, first_size, trial_step
-from .method import Method
 from .sample_events import SampleWatch
 from .sample_function import SampleFunction
+from .sample_sizes import SampleSizes
 from .samples import Samples, Spans, column
 from .step import Step, take
 
@@ -38,10 +34,8 @@ class SampleSteps:
     0. So a step is tried without a record, and taken once more, with it, by the samples that have accepted.
 
     Args:
-        method: with an error estimate.
+        sizes: what chooses the step sizes.
         function: f.
-        ends: the first time and the last.
-        control, tolerance: of the step sizes.
         max_steps: of a sample, accepted or rejected.
         times: those asked for between the ends, in their order.
         watch: what looks for events, if anything.
@@ -50,11 +44,8 @@ class SampleSteps:
     the time, sample, state) of the times in between.
     """
 
-    method: Method
+    sizes: SampleSizes
     function: SampleFunction
-    ends: tuple[float, float]
-    control: StepControl
-    tolerance: Tolerance
     max_steps: int
     times: Tensor
     watch: SampleWatch | None = None
@@ -63,8 +54,7 @@ class SampleSteps:
 
     def run(self, u: Tensor) -> None:
         """Take all steps from state u."""
-        self.direction = math.copysign(1.0, self.ends[1] - self.ends[0])
-        self.program = self.method.program.bind(1.0)
+        self.program = self.sizes.method.program.bind(1.0)
         self.tries = 0
         self.now = self._begin(u)
         self.calls = self.function.evaluations
@@ -78,42 +68,30 @@ class SampleSteps:
     def _begin(self, u: Tensor) -> Samples:
         n, wide = len(u), self.times.dtype
         zeros, none = u.real.new_zeros(n, dtype=wide), u.new_zeros(n, dtype=torch.int64)
-        t = zeros + self.ends[0]
+        t, sample = zeros + self.sizes.ends[0], torch.arange(n, device=u.device)
         slope = self.function(column(t, u), u)
         self.recording = slope.requires_grad or u.requires_grad
         with torch.no_grad():
-            h = self._first(t, u, slope) if self.control.first_step is None else zeros + self.control.first_step
+            h = self.sizes.first(self.function, t, u, slope)
+            g = zeros[:, None][:, :0] if self.watch is None else self.watch.values(t, u, sample)
         return Samples(
-            sample=torch.arange(n, device=u.device),
+            sample=sample,
             t=t,
             u=u,
             slope=slope,
-            to=self._limited(t, h)[0],
+            to=self.sizes.limited(t, h)[0],
             h=h,
             most=zeros + math.inf,
             norm=zeros,
-            past=(zeros + 1,) * (len(self.control.exponents) - 1),
+            past=(zeros + 1,) * (len(self.sizes.control.exponents) - 1),
             accepted=none,
             smallest=zeros + math.inf,
             largest=zeros,
             extra=none,
             reached=none,
-            g=zeros[:, None][:, :0]
-            if self.watch is None
-            else self.watch.values(t, u, torch.arange(n, device=u.device)),
-            until=zeros + math.inf * self.direction,
+            g=g,
+            until=zeros + math.inf * self.sizes.direction,
         )
-
-    def _first(self, t: Tensor, u: Tensor, slope: Tensor) -> Tensor:
-        """As :func:`.control.first_step`, for each sample."""
-        length = abs(self.ends[1] - self.ends[0])
-        size, speed = (self.tolerance(x, u).to(t.dtype) for x in (u, slope))
-        h = trial_step(size, speed, length)
-        forward = column(h * self.direction, u)
-        after = self.function(column(t, u) + forward, u + slope * forward.to(u.real.dtype))
-        bend = self.tolerance(after - slope, u).to(t.dtype) / h
-        # Where f is not finite there is no first step: it is 0, which is below the rounding of t.
-        return first_size(h, most(speed, bend), length, self.method.order).detach().nan_to_num(0.0)
 
     # ---------------------------------------------------------------------------------------------------------- a step
 
@@ -128,10 +106,10 @@ class SampleSteps:
         self.calls += self.function.evaluations - begun
         self.recording = self.recording or step.u1.requires_grad
         with torch.no_grad():
-            fits = self._judge(step, values)
+            fits = self.sizes.judge(now, step, values)
             passed = self._passed() if self.times.numel() else None
-            now.to, stops = self._limited(now.t, now.h)
-            gone, crossed = stops | (now.t == self.ends[1]), None
+            now.to, stops = self.sizes.limited(now.t, now.h)
+            gone, crossed = stops | (now.t == self.sizes.ends[1]), None
             if self.watch is not None:
                 crossed = self._look(self.watch, step, fits)
                 gone = gone | (crossed & self.watch.terminal).any(1)
@@ -146,41 +124,7 @@ class SampleSteps:
             self.now = now.rows(order[counts[1] :])
 
     def _take(self, u: Tensor, slope: Tensor, span: Spans) -> tuple[Step, list[Tensor]]:
-        return take(self.method, self.program, self.function, span, u=u, slope=slope)
-
-    def _judge(self, step: Step, values: list[Tensor]) -> Tensor:
-        """Which samples accept the step; their times go on, and the sizes of all are chosen anew."""
-        now, control, order = self.now, self.control, self.method.order
-        size = (now.to - now.t).abs()
-        estimate = combine(self.method.error, [step.u1, *values], 0, {})
-        # The size is a constant to forward mode as well, which no_grad does not end.
-        norm = (size * self.tolerance(estimate, step.u0, step.u1)).nan_to_num(math.inf, math.inf).detach()
-        fits = norm <= 1
-        if control.min_step:
-            fits = fits | ((size <= control.min_step) & norm.isfinite())
-        factor = control.size(norm, order)
-        grown = torch.minimum(now.most, size * control.accepted([factor, *now.past]))
-        now.h = torch.where(fits, grown, size * control.rejected(factor))
-        # No growth right after a rejection.
-        now.most = torch.where(fits, math.inf, now.h)
-        if now.past:
-            kept = control.past(factor, order), *now.past[:-1]
-            now.past = tuple(torch.where(fits, new, old) for new, old in zip(kept, now.past, strict=True))
-        now.t, now.norm = torch.where(fits, now.to, now.t), norm
-        now.accepted = now.accepted + fits
-        taken = torch.where(fits, size, math.nan)
-        now.smallest, now.largest = torch.fmin(now.smallest, taken), torch.fmax(now.largest, taken)
-        return fits
-
-    def _limited(self, t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the next step leads, and whether it would be none."""
-        control, stop = self.control, self.ends[1]
-        if control.min_step or control.max_step < math.inf:
-            h = h.clamp(control.min_step, control.max_step)
-        inside = (stop - t).abs() > h * STRETCH
-        # h / 20 is lost where h is 10 units of rounding of t.
-        none = torch.add(t, h, alpha=self.direction / (2 * ROUNDINGS)) == t
-        return torch.where(inside, torch.add(t, h, alpha=self.direction), stop), none & inside
+        return take(self.sizes.method, self.program, self.function, span, u=u, slope=slope)
 
     def _look(self, watch: SampleWatch, step: Step, fits: Tensor) -> Tensor:
         """Which events each sample passes in the step, of shape (n, events)."""
@@ -211,8 +155,8 @@ class SampleSteps:
 
     def _passed(self) -> Tensor:
         """How many more of the times asked for are not after t."""
-        t = self.now.t * self.direction
-        return torch.searchsorted(self.times * self.direction, t, right=True) - self.now.reached
+        t = self.now.t * self.sizes.direction
+        return torch.searchsorted(self.times * self.sizes.direction, t, right=True) - self.now.reached
 
     def _keep(self, step: Step, spans: Spans, place: Tensor, masks: _Masks, counts: Sequence[int]) -> None:
         """What the step has passed; ``place`` is that of a sample in the step."""
@@ -226,7 +170,7 @@ class SampleSteps:
             index, now = place[rows], self.now
             t = self.watch.find(k, step.of_samples(index, spans.rows(index)), now.sample[rows])
             if self.watch.events[k].terminal:
-                first = torch.minimum if self.direction > 0 else torch.maximum
+                first = torch.minimum if self.sizes.direction > 0 else torch.maximum
                 now.until = now.until.index_copy(0, rows, first(now.until[rows], t))
 
     def _keep_times(self, step: Step, spans: Spans, place: Tensor, passed: Tensor, count: int) -> None:
