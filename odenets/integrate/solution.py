@@ -87,6 +87,17 @@ class Solution(Shown):
             raise FieldError("solution(t): got a solution at given times alone, expected one of solve(..., dense=True)")
         return self._inside(t)
 
+    @property
+    def steps(self) -> list[float]:
+        """The times that steps end at, the first one included.
+
+        Raises:
+            FieldError: a solution that was made without ``dense=True``.
+        """
+        if self._inside is None:
+            raise FieldError("solution.steps: got a solution at given times alone, expected solve(..., dense=True)")
+        return self._inside.ends
+
     def __str__(self) -> str:
         span = f"t = {float(self.t[0]):g} ... {float(self.t[-1]):g}, {len(self.t)} times"
         return f"Solution({self._told_status()}: {span}; {self.stats})"
@@ -107,6 +118,11 @@ class Inside:
         self._end = steps[-1].span.stop if end is None else end
         self._forward = steps[-1].span.stop > steps[0].span.start
         self._stops = [self._along(step.span.stop) for step in steps]
+
+    @property
+    def ends(self) -> list[float]:
+        """The times that steps end at, the first one included."""
+        return [self._steps[0].span.start, *(step.span.stop for step in self._steps)]
 
     def _along(self, t: float) -> float:
         return t if self._forward else -t
