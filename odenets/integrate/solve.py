@@ -112,14 +112,20 @@ def solve(
     function = Function(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
     _check(on_failure, gradient)
-    shared = {"steps": steps, "step": step, "dense": dense or None}
+    shared: dict[str, Any] = {"steps": steps, "step": step, "dense": dense or None}
     wanted = [events] if isinstance(events, Event) else list(events)
     if gradient == "checkpoint":
         more = {"events": wanted or None, "per_sample": per_sample or None}
         _refuse('gradient="checkpoint"', "ODENet has it for fixed steps", **shared, **more)
+    if (per_sample or gradient == "checkpoint") and not runs_as_method(chosen):
+        raise SchemeError(
+            f'{chosen.name}: got it with per_sample or gradient="checkpoint", expected an explicit Runge-Kutta scheme '
+            "with embedded weights, such as 'dopri5'"
+        )
     if per_sample:
         refuse_adaptive(chosen)
-        _refuse("per_sample", "leave out per_sample, or ask for times t", **shared, progress=progress or None)
+        shared |= {"progress": progress or None, "solver": solver}
+        _refuse("per_sample", "leave out per_sample, or ask for times t", **shared)
         return solve_each(
             method_of(chosen, True),
             function,

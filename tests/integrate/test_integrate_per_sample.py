@@ -326,6 +326,7 @@ def test_a_start_that_is_not_finite():
         ({"steps": 10}, "per_sample: got steps with it"),
         ({"step": 0.1, "dense": True}, "per_sample: got step, dense with it, expected none; leave out"),
         ({"progress": True}, "got progress with it"),
+        ({"scheme": "sdirk2"}, "sdirk2: got it with per_sample .* expected an explicit Runge-Kutta scheme"),
         ({"scheme": "rk4"}, "rk4: got a scheme that has no step size control"),
         ({"t": (0, torch.ones((), requires_grad=True))}, "got times that require a gradient"),
         ({"control": StepControl(jump_t=[0.5])}, "got a StepControl with step_t or jump_t"),
