@@ -44,7 +44,9 @@ def starts(n, **options):
 
 
 def counts(solution, i):
-    return [x[i].item() for x in vars(solution.stats).values()]
+    found = solution.stats
+    columns = found.accepted, found.rejected, found.evaluations, found.smallest_step, found.largest_step
+    return [x[i].item() for x in columns]
 
 
 @pytest.mark.parametrize("backwards", [False, True])
