@@ -56,7 +56,7 @@ def solve_each(
     rows = SampleFunction(function, packing, t[:1].expand(len(u)), u)
     tolerance = Tolerance(tolerances[0], tolerances[1], row_norms)
     watch = SampleWatch(events, packing, rows, t[:1].expand(len(u)), u) if events else None
-    sizes = SampleSizes(method, times.ends, control, tolerance)
+    sizes = SampleSizes(method, times.ends, control, tolerance, _stops(control, times.ends, t))
     steps = SampleSteps(sizes, rows, max_steps, t[1:-1], watch)
     steps.run(u)
     ends = Ends(steps.ended, times.ends[1], max_steps)
@@ -116,10 +116,10 @@ class Ends:
 
 
 def _check(control: StepControl, times: Times, tolerances: Sequence[Any], u: Tensor) -> None:
-    if control.step_t or control.jump_t:
+    if control.jump_t:
         raise FieldError(
-            "per_sample: got a StepControl with step_t or jump_t, expected none; solve up to each of these times, and "
-            "on from the state there"
+            "per_sample: got a StepControl with jump_t, expected none; solve up to each of these times, and on from "
+            "the state there"
         )
     if times.learned is not None:
         raise FieldError("per_sample: got times that require a gradient, expected times without; detach them")
@@ -129,6 +129,12 @@ def _check(control: StepControl, times: Times, tolerances: Sequence[Any], u: Ten
                 f"per_sample: got a tolerance of shape {tuple(tolerance.shape)} for a state of shape {tuple(u.shape)}, "
                 "as one tensor, expected one that broadcasts to that of a single sample"
             )
+
+
+def _stops(control: StepControl, ends: tuple[float, float], like: Tensor) -> Tensor | None:
+    low, high = sorted(ends)
+    inside = sorted({x for x in control.step_t if low < x < high}, reverse=ends[1] < ends[0])
+    return like.new_tensor([*inside, ends[1]]) if inside else None
 
 
 def _states(u: Tensor, count: int, ends: Ends, found: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,12 +28,14 @@ class SampleSizes:
         method: with an error estimate.
         ends: the first time and the last.
         control, tolerance: of the step sizes; the norm is that of each row.
+        stops: times that steps end at, in their order, the last one included, where there are others.
     """
 
     method: Method
     ends: tuple[float, float]
     control: StepControl
     tolerance: Tolerance
+    stops: Tensor | None = None
 
     @property
     def direction(self) -> float:
@@ -75,9 +78,16 @@ class SampleSizes:
         now.smallest, now.largest = torch.fmin(now.smallest, taken), torch.fmax(now.largest, taken)
         return fits
 
+    def _stop(self, t: Tensor) -> Any:
+        """Where the step from t must not lead beyond: the next time of ``step_t``, or the end."""
+        if self.stops is None:
+            return self.ends[1]
+        after = torch.searchsorted(self.stops * self.direction, t * self.direction, right=True)
+        return self.stops[after.clamp(max=len(self.stops) - 1)]
+
     def limited(self, t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Where the next step leads, and whether it would be none."""
-        control, stop, direction = self.control, self.ends[1], self.direction
+        control, stop, direction = self.control, self._stop(t), self.direction
         if control.min_step or control.max_step < math.inf:
             h = h.clamp(control.min_step, control.max_step)
         inside = (stop - t).abs() > h * STRETCH

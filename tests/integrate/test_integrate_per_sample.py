@@ -331,7 +331,7 @@ def test_a_start_that_is_not_finite():
         ({"scheme": "sdirk2"}, "sdirk2: got it with per_sample .* expected an explicit Runge-Kutta scheme"),
         ({"scheme": "rk4"}, "rk4: got a scheme that has no step size control"),
         ({"t": (0, torch.ones((), requires_grad=True))}, "got times that require a gradient"),
-        ({"control": StepControl(jump_t=[0.5])}, "got a StepControl with step_t or jump_t"),
+        ({"control": StepControl(jump_t=[0.5])}, "got a StepControl with jump_t"),
         ({"rtol": torch.full((4, 1), 1e-3)}, r"got a tolerance of shape \(4, 1\) for a state of shape \(4, 1\)"),
     ],
 )
