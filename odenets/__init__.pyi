@@ -18,6 +18,7 @@ from .gradients import (
     Reversible as Reversible,
 )
 from .integrate import (
+    AdaptiveODENet as AdaptiveODENet,
     Event as Event,
     IntegrationError as IntegrationError,
     IntegrationWarning as IntegrationWarning,

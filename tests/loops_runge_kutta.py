@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy.integrate import RK23, RK45
 from scipy.integrate._ivp import dop853_coefficients as dop853
+from torchdiffeq._impl.dopri8 import _DOPRI8_TABLEAU as dopri8_13
 
 
 def tableau(A, b):
@@ -194,9 +195,22 @@ tsit5 = tableau(
         2.324710524099774,
     ],
 )
+# Bogacki & Shampine (1996), table 1
+bs5 = tableau(
+    [
+        [1 / 6],
+        [2 / 27, 4 / 27],
+        [183 / 1372, -162 / 343, 1053 / 1372],
+        [68 / 297, -4 / 11, 42 / 143, 1960 / 3861],
+        [597 / 22528, 81 / 352, 63099 / 585728, 58653 / 366080, 4617 / 20480],
+        [174197 / 959244, -30942 / 79937, 8152137 / 19744439, 666106 / 1039181, -29421 / 29068, 482048 / 414219],
+    ],
+    [587 / 8064, 0, 4440339 / 15491840, 24353 / 124800, 387 / 44800, 2152 / 5985, 7267 / 94080],
+)
 bosh3 = tableau(RK23.A[1:].tolist(), RK23.B.tolist())
 dopri5 = tableau(RK45.A[1:].tolist(), RK45.B.tolist())
 dop853_12 = tableau(dop853.A[1:12, :12].tolist(), dop853.B.tolist())
+dopri8 = tableau([row.tolist() for row in dopri8_13.beta[:12]], dopri8_13.c_sol[:13].tolist())
 
 LOOPS = {
     "euler": euler,
@@ -219,6 +233,8 @@ LOOPS = {
     "bosh3": bosh3,
     "dopri5": dopri5,
     "dop853": dop853_12,
+    "bs5": bs5,
+    "dopri8": dopri8,
 }
 
 #: absolute value of the difference between weights and embedded weights, as scipy has it

@@ -21,6 +21,7 @@ from .backward_error import lotka_volterra, lotka_volterra_symplectic, square
 from .linear_stability import dispersion, lm_regions, order_stars, regions
 from .observed_orders import orders
 from .pendulum import pendulum, pendulum_energy, pendulum_orders
+from .relaxation import van_der_pol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "order-stars": order_stars,
     "dispersion": dispersion,
     "convergence": orders,
+    "van-der-pol": van_der_pol,
 }
 
 

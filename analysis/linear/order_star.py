@@ -106,7 +106,7 @@ def _contact(scheme: Scheme) -> tuple[int, sympy.Expr]:
     """(p, C) of zeta = e^z - C z^(p+1) + ... with p at most the number of free coefficients of Phi, 2 s + 2 r."""
     series = principal_series(scheme, 2 * (scheme.stages + scheme.carried) + 4)
     errors = [1 / sympy.factorial(j) - c for j, c in enumerate(series)]
-    first = next((j for j, c in enumerate(errors) if not is_zero(c)), None)
+    first = next((j for j, c in enumerate(errors) if not (is_zero(c) or abs(c) < scheme.tolerance)), None)
     if first is None:
         raise SchemeError(
             f"{scheme.name}: got a root that follows e^z to order {len(errors) - 1}, expected a lower one"

@@ -45,10 +45,11 @@ def _matrix(scheme: Scheme) -> sympy.ImmutableDenseMatrix:
     slopes = sympy.diag(*shares(scheme))
     A, B = scheme.A * slopes, scheme.B * slopes
     below = _determinant(A)
+    settled = _rounded(below, scheme)
 
     def entry(i: int, j: int) -> sympy.Expr:
         above = _determinant(A - scheme.U.col(j) * B.row(i)) + (scheme.V[i, j] - 1) * below
-        top, bottom = _settle(above, scheme).cancel(_rounded(below, scheme), include=True)
+        top, bottom = _settle(above, settled, scheme).cancel(settled, include=True)
         return top.as_expr() / bottom.as_expr()
 
     return sympy.ImmutableDenseMatrix(scheme.carried, scheme.carried, entry)
@@ -67,16 +68,19 @@ def _determinant(matrix: sympy.MatrixBase) -> sympy.Poly:
     return sympy.Poly(coefficients[::-1], z, extension=True)
 
 
-def _settle(top: sympy.Poly, scheme: Scheme) -> sympy.Poly:
-    """R(z) of an explicit scheme known in decimals: 1/j! at z^j up to the order, to its digits beyond.
+def _settle(top: sympy.Poly, bottom: sympy.Poly, scheme: Scheme) -> sympy.Poly:
+    """The numerator of R(z) of a scheme known in decimals: that of exp(z) times the denominator up to the order.
 
-    That is what order p means; the rounding of published decimals must not decide whether the
-    imaginary axis is stable, which hangs on the sign of coefficients that cancel exactly.
+    That is what order p means, 1/j! at z^j where the scheme is explicit. The rounding of published decimals must not
+    decide whether the imaginary axis is stable, which hangs on the sign of coefficients that cancel exactly.
     """
-    if scheme.digits is None or scheme.carried > 1 or not scheme.explicit:
+    if scheme.digits is None or scheme.carried > 1:
         return _rounded(top, scheme)
-    pairs = enumerate(reversed(top.all_coeffs()))
-    settled = [1 / sympy.factorial(j) if j <= scheme.order else to_digits(c, scheme.digits) for j, c in pairs]
+    rounded = top if scheme.explicit else _rounded(top, scheme)
+    known, settled = bottom.all_coeffs()[::-1], []
+    for j, c in enumerate(reversed(rounded.all_coeffs())):
+        exact = sum(q / sympy.factorial(j - i) for i, q in enumerate(known[: j + 1]))
+        settled.append(exact if j <= scheme.order else to_digits(c, scheme.digits))
     return sympy.Poly(settled[::-1], z)
 
 

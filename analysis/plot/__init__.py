@@ -17,6 +17,7 @@ from .energy import energy_errors, energy_orders, level_curves
 from .error_curve import convergence
 from .orbits import phase_portrait, trajectories
 from .regions import stability_family, stability_region
+from .solutions import solution
 from .stability import boundary_locus, dispersion_dissipation, order_star
 from .style import check_path, save
 from .terms import modified_terms
@@ -37,6 +38,7 @@ __all__ = [
     "order_star",
     "phase_portrait",
     "save",
+    "solution",
     "stability_family",
     "stability_region",
     "trajectories",

@@ -28,7 +28,8 @@ class TimeField(Field):
             returns a tensor of x's shape. A module's parameters become the network's.
         t0, t1: start and end time, finite and different; t1 < t0 integrates backwards. An nn.Parameter, or a tensor
             that requires a gradient, gets it, in every way to gradients but "adjoint".
-        steps: number of steps, at least 1. The step size is (t1 - t0) / steps.
+        steps: number of steps, at least 1. The step size is (t1 - t0) / steps. None, for
+            :class:`odenets.AdaptiveODENet`, leaves it to a tolerance.
 
     t is in float64 whatever x is in, where the device has it: in float32, seconds since 1970 are 128 s apart. Being
     0-dimensional it does not promote what it is combined with, and a value that is in float64 all the same is taken
@@ -39,18 +40,22 @@ class TimeField(Field):
             with times in float64, and in float32 they cannot be told apart.
     """
 
-    fixed = Field.fixed | {"t0", "t1", "h"}
+    fixed = Field.fixed | {"t0", "t1", "h", "adaptive"}
     # Tensors, where they are learned.
     t0: float
     t1: float
     #: whether f takes times in float64: found out at its first call
     _wide: bool | None
 
+    #: whether the number of steps is left to a tolerance
+    adaptive: bool
+
     def __init__(
-        self, f: Callable[[Tensor, Tensor], Tensor], t0: float | Tensor, t1: float | Tensor, steps: int
+        self, f: Callable[[Tensor, Tensor], Tensor], t0: float | Tensor, t1: float | Tensor, steps: int | None = None
     ) -> None:
         super().__init__()
-        self.f, self.steps = f, integer(steps, "TimeField: steps", error=FieldError)
+        self.adaptive = steps is None
+        self.f, self.steps = f, 1 if steps is None else integer(steps, "TimeField: steps", error=FieldError)
         self.keep("t0", t0, "TimeField: t0")
         self.keep("t1", t1, "TimeField: t1")
         self._h = self.h
@@ -84,7 +89,12 @@ class TimeField(Field):
         return (_tensor(self.t1, device) - _tensor(self.t0, device)) / self.steps
 
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
-        """Refuse a scheme that evaluates several functions a step: there is one f(t, x)."""
+        """Refuse a scheme that evaluates several functions a step: there is one f(t, x); and no number of steps."""
+        if self.adaptive:
+            raise FieldError(
+                "TimeField: got no steps for a network of fixed steps, expected their number, TimeField(f, t0, t1, "
+                "steps); odenets.AdaptiveODENet(TimeField(f, t0, t1), scheme, rtol=, atol=) takes steps to a tolerance"
+            )
         if wanted := max(len(counts) for counts in visits) - 1:
             raise FieldError(f"TimeField: got a scheme of {wanted + 1} functions a step, expected one of f(t, x) alone")
 
@@ -162,7 +172,8 @@ class TimeField(Field):
 
     def extra_repr(self) -> str:
         """Interval and number of steps."""
-        return f"t0={current(self.t0)}, t1={current(self.t1)}, steps={self.steps}"
+        steps = "" if self.adaptive else f", steps={self.steps}"
+        return f"t0={current(self.t0)}, t1={current(self.t1)}{steps}"
 
 
 def _tensor(t: float | Tensor, device: torch.device) -> Tensor:

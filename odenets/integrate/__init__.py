@@ -1,5 +1,6 @@
 """u' = f(t, u) solved: in steps that a tolerance allows for or a grid fixes, the solution at any time."""
 
+from .adaptive_net import AdaptiveODENet
 from .control import StepControl
 from .errors import IntegrationError, IntegrationWarning
 from .event import Event, Occurrences
@@ -10,6 +11,7 @@ from .solution import Solution, Stats
 from .solve import solve
 
 __all__ = [
+    "AdaptiveODENet",
     "Event",
     "IntegrationError",
     "IntegrationWarning",

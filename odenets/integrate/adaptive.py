@@ -11,13 +11,15 @@ from torch import Tensor
 
 from ..program.step import combine
 from .control import StepControl, Tolerance, first_step
-from .errors import Failure, GaveUp
+from .errors import WHY, Failure, GaveUp
 from .function import Function
 from .method import Method
 from .step import Span, Step, take
 
 #: steps of fewer units of rounding of t are no steps
 ROUNDINGS = 10
+#: at t = 0, which has none to speak of: 1/h is a number still
+LEAST = 1e-290
 #: what is left to the end is taken in one step where it is so little more than the step
 STRETCH = 1.01
 
@@ -30,6 +32,8 @@ class Counts:
     rejected: int = 0
     smallest: float = math.inf
     largest: float = 0.0
+    jacobians: int = 0
+    factorisations: int = 0
 
     def accept(self, h: float) -> None:
         """One more."""
@@ -73,7 +77,7 @@ class Adaptive:
     listeners: Listeners = Listeners()
     counts: Counts = field(default_factory=Counts)
     _norm: float | None = field(default=None, init=False)
-    _errors: list[float] = field(default_factory=list, init=False)
+    _sizes: list[float] = field(default_factory=list, init=False)
 
     def steps(self, u: Tensor) -> Iterator[Step]:
         """The steps from state u; GaveUp where there is no next one."""
@@ -115,21 +119,31 @@ class Adaptive:
             size = abs(span.h)
             if tell.before is not None:
                 tell.before(t, u, span.h)
-            program = self.method.program.bind(span.h)
-            step, values = take(self.method, program, self.function, span, u=u, slope=self._slope)
-            self._norm = norm = self._error(step, values)
-            if norm <= 1 or (size <= self.control.min_step and math.isfinite(norm)):
+            step, self._norm = self._try(span)
+            norm, order = self._norm, self.method.order
+            factor = self.control.size(norm, order)
+            if step is not None and (norm <= 1 or (size <= self.control.min_step and math.isfinite(norm))):
                 self.counts.accept(span.h)
                 if tell.accepted is not None:
                     tell.accepted(t, u, span.h)
-                self._errors = [norm, *self._errors[:2]]
-                self._h = min(most, size * self.control.accepted(self._errors, self.method.order))
+                self._h = min(most, self._grown(size, self.control.accepted([factor, *self._sizes])))
+                self._sizes = [self.control.past(factor, order), *self._sizes[:1]]
                 return step
             self.counts.rejected += 1
             if tell.rejected is not None:
                 tell.rejected(t, u, span.h)
             # No growth right after a rejection.
-            most = self._h = size * self.control.rejected(norm, self.method.order)
+            most = self._h = size * self.control.rejected(factor)
+
+    def _try(self, span: Span) -> tuple[Step | None, float]:
+        """A step and its error norm; None for one that cannot be made, with a norm that is not finite."""
+        program = self.method.program.bind(span.h)
+        step, values = take(self.method, program, self.function, span, u=self._u, slope=self._slope)
+        return step, self._error(step, values)
+
+    def _grown(self, size: float, factor: float) -> float:
+        """The next step size, after an accepted step of this one."""
+        return size * factor
 
     def _span(self, stop: float, jump: bool) -> Span:
         """The interval of the next step; GaveUp where there is none."""
@@ -138,7 +152,7 @@ class Adaptive:
         ends = left <= h * STRETCH
         if self.counts.accepted + self.counts.rejected >= self.max_steps:
             raise self._gave_up("too many steps", h)
-        if h < ROUNDINGS * math.ulp(t) and not ends:
+        if h < max(LEAST, ROUNDINGS * math.ulp(t)) and not ends:
             finite = self._norm is None or math.isfinite(self._norm)
             raise self._gave_up("step too small" if finite else "not finite", h)
         to = stop if ends else t + h * self._direction
@@ -163,9 +177,5 @@ class Adaptive:
         return abs(step.span.h) * float(self.tolerance(estimate, step.u0, step.u1))
 
     def _gave_up(self, reason: str, h: float) -> GaveUp:
-        why = {
-            "not finite": "f is not finite there, or where the smallest steps from there lead",
-            "step too small": "the step is below the rounding of t, and its error is still above the tolerance",
-            "too many steps": f"max_steps = {self.max_steps} are taken",
-        }
-        return GaveUp(Failure(reason, self._t, h, self._norm, self._u, why[reason]))
+        why = WHY[reason].format(max_steps=self.max_steps)
+        return GaveUp(Failure(reason, self._t, h, self._norm, self._u, why))

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..scheme.given_numbers import real
+from .arithmetic import choose, least, most, power, within
 from .function import Function
 
 #: of the steps before the last, an error far below the tolerance says no more than that (Hairer's DOPRI5)
 LEAST_ERROR = 1e-4
+#: in place of a divisor that is 0, whose quotient is not used
+TINY = 1e-100
 #: in which the square of a ratio of 300 is infinite, or 3 digits are all
 NARROW = (torch.float16, torch.bfloat16)
 
@@ -71,20 +74,24 @@ class StepControl:
         if not holds:
             raise FieldError(f"StepControl: got {name} = {value!r}, expected {expected}")
 
-    def accepted(self, errors: Sequence[float], order: int) -> float:
-        """The factor of h after an accepted step; ``errors`` are its norm and those of the accepted steps before it."""
-        if errors[0] == 0:
-            return self.grow
-        known = [errors[0], *(max(error, LEAST_ERROR) for error in errors[1:])]
-        sizes = (self.safety * error ** (-1 / (order + 1)) for error in known)
-        factor = math.prod(size**b for size, b in zip(sizes, self.exponents, strict=False))
-        return min(self.grow, max(self.shrink, factor))
+    def size(self, error: Any, order: int) -> Any:
+        """D^(-1/k) of a step: a number, or a tensor with one for each sample, as all that follows."""
+        return self.safety * power(error, -1 / (order + 1))
 
-    def rejected(self, error: float, order: int) -> float:
-        """The factor of h after a rejected step; a norm that is not finite shrinks it most."""
-        if not math.isfinite(error):
-            return self.shrink
-        return max(self.shrink, self.safety * error ** (-1 / (order + 1)))
+    def past(self, size: Any, order: int) -> Any:
+        """The size of an accepted step as the steps after it look back at it."""
+        return least(size, self.safety * LEAST_ERROR ** (-1 / (order + 1)))
+
+    def accepted(self, sizes: Sequence[Any]) -> Any:
+        """The factor of h after an accepted step, of its size and of those of the accepted steps before it."""
+        factor = power(sizes[0], self.exponents[0])
+        for size, b in zip(sizes[1:], self.exponents[1:], strict=False):
+            factor = factor * power(size, b)
+        return within(factor, self.shrink, self.grow)
+
+    def rejected(self, size: Any) -> Any:
+        """The factor of h after a rejected step; one whose error is not finite shrinks it most."""
+        return most(self.shrink, size)
 
 
 class Tolerance:
@@ -120,15 +127,26 @@ def first_step(
     start, stop = at
     length = abs(stop - start)
     size, speed = _numbers(tolerance(u, u), tolerance(slope, u))
-    h = min(length, 1e-6 if size < 1e-5 or speed < 1e-5 else 0.01 * size / speed)
+    h = trial_step(size, speed, length)
     forward = math.copysign(h, stop - start)
     after = function(start + forward, torch.add(u, slope, alpha=forward))
     bend = _numbers(tolerance(after - slope, u))[0] / h
     if math.isnan(speed + bend):
         return math.nan
-    largest = max(speed, bend)
-    second = max(1e-6, h * 1e-3) if largest <= 1e-15 else (0.01 / largest) ** (1 / (order + 1))
-    return min(100 * h, second, length)
+    return first_size(h, max(speed, bend), length, order)
+
+
+def trial_step(size: Any, speed: Any, length: float) -> Any:
+    """The step of the evaluation for the first step: h_0 of the norms of u and f. Numbers or tensors."""
+    small = (size < 1e-5) | (speed < 1e-5)
+    return least(choose(small, 1e-6, 0.01 * size / most(speed, TINY)), length)
+
+
+def first_size(h: Any, largest: Any, length: float, order: int) -> Any:
+    """The first step of the trial step and the larger of the norms of f and of the second derivative there."""
+    flat = most(h * 1e-3, 1e-6)
+    second = choose(largest <= 1e-15, flat, power(0.01 / most(largest, TINY), 1 / (order + 1)))
+    return least(least(100 * h, second), length)
 
 
 def _numbers(*values: Any) -> list[float]:

@@ -10,10 +10,18 @@ from ..scheme import OdenetsError
 ADVICE = {
     "not finite": "expected finite values; see f there, or take a smaller step",
     "step too small": "expected a problem that is not singular there, and tolerances that the dtype can hold; take "
-    "larger ones, a state in float64, or, if the problem is stiff, an implicit scheme with steps=",
+    "larger ones, a state in float64, or, if the problem is stiff, an implicit scheme such as 'kvaerno5'",
     "too many steps": "expected fewer; take larger tolerances or max_steps, or, if the problem is stiff, an implicit "
-    "scheme with steps=",
-    "stages not found": "expected steps so small that it converges, or more iterations",
+    "scheme such as 'kvaerno5'",
+    "stages not found": "expected steps so small that it converges, or more iterations; see f and its derivative there",
+}
+
+
+#: reason -> it in words, of an adaptive solve
+WHY = {
+    "not finite": "f is not finite there, or where the smallest steps from there lead",
+    "step too small": "the step is below the rounding of t, and its error is still above the tolerance",
+    "too many steps": "max_steps = {max_steps} are taken",
 }
 
 
@@ -28,6 +36,7 @@ class Failure:
         norm: its error norm, which at most 1 would have been accepted; None without one.
         state: the solution at t, the last that was accepted.
         why: the reason in words.
+        sample: which it is of, where each has its own steps.
     """
 
     reason: str
@@ -36,10 +45,12 @@ class Failure:
     norm: float | None
     state: Any
     why: str
+    sample: int | None = None
 
     def __str__(self) -> str:
         norm = "" if self.norm is None else f", error norm {self.norm:.3g}"
-        return f"at t = {self.t:.15g}, h = {self.h:.3g}{norm}: {self.why}; {ADVICE[self.reason]}"
+        which = "" if self.sample is None else f"sample {self.sample} "
+        return f"{which}at t = {self.t:.15g}, h = {self.h:.3g}{norm}: {self.why}; {ADVICE[self.reason]}"
 
 
 class GaveUp(Exception):
@@ -56,15 +67,16 @@ class IntegrationError(OdenetsError):
     Attributes:
         failure: a record of ``reason`` ("not finite", "step too small" or "too many steps"), the time ``t`` that was
             reached, the step ``h`` that was tried there, its error ``norm``, and the last accepted ``state``.
+        failures: of ``per_sample=True`` that of each ``sample`` that failed, of which ``failure`` is the first.
         solution: the :class:`Solution` at the times that were reached.
     """
 
-    def __init__(self, message: str, failure: Failure, solution: Any) -> None:
+    def __init__(self, message: str, failure: Failure, solution: Any, failures: tuple[Failure, ...] = ()) -> None:
         super().__init__(message)
-        self.failure, self.solution = failure, solution
+        self.failure, self.solution, self.failures = failure, solution, failures or (failure,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.failure, self.solution)
+        return type(self), (str(self), self.failure, self.solution, self.failures)
 
 
 class IntegrationWarning(UserWarning):

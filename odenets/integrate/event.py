@@ -24,8 +24,9 @@ class Event:
     """Where g(t, u) = 0 along a solution.
 
     Args:
-        g: callable ``g(t, u)`` of a 0-dimensional time and a state; returns one real number as a tensor.
-        terminal: whether the solve ends there.
+        g: callable ``g(t, u)`` of a 0-dimensional time and a state; returns one real number as a tensor. With
+            ``per_sample=True`` of times and states of several samples, as f there; returns one number for each.
+        terminal: whether the solve ends there, with ``per_sample=True`` that of the sample.
         direction: 1 for zeros at which g goes from negative to positive in the order of the solve, -1 for the others,
             0 for both.
 
@@ -49,10 +50,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Occurrences:
-    """The times t, of shape (n,), at which an event was found, and the states y then, stacked."""
+    """The times t, of shape (n,), at which an event was found, and the states y then, stacked.
+
+    With ``per_sample=True`` those of all samples, one after the other; ``sample``, of shape (n,), says which.
+    """
 
     t: Tensor
     y: Any
+    sample: Tensor | None = None
 
 
 class Watch:
@@ -152,14 +157,16 @@ def _zero(step: Step, g: EventFunction, time: Tensor) -> float:
 def moving(f: Callable[[Tensor, Tensor], Tensor], g: EventFunction, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """The time and state of an event as they move with all that g and u depend on; their values are t and u.
 
-    By the implicit function theorem: dt = -dg / (g_t + g_u f). First derivatives.
+    By the implicit function theorem: dt = -dg / (g_t + g_u f). First derivatives. Of a 0-dimensional time; or of
+    several samples, times of shape (n, 1, ..., 1), which are returned in shape (n,).
     """
     with torch.enable_grad():
         at, near = t.clone().requires_grad_(), u.detach().requires_grad_()
         speed = f(at, near).detach()
-        ways = torch.autograd.grad(g(at, near), (at, near), allow_unused=True)
-    along = (ways[1].conj() * speed).real.sum() if ways[1] is not None else t.new_zeros(())
-    rate = along + (0 if ways[0] is None else ways[0])
+        ways = torch.autograd.grad(g(at, near).sum(), (at, near), allow_unused=True)
+    own = t.reshape(()) if t.dim() == 0 else t.reshape(-1)
+    along = own.new_zeros(()) if ways[1] is None else (ways[1].conj() * speed).real.reshape(*own.shape, -1).sum(-1)
+    rate = along + (0 if ways[0] is None else ways[0].reshape(own.shape))
     missed = g(t, u)
-    when = t - ((missed - missed.detach()) / rate).to(t.dtype)
-    return when, u + speed * (when - t).to(u.dtype)
+    when = own - ((missed - missed.detach()) / rate).to(t.dtype)
+    return when, u + speed * (when - own).reshape(t.shape).to(u.dtype)

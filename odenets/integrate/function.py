@@ -54,12 +54,13 @@ class Function:
         to = torch.tensor(float("inf") if up else float("-inf"), dtype=self.dtype)
         return torch.nextafter(torch.tensor(t, dtype=self.dtype), to).item()
 
+    def time(self, t: float | Tensor) -> Tensor:
+        """A time as f is given it."""
+        return torch.full((), t, dtype=self.dtype, device=self.device) if isinstance(t, float) else t.to(self.dtype)
+
     def __call__(self, t: float | Tensor, u: Tensor) -> Tensor:
         """The value at a time, a number or a 0-dimensional tensor."""
-        if isinstance(t, float):  # noqa: SIM108 - longer than a line
-            time = torch.full((), t, dtype=self.dtype, device=self.device)
-        else:
-            time = t.to(self.dtype)
+        time = self.time(t)
         self.evaluations += 1
         if self.evaluations == 1:
             return self._first(time, u)

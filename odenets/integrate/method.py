@@ -86,10 +86,15 @@ def method_of(scheme: Scheme, every: bool) -> Method:
     )
 
 
+def row(weights: dict[int, sympy.Expr]) -> tuple[Op, ...]:
+    """The operations for the sum of weights times what is in the slots."""
+    return operations({slot: Coefficient(weight) for slot, weight in weights.items() if weight != 0})
+
+
 def _row(of: Evaluations, weights: list[sympy.Expr]) -> tuple[Op, ...]:
     """The operations for sum w_i F_i; one weight more than stages is that of f(u_{n+1})."""
     places = {stage: i + 1 for i, own in enumerate(of.stages) for stage in own} | {of.scheme.stages: len(of.stages) + 1}
     sums: dict[int, sympy.Expr] = {}
     for stage, weight in enumerate(weights):
         sums[places[stage]] = sums.get(places[stage], sympy.Integer(0)) + weight
-    return operations({slot: Coefficient(weight) for slot, weight in sums.items() if weight != 0})
+    return row(sums)

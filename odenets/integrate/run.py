@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -61,6 +62,17 @@ class Run:
             return self._failed(end.failure)
         return self._solution("success")
 
+    def collect_parts(self, u: Tensor, parts: Iterable[Sequence[Tensor]]) -> Solution:
+        """As :meth:`collect`, of the states at the times that each of several parts of the solve passes."""
+        self._found = [u]
+        try:
+            for found in parts:
+                self._found += found
+            self._refuse_not_finite()
+        except GaveUp as end:
+            return self._failed(end.failure)
+        return self._solution("success")
+
     @property
     def states(self) -> Tensor:
         """The solution at the times that were reached, each state one tensor, stacked."""
@@ -92,16 +104,17 @@ class Run:
         return replace(solution, t=times, y=self.packing.split(self.states), _inside=inside)
 
     def _take(self, step: Step, stop: float) -> None:
-        values, forward, ended = self.times.values, step.span.stop > step.span.start, stop != step.span.stop
-        while len(self._found) < len(values):
-            k = len(self._found)
-            # The time of an event that ends the solve is not one of those before it.
-            if ((values[k] > stop) if forward else (values[k] < stop)) or (ended and values[k] == stop):
-                break
-            self._found.append(self._value(k, step))
+        self._found += self.passed(step, len(self._found), stop)
         if self.dense:
             step.prepare()
             self._kept.append(step)
+
+    def passed(self, step: Step, known: int, stop: float) -> list[Tensor]:
+        """The states at the times that a step passes until it stops, where the first ``known`` have been passed."""
+        values, forward, ended = self.times.values[known:], step.span.stop > step.span.start, stop != step.span.stop
+        # The time of an event that ends the solve is not one of those before it.
+        inside = takewhile(lambda t: (t <= stop if forward else t >= stop) and not (ended and t == stop), values)
+        return [self._value(k, step) for k, _ in enumerate(inside, known)]
 
     def _value(self, k: int, step: Step) -> Tensor:
         t = self.times.values[k]
@@ -126,7 +139,15 @@ class Run:
     def _solution(self, status: str) -> Solution:
         counts, t = self.counts, self.times.tensor(len(self._found), self._found[0].device)
         smallest = counts.smallest if counts.accepted else 0.0
-        stats = Stats(counts.accepted, counts.rejected, self.function.evaluations, smallest, counts.largest)
+        stats = Stats(
+            counts.accepted,
+            counts.rejected,
+            self.function.evaluations,
+            smallest,
+            counts.largest,
+            counts.jacobians,
+            counts.factorisations,
+        )
         y: Any = self.packing.split(self.states)
         inside = Inside(self.packing, self._kept) if self._kept else None
         events = () if self.watch is None else self.watch.occurrences()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +21,36 @@ from .step import Step
 
 @dataclass(frozen=True)
 class Stats:
-    """What a solve cost: steps accepted and rejected, evaluations of f, the smallest and the largest step size."""
+    """What a solve cost: steps accepted and rejected, evaluations of f, the smallest and the largest step size.
 
-    accepted: int
-    rejected: int
-    evaluations: int
-    smallest_step: float
-    largest_step: float
+    Adaptive implicit steps also: Jacobians of f, and factorisations of matrices made of them. Numbers; of a solve with
+    ``per_sample=True`` tensors with one for each sample, on the CPU.
+    """
+
+    accepted: Any
+    rejected: Any
+    evaluations: Any
+    smallest_step: Any
+    largest_step: Any
+    jacobians: int = 0
+    factorisations: int = 0
 
     def __str__(self) -> str:
-        sizes = f", h from {self.smallest_step:.3g} to {self.largest_step:.3g}" if self.accepted else ""
-        return f"{self.accepted} steps, {self.rejected} rejected, {self.evaluations} evaluations{sizes}"
+        smallest, largest = _ends(self.smallest_step)[0], _ends(self.largest_step)[1]
+        sizes = f", h from {smallest:.3g} to {largest:.3g}" if _ends(self.accepted)[1] else ""
+        matrices = f", {self.jacobians} Jacobians, {self.factorisations} factorisations" if self.jacobians else ""
+        counts = (_range(x) for x in (self.accepted, self.rejected, self.evaluations))
+        return "{} steps, {} rejected, {} evaluations".format(*counts) + matrices + sizes
+
+
+def _ends(x: Any) -> tuple[Any, Any]:
+    """The smallest number and the largest one."""
+    return (x.min().item(), x.max().item()) if isinstance(x, Tensor) else (x, x)
+
+
+def _range(x: Any) -> str:
+    low, high = _ends(x)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 @dataclass(repr=False)  # not frozen: torch.compile cannot make a frozen one after a graph break
@@ -41,7 +61,8 @@ class Solution(Shown):
         t: the times, as many as were reached.
         y: the states at them, stacked in front: tensors of shape (len(t), ...), in a tuple or dict where y0 is one.
         status: "success"; "event", where one has ended the solve, whose time and state are then the last; or why it
-            gave up, see :class:`IntegrationError`.
+            gave up, see :class:`IntegrationError`. With ``per_sample=True`` a list of these, one for each sample: t
+            are all times then, and y is NaN at those that a sample does not reach.
         stats: what it cost.
         events: for each event that was looked for, its :class:`Occurrences`.
 
@@ -51,7 +72,7 @@ class Solution(Shown):
 
     t: Tensor
     y: Any
-    status: str
+    status: Any
     stats: Stats
     events: tuple[Occurrences, ...]
     _inside: Inside | None
@@ -66,9 +87,27 @@ class Solution(Shown):
             raise FieldError("solution(t): got a solution at given times alone, expected one of solve(..., dense=True)")
         return self._inside(t)
 
+    @property
+    def steps(self) -> list[float]:
+        """The times that steps end at, the first one included.
+
+        Raises:
+            FieldError: a solution that was made without ``dense=True``.
+        """
+        if self._inside is None:
+            raise FieldError("solution.steps: got a solution at given times alone, expected solve(..., dense=True)")
+        return self._inside.ends
+
     def __str__(self) -> str:
         span = f"t = {float(self.t[0]):g} ... {float(self.t[-1]):g}, {len(self.t)} times"
-        return f"Solution({self.status}: {span}; {self.stats})"
+        return f"Solution({self._told_status()}: {span}; {self.stats})"
+
+    def _told_status(self) -> str:
+        if isinstance(self.status, str):
+            return self.status
+        counts = Counter(self.status)
+        told = next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {what}" for what, n in counts.items())
+        return f"{len(self.status)} samples, {told}"
 
 
 class Inside:
@@ -79,6 +118,11 @@ class Inside:
         self._end = steps[-1].span.stop if end is None else end
         self._forward = steps[-1].span.stop > steps[0].span.start
         self._stops = [self._along(step.span.stop) for step in steps]
+
+    @property
+    def ends(self) -> list[float]:
+        """The times that steps end at, the first one included."""
+        return [self._steps[0].span.start, *(step.span.stop for step in self._steps)]
 
     def _along(self, t: float) -> float:
         return t if self._forward else -t

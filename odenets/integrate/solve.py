@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..fields import FieldError
@@ -20,10 +22,13 @@ from .control import StepControl, Tolerance
 from .event import Event, Watch
 from .function import Function
 from .grid import Grid, equal_steps, pinned, steps_on
+from .implicit import CONTROL, Implicit, implicit_method, runs_implicit
 from .method import method_of, runs_as_method
 from .network_steps import network_steps
 from .packing import Packing
+from .per_sample import solve_each
 from .progress import shown
+from .replay import Replay
 from .run import Run
 from .solution import Solution
 from .step import Step
@@ -53,6 +58,7 @@ def solve(
     gradient: str = "direct",
     solver: Solver | None = None,
     progress: bool = False,
+    per_sample: bool = False,
 ) -> Solution:
     """Solve u' = f(t, u), u(t[0]) = y0, to a tolerance or on a grid.
 
@@ -63,15 +69,18 @@ def solve(
         t: (t0, t1), or the times, increasing or decreasing, at which the solution is wanted. The first is that of y0.
             Times that a step does not end at are interpolated (:attr:`Scheme.dense_order`), without further
             evaluations but for one at the very end.
-        scheme: a :class:`Scheme` or a name of ``odenets.schemes``. An explicit Runge-Kutta scheme with embedded weights
-            takes steps as long as the tolerance allows for; every scheme takes those of a grid.
+        scheme: a :class:`Scheme` or a name of ``odenets.schemes``. A Runge-Kutta scheme with an error estimate takes
+            steps as long as the tolerance allows for, every scheme those of a grid. An estimate have explicit schemes
+            with embedded weights, and for stiff problems implicit ones with embedded weights or with nodes that are
+            different and not 0, whose stages are found by Newton's method (:mod:`odenets.integrate.newton`).
         rtol: relative tolerance: a step is accepted if the root mean square of its error over atol + rtol |u| is at
             most 1. A number, or a tensor that broadcasts to the state, as one tensor.
         atol: absolute tolerance.
         steps: so many equal steps from t[0] to t[-1]; or the grid itself, times from t[0] to t[-1] of any spacing, for
             one-step schemes.
         step: the largest size of equal steps, instead of their number.
-        control: of the adaptive step size.
+        control: of the adaptive step size; None is StepControl(), and for implicit schemes
+            StepControl(safety=0.8, exponents=(1,)).
         events: what is looked for: an :class:`Event`, or several, found inside steps to rounding, without evaluations
             of f unless gradients of their times and states are wanted. At the end of every step g is read from the
             device.
@@ -79,9 +88,14 @@ def solve(
         max_steps: of an adaptive solve, accepted or rejected.
         on_failure: "raise" an IntegrationError, or "flag": warn, and return the solution so far with its ``status``.
         gradient: "direct": autograd's record of the accepted steps, whose sizes are constants; to y0, to what f
-            depends on, and to times that require a gradient.
-        solver: of the stages of an implicit scheme.
+            depends on, and to times that require a gradient. Of adaptive implicit steps by the implicit function
+            theorem, first derivatives. "checkpoint": the same, of explicit adaptive steps: they are chosen without a
+            record, and then run again between about sqrt(N) stored states, twice, for a memory of sqrt(N) steps.
+        solver: of the stages of an implicit scheme on a grid.
         progress: show a progress bar (needs tqdm).
+        per_sample: whether each sample, an index of the first dimension of y0, has its own adaptive steps, error norm,
+            status and statistics. f gets t of shape (n, 1, ..., 1), which broadcasts to the state, and n samples, of
+            which those that are done are left out, unless f fails without them. See docs/integrate.md.
 
     On a grid nothing is read from the device but at the end, whether the solution is finite. Under torch.func.vmap and
     torch.compile it is not read at all, so that there a NaN is returned as it is.
@@ -92,56 +106,111 @@ def solve(
         IntegrationError: f that is not finite, a step size that becomes too small, too many steps; it says where, and
             holds the solution so far.
     """
-    packing = Packing(y0)
+    packing = Packing(y0, per_sample)
     u = packing.join(y0)
     times = Times(t, u.device)
     function = Function(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
     _check(on_failure, gradient)
+    shared: dict[str, Any] = {"steps": steps, "step": step, "dense": dense or None}
+    wanted = [events] if isinstance(events, Event) else list(events)
+    if gradient == "checkpoint":
+        more = {"events": wanted or None, "per_sample": per_sample or None}
+        _refuse('gradient="checkpoint"', "ODENet has it for fixed steps", **shared, **more)
+    if (per_sample or gradient == "checkpoint") and not runs_as_method(chosen):
+        raise SchemeError(
+            f'{chosen.name}: got it with per_sample or gradient="checkpoint", expected an explicit Runge-Kutta scheme '
+            "with embedded weights, such as 'dopri5'"
+        )
+    if per_sample:
+        refuse_adaptive(chosen)
+        shared |= {"progress": progress or None, "solver": solver}
+        _refuse("per_sample", "leave out per_sample, or ask for times t", **shared)
+        return solve_each(
+            method_of(chosen, True),
+            function,
+            packing,
+            times,
+            u,
+            control=control or StepControl(),
+            tolerances=(rtol, atol),
+            max_steps=integer(max_steps, "max_steps", error=FieldError),
+            events=wanted,
+            on_failure=on_failure,
+        )
     run = Run(packing, times, function, on_failure, bool(dense))
-    if wanted := [events] if isinstance(events, Event) else list(events):
+    if wanted:
         run.watch = Watch(wanted, packing, function, times.values[0], u)
     taken: Iterable[Step]
     if steps is None and step is None:
-        _refuse_adaptive(chosen)
-        taken = Adaptive(
-            method_of(chosen, True),
-            function,
-            times.ends,
-            times.learned_ends,
-            control or StepControl(),
-            Tolerance(rtol, atol),
-            integer(max_steps, "max_steps", error=FieldError),
+        refuse_adaptive(chosen, solver)
+        taken = _adaptive(chosen)(
+            function=function,
+            ends=times.ends,
+            learned=times.learned_ends,
+            control=control or (StepControl() if chosen.explicit else CONTROL),
+            tolerance=Tolerance(rtol, atol),
+            max_steps=integer(max_steps, "max_steps", error=FieldError),
             counts=run.counts,
         ).steps(u)
     else:
         if control is not None:
             raise FieldError("control: got a StepControl with steps on a grid, expected neither steps nor step")
         taken = on_grid(chosen, run, _grid(steps, step, times), u, solver)
-    return run.collect(u, shown(taken, times.ends) if progress else taken)
+    taken = shown(taken, times.ends) if progress else taken
+    if gradient == "checkpoint" and torch.is_grad_enabled():
+        jumps = () if control is None else control.jump_t
+        return run.collect_parts(u, Replay(method_of(chosen, True), run, jumps).parts(u, taken))
+    return run.collect(u, taken)
 
 
 def _check(on_failure: str, gradient: str) -> None:
     if on_failure not in ("raise", "flag"):
         raise FieldError(f'on_failure: got {on_failure!r}, expected "raise" or "flag"')
-    if gradient != "direct":
+    check_gradient(gradient)
+
+
+def check_gradient(gradient: str) -> None:
+    """Refuse a way to gradients that only fixed steps have."""
+    if gradient not in ("direct", "checkpoint"):
         raise FieldError(
-            f'gradient: got {gradient!r}, expected "direct"; fixed steps have all the others in '
+            f'gradient: got {gradient!r}, expected "direct" or "checkpoint"; fixed steps have all the others in '
             "ODENet(TimeField(f, t0, t1, steps), scheme, gradient=...)"
         )
 
 
-def _refuse_adaptive(scheme: Scheme) -> None:
-    if scheme.embedded is None or not runs_as_method(scheme):
+def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:
+    """What takes adaptive steps of a scheme."""
+    if runs_as_method(scheme):
+        return partial(Adaptive, method_of(scheme, True))
+    method, gamma = implicit_method(scheme)
+    return partial(Implicit, method, gamma=gamma)
+
+
+def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
+    """Refuse a scheme that has no steps to a tolerance."""
+    if (scheme.embedded is None or not runs_as_method(scheme)) and not runs_implicit(scheme):
         raise SchemeError(
-            f"{scheme.name}: got a scheme that has no step size control (it is for explicit Runge-Kutta schemes with "
-            "embedded weights), expected such as 'dopri5', 'tsit5', 'bosh3', 'dop853'; or give steps= or step="
+            f"{scheme.name}: got a scheme that has no step size control (it is for Runge-Kutta schemes with embedded "
+            "weights, and for implicit ones with nodes that are different and not 0), expected such as 'dopri5', "
+            "'tsit5', 'dop853', for stiff problems 'kvaerno5', 'radau_iia3'; or give steps= or step="
+        )
+    if solver is not None:
+        raise FieldError(
+            f"solver: got {solver} with adaptive steps, whose stages have a Newton iteration of their own, expected "
+            "none, or a grid: steps= or step="
         )
     if "Vmap" in active():
         raise FieldError(
-            "solve: got torch.func.vmap around adaptive steps, which depend on the values of all samples, expected a "
-            "grid: give steps= or step="
+            "solve: got torch.func.vmap around adaptive steps, which depend on the values of all samples, expected the "
+            "batch itself with per_sample=True, or a grid: give steps= or step="
         )
+
+
+def _refuse(what: str, instead: str, **options: Any) -> None:
+    """Refuse options that do not go with another one."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise FieldError(f"{what}: got {', '.join(given)} with it, expected none; {instead}")
 
 
 def _grid(steps: Any, step: float | None, times: Times) -> Grid:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from ..program import Evaluate, Program
-from ..program.step import combine, step
-from .function import Function
+from ..program.step import Solver, combine, step
 from .method import Method
+
+#: f as a step calls it, of a time and a state
+Slope = Callable[[Any, Tensor], Tensor]
 
 
 class Span:
@@ -75,7 +77,7 @@ class Step:
 
     def __init__(
         self,
-        function: Function,
+        function: Slope,
         span: Span,
         u0: Tensor,
         u1: Tensor,
@@ -87,6 +89,13 @@ class Step:
         self.function, self.span, self.u0, self.u1 = function, span, u0, u1
         self._start, self._end, self._terms = start, end, terms
         self._inside: tuple[Tensor, list[Tensor]] | None = None
+
+    def settled(self) -> Step:
+        """The same without what autograd has recorded, and interpolated by its ends alone."""
+        ends = (None if x is None else x.detach() for x in (self._start, self._end))
+        start, end = ends
+        span = Span(self.span.start, self.span.stop)
+        return Step(self.function, span, self.u0.detach(), self.u1.detach(), start=start, end=end)
 
     @property
     def known_end(self) -> Tensor | None:
@@ -110,6 +119,14 @@ class Step:
         if self._inside is None and not self.linear:
             self._inside = self.start_slope(), [] if self._terms is None else self._terms(self.end_slope())
             self._terms = None
+
+    def of_samples(self, index: Tensor, span: Span) -> Step:
+        """The step of some samples, with their interval, where each of them has one of its own."""
+        self.prepare()
+        assert self._inside is not None
+        slope, end, *terms = (x.index_select(0, index) for x in (self._inside[0], self.end_slope(), *self._inside[1]))
+        u0, u1 = self.u0.index_select(0, index), self.u1.index_select(0, index)
+        return Step(self.function, span, u0, u1, start=slope, end=end, terms=lambda _: terms)
 
     def at(self, t: float | Tensor) -> Tensor:
         """The solution at a time inside: cubic Hermite interpolation, and what the scheme's extension adds to it.
@@ -143,9 +160,19 @@ def _add(u: Tensor, f: Tensor, weight: Any) -> Tensor:
 
 
 def take(
-    method: Method, program: Program, function: Function, span: Span, *, u: Tensor, slope: Tensor
+    method: Method,
+    program: Program,
+    function: Slope,
+    span: Span,
+    *,
+    u: Tensor,
+    slope: Tensor,
+    solver: Solver | None = None,
 ) -> tuple[Step, list[Tensor]]:
-    """A step of the program, of which f at its start is known to be ``slope``, and the values of its evaluations."""
+    """A step of the program, of which f at its start is known to be ``slope``, and the values of its evaluations.
+
+    ``solver`` finds those of implicit stages.
+    """
     first, raw = method.first, {}
     stretch = span.stretch(u)
 
@@ -156,9 +183,9 @@ def take(
         raw[what.index] = known(what, y)
         return raw[what.index] * stretch  # type: ignore[operator]
 
-    u1, *values = step(program, known if stretch is None else stretched, (u,), {})
+    u1, *values = step(program, known if stretch is None else stretched, (u,), {}, solver)
     if stretch is not None:
-        values = [raw[i] for i in range(len(values))]
+        values = [raw[i] if i in raw else value / stretch for i, value in enumerate(values)]
     end = None if method.last is None else values[method.last]
     return Step(function, span, u, u1, start=slope, end=end, terms=partial(_terms, method, values)), values
 

@@ -18,6 +18,7 @@ REFERENCES = {
     "Their Application to Some Heat Transfer Problems",
     "dormand1980": "J. R. Dormand, P. J. Prince (1980), A Family of Embedded Runge-Kutta Formulae",
     "bogacki1989": "P. Bogacki, L. F. Shampine (1989), A 3(2) Pair of Runge-Kutta Formulas",
+    "bogacki1996": "P. Bogacki, L. F. Shampine (1996), An Efficient Runge-Kutta (4,5) Pair",
     "prince1981": "P. J. Prince, J. R. Dormand (1981), High Order Embedded Runge-Kutta Formulae",
     "cash1990": "J. R. Cash, A. H. Karp (1990), A Variable Order Runge-Kutta Method for Initial Value Problems "
     "with Rapidly Varying Right-Hand Sides",
@@ -37,6 +38,9 @@ REFERENCES = {
     "alexander1977": "R. Alexander (1977), Diagonally Implicit Runge-Kutta Methods for Stiff O.D.E.'s",
     "bank1985": "R. E. Bank, W. M. Coughran, W. Fichtner, E. H. Grosse, D. J. Rose, R. K. Smith (1985), "
     "Transient Simulation of Silicon Devices and Circuits",
+    "kennedy2003": "C. A. Kennedy, M. H. Carpenter (2003), Additive Runge-Kutta Schemes for "
+    "Convection-Diffusion-Reaction Equations",
+    "kvaerno2004": "A. Kvaerno (2004), Singly Diagonally Implicit Runge-Kutta Methods with an Explicit First Stage",
     # multistep
     "bashforth1883": "F. Bashforth, J. C. Adams (1883), The Theories of Capillary Action",
     "nystrom1925": "E. J. Nystrom (1925), Ueber die numerische Integration von Differentialgleichungen",

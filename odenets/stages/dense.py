@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,8 +22,8 @@ def fits(z: Tensor, largest: int) -> bool:
     return z.numel() > 0 and z.shape[1] <= largest and not torch.is_inference_mode_enabled()
 
 
-class Matrix:
-    """A = I - G_z (S, D, D) at z, where G is evaluated once, here.
+class Recorded:
+    """G at z (S, D), evaluated once, here, and its derivatives there.
 
     By reverse mode: torch.func.jvp takes five times as long where the function is small.
     """
@@ -31,9 +32,12 @@ class Matrix:
         with torch.enable_grad():
             self.z = z.detach().requires_grad_()
             self.value = function(self.z)
-        eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        self.entries = eye - self._rows(eye[:, None].expand(-1, len(z), -1)).movedim(0, 1)
-        self.lu, self.pivots, _ = torch.linalg.lu_factor_ex(self.entries)
+
+    @cached_property
+    def jacobian(self) -> Tensor:
+        """G_z (S, D, D), row s of G a function of row s of z."""
+        eye = torch.eye(self.z.shape[1], dtype=self.z.dtype, device=self.z.device)
+        return self._rows(eye[:, None].expand(-1, len(self.z), -1)).movedim(0, 1)
 
     def pull(self, u: Tensor) -> Tensor:
         """G_z^T u."""
@@ -48,6 +52,25 @@ class Matrix:
         except RuntimeError:  # what cannot be batched, compiled functions among it, is taken row by row
             return torch.stack([self.pull(unit) for unit in units])
 
+    def separate(self, mask: Tensor) -> bool:
+        """Whether no row of G but its own depends on a row of z in the mask (S,): by one product."""
+        size, width = self.z.shape
+        u = torch.arange(1, size * width + 1, dtype=self.z.dtype, device=self.z.device).cos().reshape(size, width)
+        left = (self.jacobian.mT @ u[:, :, None])[:, :, 0] - self.pull(u)
+        norm = torch.linalg.vector_norm
+        scale = (1 + norm(self.jacobian, dim=(1, 2))) * norm(u, dim=1)
+        return bool((norm(left, dim=1) <= torch.finfo(u.dtype).eps ** 0.5 * scale)[mask].all())
+
+
+class Matrix(Recorded):
+    """A = I - G_z (S, D, D) at z."""
+
+    def __init__(self, function: Function, z: Tensor) -> None:
+        super().__init__(function, z)
+        entries = torch.eye(z.shape[1], dtype=z.dtype, device=z.device) - self.jacobian
+        self.size = torch.linalg.vector_norm(entries, dim=(1, 2))
+        self.lu, self.pivots, _ = torch.linalg.lu_factor_ex(entries)
+
     def replace(self, mask: Tensor, other: Matrix) -> None:
         """Take the factors of ``other`` for the samples in the mask (S,)."""
         self.lu, self.pivots = (
@@ -59,19 +82,10 @@ class Matrix:
         """Solve A x = b, or A^T x = b, b (S, D); NaN or infinite where A is singular."""
         return torch.linalg.lu_solve(self.lu, self.pivots, b[:, :, None], adjoint=transposed)[:, :, 0]
 
-    def separate(self, mask: Tensor) -> bool:
-        """Whether no row of G but its own depends on a row of z in the mask (S,): by one product."""
-        size, width = self.z.shape
-        u = torch.arange(1, size * width + 1, dtype=self.z.dtype, device=self.z.device).cos().reshape(size, width)
-        left = u - (self.entries.mT @ u[:, :, None])[:, :, 0] - self.pull(u)
-        norm = torch.linalg.vector_norm
-        scale = norm(self.entries, dim=(1, 2)) * norm(u, dim=1)
-        return bool((norm(left, dim=1) <= torch.finfo(u.dtype).eps ** 0.5 * scale)[mask].all())
-
     def solves(self, x: Tensor, b: Tensor, residual: Tensor, goal: Tensor) -> bool:
         """Whether each residual is at most its ``goal`` (S,), or at rounding level, as :class:`GMRES` has it."""
         norm = torch.linalg.vector_norm
-        scale = norm(self.entries, dim=(1, 2)) * norm(x, dim=1) + norm(b, dim=1)
+        scale = self.size * norm(x, dim=1) + norm(b, dim=1)
         return bool((norm(residual, dim=1) <= torch.maximum(goal, ROUNDING * torch.finfo(b.dtype).eps * scale)).all())
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from ..scheme import Scheme, SchemeError
 from .mapping import Zoo
 
-schemes = Zoo("explicit", "residual_networks", "reversible_schemes", "embedded", "multistep", "implicit")
+schemes = Zoo(
+    "explicit",
+    "residual_networks",
+    "reversible_schemes",
+    "embedded",
+    "high_order",
+    "multistep",
+    "implicit",
+    "singly_implicit",
+)
 
 
 def as_scheme(scheme: Scheme | str) -> Scheme:

@@ -27,7 +27,20 @@ def test_evaluations_are_put_beside_scipys(monkeypatch):
         assert ours < 1.5 * theirs
 
 
+def test_steps_of_each_sample(monkeypatch):
+    for name, value in {"TOLERANCES": (1e-2, 1e-3), "LONG": 1.0, "SAMPLES": 8}.items():
+        monkeypatch.setattr(integrate, name, value)
+    pairs = [row.pair for row in integrate.own_times(2)]
+    assert [pair for pair in pairs if pair != "torchode"] == ["shared steps", "itself, A/A"]
+    shared, own = integrate.own_steps()[1:]
+    assert (shared[1], own[1]) == ("shared", "own")
+    assert float(own[3]) < float(shared[3])
+
+
 @pytest.mark.parametrize(("ratio", "verdict"), [(0.4, "holds"), (0.6, "FAILS")])
 def test_claims(ratio, verdict):
-    rows = [Row("vdp, batch 1, 1e-03, forward", "torchdiffeq", (1.0, 1.0), ratio, (ratio, ratio))]
-    assert f"0.5 claimed, {ratio:.3f}: {verdict}" in integrate.claims(rows, [["header"], ["vdp", "dopri5", "1.0"]])
+    parts = ("vdp, batch 1, 1e-03, forward", "torchdiffeq", ratio), ("vdp, 1e-08", "shared steps", 2 * ratio)
+    rows = [Row(what, pair, (1.0, 1.0), found, (found, found)) for what, pair, found in parts]
+    told = integrate.claims(rows, [["header"], ["vdp", "dopri5", "1.0"]])
+    assert f"0.5 claimed, {ratio:.3f}: {verdict}" in told
+    assert f"1.0 claimed, {2 * ratio:.3f}: {verdict}" in told

@@ -80,5 +80,7 @@ def test_intervals_end_where_a_root_leaves_the_disc(name, values):
             roots = numeric_roots(name, values, direction * end * part) if end else np.zeros(1)
             assert np.abs(roots).max(initial=0) <= 1 + 1e-6
         if limit != sympy.oo:
-            outside = [np.abs(numeric_roots(name, values, direction * (end + t))).max(initial=0) for t in (0.01, 0.1)]
+            outside = [
+                np.abs(numeric_roots(name, values, direction * (end + t))).max(initial=0) for t in (0.01, 0.1, 1.0)
+            ]
             assert max(outside) > 1 + 1e-12

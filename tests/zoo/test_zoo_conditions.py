@@ -150,8 +150,9 @@ def stability_matrix(scheme, z):
 
 
 def small(scheme):
-    """A z whose powers tell the terms of a series apart and stay above the rounding of 15-digit entries."""
-    return mpmath.mpf(10) ** -(4 if scheme.digits is None or scheme.digits > 20 else 2)
+    """A z whose powers tell the terms of a series apart and stay above the rounding of decimal entries."""
+    digits = 100 if scheme.digits is None else scheme.digits
+    return mpmath.mpf(10) ** -min(4, max(2, (digits - 8) / scheme.order))
 
 
 def matrices(scheme):

@@ -1,0 +1,155 @@
+"""The stages of implicit steps by Newton's method, with a Jacobian that is kept while it serves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..fields import FieldError
+from ..program import Solve
+from ..program.step import State
+from ..stages.kept_jacobian import DenseJacobian, ProductJacobian
+from ..stages.stage_equations import weighted
+from .adaptive import Counts
+from .control import Tolerance
+from .function import Function
+from .stage_equation import Equation, parts, rows, state
+from .stage_guess import Guess
+from .step import Span, Step
+
+#: iterations, after which, or where they would not suffice at the rate measured, the stages count as not found
+MOST = 8
+#: the Jacobian is renewed for the next step where the iteration was slower (Hairer & Wanner 1996, IV.8)
+SLOW = 0.03
+#: the largest error of the stages in units of the tolerance
+ACCURACY = 0.03
+#: numbers of a sample up to which its Jacobian is a matrix, and of the matrices of all samples
+LARGEST, LARGEST_TOTAL = 512, 2**24
+
+
+class NotFound(Exception):
+    """The iteration for the stages does not converge; ``finite`` says whether f was."""
+
+    def __init__(self, finite: bool) -> None:
+        super().__init__()
+        self.finite = finite
+
+
+class Newton:
+    """Solves the equations Z = W F(c + Z) of the stages of a step, as the solver of a program's step.
+
+    Simplified Newton, Z <- Z - (I - W x J)^-1 (Z - W F(c + Z)), J = f_u at the start of this step or of one before. It
+    ends where eta |dZ| is at most 0.03 in units of the tolerance, eta = theta / (1 - theta), theta the rate
+    |dZ| / |dZ before|; for the first iteration that of the stages before, to the power 0.8.
+
+    A state of two dimensions or more is a batch of samples along the first, whose Jacobians are matrices of their own,
+    unless f couples them, which one product of J tells: then the whole state is one sample. So is one with too many
+    numbers for matrices, whose equations are solved by GMRES.
+
+    The gradient of the stages is that of the implicit function theorem, whatever the iteration was; first derivatives.
+
+    Source: Hairer & Wanner (1996), IV.8.
+    """
+
+    def __init__(self, function: Function, tolerance: Tolerance, counts: Counts) -> None:
+        self.function, self.tolerance, self.counts = function, tolerance, counts
+        self.jacobian: DenseJacobian | ProductJacobian | None = None
+        self.fresh = self._joint = False
+        self._eta, self._slowest = 1.0, 0.0
+        self._u: Tensor | None = None
+
+    def begin(self, span: Span, u: Tensor, before: Step | None) -> None:
+        """A step from u is tried; ``before`` is the last one."""
+        if u is not self._u:
+            self.fresh = False
+            if self._slowest > SLOW:
+                self.jacobian = None
+            self._u, self._guess = u, Guess(None if before is None else before.settled())
+            self._scale = self._scales(u.detach())
+        self.span, self._slowest = span, 0.0
+        self._guess.begin(span, u)
+        if self.jacobian is None:
+            self.renew()
+
+    def _scales(self, u: Tensor) -> Tensor:
+        """The tolerance of the entries of a sample's numbers, times the root of how many there are."""
+        size = (self.tolerance.atol + self.tolerance.rtol * u.abs()) * math.sqrt(max(1, u.numel()))
+        size = size.to(u.real.dtype).expand(u.shape)
+        return rows(torch.complex(size, size) if u.is_complex() else size, self._samples(u))
+
+    def renew(self) -> None:
+        """The Jacobian at the start of the step."""
+        assert self._u is not None
+        u, time = self._u.detach(), self.span.time(0.0)
+        if u.real.dtype not in (torch.float32, torch.float64):
+            raise FieldError(f"y0: got {u.dtype} with an implicit scheme, expected float32, float64 or complex ones")
+
+        def function(z: Tensor) -> Tensor:
+            return rows(self.function(time, state(z, u)), len(z))
+
+        samples = self._samples(u)
+        with torch.no_grad():
+            if u.numel() // samples > LARGEST or u.numel() ** 2 // samples > LARGEST_TOTAL:
+                self._joint = True
+                self.jacobian = ProductJacobian(function, rows(u, 1), self._scales(u))
+            else:
+                self.jacobian = DenseJacobian(function, rows(u, samples))
+        self.counts.jacobians += 1
+        self.fresh, self._eta, self._scale = True, 1.0, self._scales(u)
+        if self.jacobian.coupled:
+            self._joint = True
+            self.renew()
+
+    def _samples(self, u: Tensor) -> int:
+        return u.shape[0] if u.dim() > 1 and not self._joint else 1
+
+    def solved(self, weights: Any, r: Tensor) -> Tensor:
+        """(I - W x J)^-1 r."""
+        assert self.jacobian is not None
+        known = self.jacobian.factorisations
+        found = self.jacobian.solve(weights, r)
+        self.counts.factorisations += self.jacobian.factorisations - known
+        return found
+
+    def filtered(self, weight: float, error: Tensor) -> Tensor:
+        """(I - weight J)^-1 error: an estimate that is right for stiff components too."""
+        return state(self.solved(((weight,),), rows(error, self._samples(error))), error)
+
+    def __call__(self, what: Solve, constants: State) -> State:
+        """The values F_i; NotFound where the iteration does not converge."""
+        equation = Equation(self.function, what, self.span, self._samples(constants[0]))
+        with torch.no_grad():
+            fixed = [c.detach() for c in constants]
+            z = self._iterated(equation, fixed, [y - c for y, c in zip(self._guess(what), fixed, strict=True)])
+            if len(z) == 1:
+                self._guess.learn(what, fixed[0] + z[0])
+        if torch.is_grad_enabled() and (equation.recorded or any(c.requires_grad for c in constants)):
+            z = equation.moving(constants, z)
+        return tuple(weighted(row, z) for row in what.inverse)
+
+    def _iterated(self, equation: Equation, c: Sequence[Tensor], z: list[Tensor]) -> list[Tensor]:
+        eps, last, eta = torch.finfo(c[0].dtype).eps, math.nan, self._eta
+        scale = self._scale if len(c) == 1 else self._scale.repeat(1, len(c))
+        for k in range(MOST):
+            left = equation.residual(c, z)
+            d = self.solved(equation.what.weights, left)
+            norm = float(torch.linalg.vector_norm(d / scale))
+            if not math.isfinite(norm):
+                raise NotFound(finite=bool(torch.isfinite(left).all()))
+            z = [x - y for x, y in zip(z, parts(d, c[0], len(c)), strict=True)]
+            eta = max(eta, eps) ** 0.8
+            if k:
+                theta = norm / last
+                self._slowest = max(self._slowest, theta)
+                if theta >= 1 or norm * theta ** (MOST - 1 - k) / (1 - theta) > ACCURACY:
+                    break
+                eta = theta / (1 - theta)
+            if norm == 0 or eta * norm <= ACCURACY:
+                self._eta = eta
+                return z
+            last = norm
+        raise NotFound(finite=True)

@@ -1,0 +1,79 @@
+"""Jacobians that are kept over stages and steps, and the linear equations of implicit stages with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .dense import Function, Recorded, pushed
+from .gmres import gmres
+from .stage_equations import weighted
+
+#: weights of stages that are solved for together, the step size in them
+Weights = tuple[tuple[float, ...], ...]
+#: factors that are kept: of the stages and of the error estimate, for the step size before as well
+KEPT = 4
+#: numbers of a sample's equations up to which their matrix is inverted: a product takes a third of a solution's time
+SMALL = 16
+#: of its right-hand side, what GMRES may leave: so much slower is the iteration than with the exact solution
+LEFT = 1e-3
+KRYLOV, RESTARTS = 30, 20
+
+
+class DenseJacobian:
+    """J = f_u at u (S, D), a matrix for each sample, and the solutions of (I - W x J) x = r by its factors.
+
+    ``coupled`` says whether rows of f depend on other rows of u, so that J is not what it is taken for.
+    """
+
+    def __init__(self, function: Function, u: Tensor) -> None:
+        with torch.inference_mode(False):  # where autograd would record nothing
+            recorded = Recorded(function, u.clone() if u.is_inference() else u)
+            # Inverted, an infinite entry would be 0, and make every step seem exact.
+            self.matrix = torch.where(torch.isfinite(recorded.jacobian), recorded.jacobian, torch.nan)
+            self.coupled = len(u) > 1 and not recorded.separate(torch.ones(len(u), dtype=torch.bool, device=u.device))
+        self.factorisations = 0
+        self._factors: dict[Weights, tuple[Tensor, Tensor | None]] = {}
+
+    def solve(self, weights: Weights, r: Tensor) -> Tensor:
+        """X (S, s D) for r (S, s D), s the number of stages; not finite where the matrix is singular."""
+        if weights not in self._factors:
+            self._factor(weights)
+        lu, pivots = self._factors[weights]
+        if pivots is None:
+            return torch.bmm(lu, r[:, :, None])[:, :, 0]
+        return torch.linalg.lu_solve(lu, pivots, r[:, :, None])[:, :, 0]
+
+    def _factor(self, weights: Weights) -> None:
+        if len(self._factors) >= KEPT:
+            self._factors.clear()
+        J = self.matrix
+        product = J * weights[0][0] if len(weights) == 1 else torch.kron(J.new_tensor(weights), J)
+        eye = torch.eye(product.shape[1], dtype=J.dtype, device=J.device)
+        if product.shape[1] <= SMALL:
+            self._factors[weights] = torch.linalg.inv_ex(eye - product)[0], None
+        else:
+            self._factors[weights] = torch.linalg.lu_factor_ex(eye - product)[:2]
+        self.factorisations += 1
+
+
+class ProductJacobian:
+    """The same known by its products alone: all of u (1, D) is one sample, and the equations are solved by GMRES."""
+
+    coupled, factorisations = False, 0
+
+    def __init__(self, function: Function, u: Tensor, scale: Tensor) -> None:
+        self.push, self.scale = pushed(function, u.detach()), scale
+
+    def solve(self, weights: Weights, r: Tensor) -> Tensor:
+        """X (1, s D) for r (1, s D), to 1e-3 of r in units of ``scale`` (1, D)."""
+        scale = self.scale.repeat(1, len(weights))
+
+        def operator(v: Tensor) -> Tensor:
+            products = [self.push(part) for part in (v * scale).chunk(len(weights), 1)]
+            return v - torch.cat([weighted(row, products) for row in weights], 1) / scale
+
+        b = r / scale
+        goal = LEFT * torch.linalg.vector_norm(b, dim=1)
+        x, _, report = gmres(operator, b, goal, KRYLOV, RESTARTS)
+        return torch.where(report.finite[:, None], x * scale, torch.nan)

@@ -1,0 +1,119 @@
+"""AdaptiveODENet: solve as a module, with the parameters of the ODENet of fixed steps."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from odenets import (
+    AdaptiveODENet,
+    FieldError,
+    IntegrationError,
+    ODENet,
+    SchemeError,
+    StepControl,
+    TimeField,
+    analysis,
+    solve,
+)
+
+
+class Own(nn.Module):
+    def __init__(self, *more):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), *more, nn.Linear(8, 2)).double()
+
+    def forward(self, t, u):
+        return self.inner(torch.cat([u, t.expand(len(u), 1).to(u)], 1))
+
+
+X = torch.linspace(-1, 1, 10, dtype=torch.float64).reshape(5, 2)
+TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@pytest.mark.parametrize("scheme", ["dopri5", "tsit5", "dop853"])
+def test_it_is_solve_and_the_limit_of_fixed_steps(scheme):
+    f = Own()
+    net = AdaptiveODENet(TimeField(f, 0, 1), scheme, **TIGHT)
+    assert net.stats is None
+    y = net(X)
+    found = solve(f, X, (0, 1), scheme, **TIGHT)
+    assert torch.equal(y, found.y[-1])
+    assert net.stats == found.stats
+    fixed = ODENet(TimeField(f, 0, 1, 40), "rk4")
+    torch.testing.assert_close(y, fixed(X), rtol=1e-6, atol=1e-6)
+    ours, theirs = (torch.autograd.grad(out.cos().sum(), list(f.parameters())) for out in (y, fixed(X)))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+# torch.compile looks at the .grad of what it is given.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_a_module_like_others():
+    net = AdaptiveODENet(TimeField(Own(), 0, 1), rtol=1e-5, atol=1e-7)
+    fixed = ODENet(TimeField(Own(), 0, 1, 4), "dopri5")
+    assert net.state_dict().keys() == fixed.state_dict().keys()
+    nn.init.normal_(fixed.field.f.inner[0].weight)
+    net.load_state_dict(fixed.state_dict())
+    for again in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert torch.equal(again(X), net(X))
+        assert again.field.f is not net.field.f
+    single = copy.deepcopy(net).float()
+    assert single(X.float()).dtype == torch.float32
+    assert single.double()(X).dtype == torch.float64
+    assert repr(net).startswith(
+        "AdaptiveODENet(\n  scheme=dopri5, rtol=1e-05, atol=1e-07\n  (field): TimeField(\n    t0=0.0"
+    )
+    compiled = AdaptiveODENet(TimeField(torch.compile(net.field.f, backend="eager"), 0, 1), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(compiled(X), net(X))
+    trained = torch.optim.SGD(net.parameters(), 0.05)
+    losses = []
+    for _ in range(5):
+        loss = net(X).square().sum()
+        trained.zero_grad()
+        loss.backward()
+        trained.step()
+        losses.append(loss.item())
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_states_samples_and_learned_times():
+    decay = lambda t, u: {"x": -u["x"] * t}  # noqa: E731
+    net = AdaptiveODENet(TimeField(decay, 0, 2), **TIGHT)
+    torch.testing.assert_close(net({"x": X})["x"], X * torch.exp(torch.tensor(-2.0)))
+    pair = AdaptiveODENet(TimeField(lambda t, u: (u[1], -u[0]), 0, 1), **TIGHT)((X, 0 * X))
+    torch.testing.assert_close(pair[0], X * torch.cos(torch.ones(())), rtol=1e-7, atol=1e-7)
+    own = AdaptiveODENet(TimeField(Own(), 0, 1), per_sample=True, **TIGHT)
+    torch.testing.assert_close(own(X), AdaptiveODENet(TimeField(Own(), 0, 1), **TIGHT)(X), rtol=1e-7, atol=1e-7)
+    assert own.stats.accepted.shape == (5,)
+    stop = nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+    net = AdaptiveODENet(TimeField(lambda t, u: -u, 0, stop), **TIGHT)
+    (slope,) = torch.autograd.grad(net(X).sum(), list(net.parameters()))
+    torch.testing.assert_close(slope, -(X * torch.exp(-stop.detach())).sum())
+
+
+def test_what_is_refused():
+    field = TimeField(Own(), 0, 1)
+    with pytest.raises(FieldError, match=r"got 4 steps, expected TimeField\(f, t0, t1\) without steps"):
+        AdaptiveODENet(TimeField(Own(), 0, 1, 4))
+    with pytest.raises(FieldError, match=r"got Own\("):
+        AdaptiveODENet(Own())
+    with pytest.raises(FieldError, match=r"got no steps for a network of fixed steps.*odenets.AdaptiveODENet"):
+        ODENet(field, "dopri5")
+    with pytest.raises(SchemeError, match="rk4: got a scheme that has no step size control"):
+        AdaptiveODENet(field, "rk4")
+    net = AdaptiveODENet(field)
+    with pytest.raises(FieldError, match=r"gradient: got 'reversible'.*fixed steps have all the others in ODENet"):
+        net.gradient = "reversible"
+    with pytest.raises(FieldError, match="without any ODENet"):
+        analysis.diagnose(net, X)
+    with pytest.raises(IntegrationError, match="max_steps = 2 are taken"):
+        AdaptiveODENet(field, max_steps=2, control=StepControl(max_step=0.1))(X)
+    for module in (nn.Dropout(0.1), nn.BatchNorm1d(8)):
+        net = AdaptiveODENet(TimeField(Own(module), 0, 1))
+        with pytest.raises(FieldError, match=rf"got a {type(module).__name__} inside f in training"):
+            net(X)
+        assert net.eval()(X).shape == X.shape
