@@ -55,8 +55,8 @@ def test_first_and_second_derivatives():
     def solution(u, t, weight):
         return solve(f(weight), u, t, rtol=1e-9, atol=1e-9, gradient="checkpoint").y
 
-    assert gradcheck(solution, learned(U0[0], TIMES[[0, 2, 4]], W), atol=1e-6)
-    assert gradgradcheck(solution, learned(U0[0], TIMES[[0, 2, 4]], W), atol=1e-5)
+    assert gradcheck(solution, learned(U0[0], TIMES[:3], W), atol=1e-6)
+    assert gradgradcheck(solution, learned(U0[0], TIMES[:3], W), atol=1e-5)
 
 
 @pytest.mark.parametrize("gradient", ["direct", "checkpoint"])
