@@ -25,8 +25,8 @@ from .step import Span, Step
 MOST = 8
 #: the Jacobian is renewed for the next step where the iteration was slower (Hairer & Wanner 1996, IV.8)
 SLOW = 0.03
-#: the largest error of the stages in units of the tolerance
-ACCURACY = 0.03
+#: the largest error of the stages in units of the tolerance, and at least so many of rounding
+ACCURACY, ROUNDINGS = 0.03, 10
 #: numbers of a sample up to which its Jacobian is a matrix, and of the matrices of all samples
 LARGEST, LARGEST_TOTAL = 512, 2**24
 
@@ -61,6 +61,7 @@ class Newton:
         self.fresh = self._joint = False
         self._eta, self._slowest = 1.0, 0.0
         self._u: Tensor | None = None
+        self._rtol = float(torch.as_tensor(tolerance.rtol).min())
 
     def begin(self, span: Span, u: Tensor, before: Step | None) -> None:
         """A step from u is tried; ``before`` is the last one."""
@@ -133,6 +134,7 @@ class Newton:
 
     def _iterated(self, equation: Equation, c: Sequence[Tensor], z: list[Tensor]) -> list[Tensor]:
         eps, last, eta = torch.finfo(c[0].dtype).eps, math.nan, self._eta
+        accuracy = max(ACCURACY, ROUNDINGS * eps / self._rtol) if self._rtol > 0 else ACCURACY
         scale = self._scale if len(c) == 1 else self._scale.repeat(1, len(c))
         for k in range(MOST):
             left = equation.residual(c, z)
@@ -145,10 +147,10 @@ class Newton:
             if k:
                 theta = norm / last
                 self._slowest = max(self._slowest, theta)
-                if theta >= 1 or norm * theta ** (MOST - 1 - k) / (1 - theta) > ACCURACY:
+                if theta >= 1 or norm * theta ** (MOST - 1 - k) / (1 - theta) > accuracy:
                     break
                 eta = theta / (1 - theta)
-            if norm == 0 or eta * norm <= ACCURACY:
+            if norm == 0 or eta * norm <= accuracy:
                 self._eta = eta
                 return z
             last = norm
