@@ -21,8 +21,8 @@ F64 = torch.float64
 )
 def test_the_stiff_problems_of_the_literature(name, scheme):
     problem = PROBLEMS[name]
-    found, radau = in_torch(problem, scheme, 1e-4), in_scipy(problem, "Radau", 1e-4)
-    assert error(problem, found.y[-1], 1e-4) < 10
+    found, radau = in_torch(problem, scheme, 1e-3), in_scipy(problem, "Radau", 1e-3)
+    assert error(problem, found.y[-1], 1e-3) < 10
     assert found.stats.evaluations < 3 * radau.nfev
     # A Jacobian is kept while it serves, factors while the step size stays.
     assert 0 < found.stats.jacobians < found.stats.accepted + found.stats.rejected
