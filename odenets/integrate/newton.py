@@ -70,10 +70,10 @@ class Newton:
             if self._slowest > SLOW:
                 self.jacobian = None
             self._u, self._guess = u, Guess(None if before is None else before.settled())
-            self._scale = self._scales(u.detach())
+            self._scale = self._scales(u.detach()) if u.numel() else u
         self.span, self._slowest = span, 0.0
         self._guess.begin(span, u)
-        if self.jacobian is None:
+        if self.jacobian is None and u.numel():
             self.renew()
 
     def _scales(self, u: Tensor) -> Tensor:
@@ -118,10 +118,14 @@ class Newton:
 
     def filtered(self, weight: float, error: Tensor) -> Tensor:
         """(I - weight J)^-1 error: an estimate that is right for stiff components too."""
+        if not error.numel():
+            return error
         return state(self.solved(((weight,),), rows(error, self._samples(error))), error)
 
     def __call__(self, what: Solve, constants: State) -> State:
         """The values F_i; NotFound where the iteration does not converge."""
+        if not constants[0].numel():  # whatever they are, they solve it
+            return constants
         equation = Equation(self.function, what, self.span, self._samples(constants[0]))
         with torch.no_grad():
             fixed = [c.detach() for c in constants]

@@ -217,6 +217,22 @@ def test_a_derivative_that_is_wrong_shortens_the_steps_and_nothing_else():
     assert found.y[-1].item() == pytest.approx(math.exp(-3), rel=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3, 4)])
+def test_states_of_any_shape(shape):
+    found = solve(lambda t, u: -u, torch.ones(shape, dtype=F64), (0, 1), "kvaerno3").y[-1]
+    torch.testing.assert_close(found, torch.full(shape, math.exp(-1), dtype=F64), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("scheme", ["kencarp4", "radau_iia3"])
+def test_a_jump_in_time(scheme):
+    assert all(0 <= float(c) <= 1 for c in schemes[scheme].nodes)
+    f = lambda t, u: -1e3 * (u - (t >= 1).to(u))  # noqa: E731
+    start, control = torch.zeros(1, dtype=F64), StepControl(jump_t=[1.0], exponents=(1,))
+    found = solve(f, start, (0, 1.001), scheme, control=control, rtol=1e-7, atol=1e-9)
+    assert found.y[-1].item() == pytest.approx(1 - math.exp(-1), rel=1e-5)
+    assert found.stats.rejected < 15
+
+
 def test_a_tolerance_near_rounding_is_what_rounding_allows_for():
     f = lambda t, u: -50 * u**2  # noqa: E731
     for dtype, tol, far in ((torch.float32, 1e-7, 1e-3), (F64, 1e-12, 1e-9)):
