@@ -25,8 +25,8 @@ from .step import Span, Step
 MOST = 8
 #: the Jacobian is renewed for the next step where the iteration was slower (Hairer & Wanner 1996, IV.8)
 SLOW = 0.03
-#: the largest error of the stages in units of the tolerance
-ACCURACY = 0.03
+#: the largest error of the stages in units of the tolerance, and at least so many of rounding
+ACCURACY, ROUNDINGS = 0.03, 10
 #: numbers of a sample up to which its Jacobian is a matrix, and of the matrices of all samples
 LARGEST, LARGEST_TOTAL = 512, 2**24
 
@@ -61,6 +61,7 @@ class Newton:
         self.fresh = self._joint = False
         self._eta, self._slowest = 1.0, 0.0
         self._u: Tensor | None = None
+        self._rtol = float(torch.as_tensor(tolerance.rtol).min())
 
     def begin(self, span: Span, u: Tensor, before: Step | None) -> None:
         """A step from u is tried; ``before`` is the last one."""
@@ -69,10 +70,10 @@ class Newton:
             if self._slowest > SLOW:
                 self.jacobian = None
             self._u, self._guess = u, Guess(None if before is None else before.settled())
-            self._scale = self._scales(u.detach())
+            self._scale = self._scales(u.detach()) if u.numel() else u
         self.span, self._slowest = span, 0.0
         self._guess.begin(span, u)
-        if self.jacobian is None:
+        if self.jacobian is None and u.numel():
             self.renew()
 
     def _scales(self, u: Tensor) -> Tensor:
@@ -117,10 +118,14 @@ class Newton:
 
     def filtered(self, weight: float, error: Tensor) -> Tensor:
         """(I - weight J)^-1 error: an estimate that is right for stiff components too."""
+        if not error.numel():
+            return error
         return state(self.solved(((weight,),), rows(error, self._samples(error))), error)
 
     def __call__(self, what: Solve, constants: State) -> State:
         """The values F_i; NotFound where the iteration does not converge."""
+        if not constants[0].numel():  # whatever they are, they solve it
+            return constants
         equation = Equation(self.function, what, self.span, self._samples(constants[0]))
         with torch.no_grad():
             fixed = [c.detach() for c in constants]
@@ -133,6 +138,7 @@ class Newton:
 
     def _iterated(self, equation: Equation, c: Sequence[Tensor], z: list[Tensor]) -> list[Tensor]:
         eps, last, eta = torch.finfo(c[0].dtype).eps, math.nan, self._eta
+        accuracy = max(ACCURACY, ROUNDINGS * eps / self._rtol) if self._rtol > 0 else ACCURACY
         scale = self._scale if len(c) == 1 else self._scale.repeat(1, len(c))
         for k in range(MOST):
             left = equation.residual(c, z)
@@ -145,10 +151,10 @@ class Newton:
             if k:
                 theta = norm / last
                 self._slowest = max(self._slowest, theta)
-                if theta >= 1 or norm * theta ** (MOST - 1 - k) / (1 - theta) > ACCURACY:
+                if theta >= 1 or norm * theta ** (MOST - 1 - k) / (1 - theta) > accuracy:
                     break
                 eta = theta / (1 - theta)
-            if norm == 0 or eta * norm <= ACCURACY:
+            if norm == 0 or eta * norm <= accuracy:
                 self._eta = eta
                 return z
             last = norm

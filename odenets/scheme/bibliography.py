@@ -26,6 +26,7 @@ REFERENCES = {
     "Nonstiff Problems",
     "tsitouras2011": "C. Tsitouras (2011), Runge-Kutta Pairs of Order 5(4) Satisfying Only the First Column "
     "Simplifying Assumption",
+    "verner2010": "J. H. Verner (2010), Numerically Optimal Runge-Kutta Pairs with Interpolants",
     # implicit
     "crank1947": "J. Crank, P. Nicolson (1947), A Practical Method for Numerical Evaluation of Solutions of "
     "Partial Differential Equations of the Heat-Conduction Type",

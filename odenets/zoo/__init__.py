@@ -10,6 +10,7 @@ schemes = Zoo(
     "residual_networks",
     "reversible_schemes",
     "embedded",
+    "verner",
     "high_order",
     "multistep",
     "implicit",

@@ -27,7 +27,7 @@ HIGH = 5  # from this order on float64 leaves too few digits between the leading
 DEVICES = ["meta", "cuda"] if torch.cuda.is_available() else ["meta"]
 # Fine enough for the leading term to dominate, coarse enough to stay above rounding.
 STEPS = {1: 1000, 2: 250, 3: 200, 4: 120}
-HIGH_STEPS = {5: 50, 6: 50, 8: 20}
+HIGH_STEPS = {5: 50, 6: 50, 7: 20, 8: 20}
 
 
 def observed(error, steps):

@@ -19,8 +19,8 @@ ORDERS = {
     # Hairer, Norsett & Wanner (1993), II.4 and II.5: pairs, the order of the solution carried on.
     # Fehlberg carries on the lower one, the others the higher one.
     **{"bosh3": 3, "fehlberg45": 4, "cash_karp": 5, "dopri5": 5, "dop853": 8},
-    # Bogacki & Shampine (1996); Prince & Dormand (1981)
-    **{"bs5": 5, "dopri8": 8},
+    # Bogacki & Shampine (1996); Verner (2010); Prince & Dormand (1981)
+    **{"bs5": 5, "vern7": 7, "dopri8": 8},
     # Tsitouras (2011)
     **{"tsit5": 5},
     # Hairer, Norsett & Wanner (1993), III.1 and III.2: k-step Adams-Bashforth order k, Adams-Moulton
@@ -61,9 +61,11 @@ ORDERS = {
 # Bogacki & Shampine (1989); Hairer, Norsett & Wanner (1993), tables II.5.1 (Fehlberg) and II.5.2 (Dormand &
 # Prince), II.10 (DOP853 has two estimates, of orders 5 and 3; the first is the embedded one); Cash & Karp (1990);
 # Tsitouras (2011); Hosea & Shampine (1996); Bogacki & Shampine (1996), the first of its two estimates;
-# Prince & Dormand (1981); Kvaerno (2004); Kennedy & Carpenter (2003)
+# Verner (2010); Prince & Dormand (1981); Kvaerno (2004); Kennedy & Carpenter (2003)
 EMBEDDED = {"heun": 1, "bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "tsit5": 4, "dop853": 5, "trbdf2": 3}
-EMBEDDED |= {"bs5": 4, "dopri8": 7} | {f"{name}{p}": p - 1 for name in ("kvaerno", "kencarp") for p in (3, 4, 5)}
+EMBEDDED |= {"bs5": 4, "vern7": 6, "dopri8": 7} | {
+    f"{name}{p}": p - 1 for name in ("kvaerno", "kencarp") for p in (3, 4, 5)
+}
 
 # C_{p+1} with alpha_k = 1. Lambert (1973), chapter 3; Hairer, Norsett & Wanner (1993),
 # III.2: Adams gamma_k, gamma*_k; BDF -1 / (k + 1) over the sum of 1/j, j = 1 ... k
@@ -88,7 +90,7 @@ ERROR_CONSTANTS = {
 EXPLICIT = {
     *{"euler", "midpoint", "heun", "ralston2", "ralston3", "heun3", "kutta3", "rk4", "rk38"},
     *{"ssprk22", "ssprk33", "ssprk43", "ssprk54", "ssprk104"},
-    *{"bosh3", "fehlberg45", "cash_karp", "dopri5", "tsit5", "dop853", "bs5", "dopri8"},
+    *{"bosh3", "fehlberg45", "cash_karp", "dopri5", "tsit5", "dop853", "bs5", "vern7", "dopri8"},
     *{"leapfrog", "zerosnet", "lm", "lm3", "momentum", "alf", "reversible_heun"},
     *{"symplectic_euler", "verlet", "yoshida4"},
     *{"poly2", "poly3", "mpoly2", "way2", "picard2", "fractal2", "gated_rk2", "in_resnet"},

@@ -1,0 +1,219 @@
+"""Adaptive implicit steps beside scipy's Radau and BDF: ``odenets bench stiff``.
+
+Claim to be tested: on van der Pol's equation (mu = 1000), Robertson's, the Oregonator and HIRES, kvaerno5 and
+radau_iia3 take at most 5 times the time of scipy's Radau given the same function of torch, and at most 3 times its
+evaluations, at an error over the tolerance that is no larger than that of BDF or 10. Beside it Radau with NumPy's
+function, which is what one would write for it, and Radau against itself (A/A).
+
+Processor time of one thread on one core, in pairs one after the other, the order changing. Both have their Jacobians
+by themselves, scipy's by differences, ours by autograd. Evaluations are scipy's nfev, without those for Jacobians; ours
+count one for each Jacobian.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from odenets import solve
+
+from ..common.paired_command import PairedBenchmark
+from ..common.pairs import Row, beside, one_core
+
+OURS = ("kvaerno5", "radau_iia3")
+TOLERANCES = (1e-4, 1e-6)
+BOUND = 5.0
+WITH_TORCH = "scipy's Radau"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured: the problems, separated by commas, pairs of samples of time."""
+
+    problems: str
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """u' = f(t, u), u(0) = start, u(stop) = exact.
+
+    Args:
+        f: for torch, and with ``np.array`` as the third argument for NumPy.
+        start, stop, exact: see above.
+        atol: absolute tolerance over the relative one.
+    """
+
+    f: Any
+    start: list[float]
+    stop: float
+    atol: float
+    exact: list[float]
+
+
+def van_der_pol(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
+    """Mu = 1000."""
+    return stack([u[1], 1000 * (1 - u[0] ** 2) * u[1] - u[0]])
+
+
+def robertson(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
+    """Three substances, rates from 0.04 to 3e7."""
+    a, b = -0.04 * u[0] + 1e4 * u[1] * u[2], 3e7 * u[1] ** 2
+    return stack([a, -a - b, b])
+
+
+def oregonator(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
+    """The Belousov-Zhabotinskii reaction, Field & Noyes (1974)."""
+    return stack(
+        [
+            77.27 * (u[1] + u[0] * (1 - 8.375e-6 * u[0] - u[1])),
+            (u[2] - (1 + u[0]) * u[1]) / 77.27,
+            0.161 * (u[0] - u[2]),
+        ]
+    )
+
+
+def hires(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
+    """High irradiance response of plants, Schaefer (1975)."""
+    w = 280 * u[5] * u[7]
+    return stack(
+        [
+            -1.71 * u[0] + 0.43 * u[1] + 8.32 * u[2] + 0.0007,
+            1.71 * u[0] - 8.75 * u[1],
+            -10.03 * u[2] + 0.43 * u[3] + 0.035 * u[4],
+            8.32 * u[1] + 1.71 * u[2] - 1.12 * u[3],
+            -1.745 * u[4] + 0.43 * u[5] + 0.43 * u[6],
+            -w + 0.69 * u[3] + 1.71 * u[4] - 0.43 * u[5] + 0.69 * u[6],
+            w - 1.81 * u[6],
+            -w + 1.81 * u[6],
+        ]
+    )
+
+
+# Mazzia & Magherini, Test Set for Initial Value Problem Solvers (2008); Robertson's at 1e5 by scipy's Radau to 1e-12.
+PROBLEMS = {
+    "van_der_pol": Problem(van_der_pol, [2.0, 0.0], 2000.0, 1e-4, [0.1706167732170469e1, -0.8928097010248125e-3]),
+    "robertson": Problem(robertson, [1.0, 0.0, 0.0], 1e5, 1e-8, [0.01786592114211, 7.274751468e-8, 0.98213400611037]),
+    "oregonator": Problem(
+        oregonator, [1.0, 2.0, 3.0], 360.0, 1e-4, [0.1000814870318523e1, 0.1228178521549889e4, 0.1320554942846513e3]
+    ),
+    "hires": Problem(
+        hires,
+        [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0057],
+        321.8122,
+        1e-6,
+        [
+            0.7371312573325668e-3,
+            0.1442485726316185e-3,
+            0.5888729740967575e-4,
+            0.1175651343283149e-2,
+            0.2386356198831331e-2,
+            0.6238968252742796e-2,
+            0.2849998395185769e-2,
+            0.2850001604814231e-2,
+        ],
+    ),
+}
+
+
+def in_scipy(problem: Problem, method: str, tolerance: float, f: Callable[..., Any] | None = None) -> Any:
+    """Scipy's solution, with NumPy's f or another one."""
+
+    def plain(t: float, u: Any) -> Any:
+        return problem.f(t, u, np.array)
+
+    options = {"rtol": tolerance, "atol": tolerance * problem.atol}
+    return solve_ivp(f or plain, (0, problem.stop), problem.start, method=method, **options)
+
+
+def through_torch(problem: Problem) -> Callable[[float, Any], Any]:
+    """The function of torch, for scipy."""
+
+    def f(t: float, u: Any) -> Any:
+        return problem.f(torch.full((), t, dtype=torch.float64), torch.from_numpy(u)).numpy()
+
+    return f
+
+
+def in_torch(problem: Problem, scheme: str, tolerance: float) -> Any:
+    """Our solution."""
+    start = torch.tensor(problem.start, dtype=torch.float64)
+    return solve(problem.f, start, (0, problem.stop), scheme, rtol=tolerance, atol=tolerance * problem.atol)
+
+
+def error(problem: Problem, u: Tensor | Any, tolerance: float) -> float:
+    """The root mean square of the error over the tolerance."""
+    exact = np.array(problem.exact)
+    return math.sqrt(np.mean(((np.asarray(u) - exact) / (tolerance * (problem.atol + np.abs(exact)))) ** 2))
+
+
+def measure(task: Task) -> list[Row]:
+    """Times, against those of scipy's Radau with the function of torch."""
+    one_core()
+    rows: list[Row] = []
+    for name in task.problems.split(","):
+        problem = PROBLEMS[name]
+        f = through_torch(problem)
+        for tolerance in TOLERANCES:
+            others = {scheme: partial(in_torch, problem, scheme, tolerance) for scheme in OURS}
+            others[f"{WITH_TORCH}, NumPy's f"] = partial(in_scipy, problem, "Radau", tolerance)
+            radau = partial(in_scipy, problem, "Radau", tolerance, f)
+            rows += beside(f"{name}, {tolerance:.0e}", WITH_TORCH, radau, others, task.rounds)
+    return rows
+
+
+def counted(task: Task) -> dict[str, list[list[str]]]:
+    """Steps, evaluations and errors of all."""
+    rows = [["problem", "tolerance", "method", "steps", "evaluations", "Jacobians", "error over tolerance"]]
+    for name in task.problems.split(","):
+        problem = PROBLEMS[name]
+        for tolerance in TOLERANCES:
+            what = [name, f"{tolerance:.0e}"]
+            for method in ("Radau", "BDF"):
+                found = in_scipy(problem, method, tolerance)
+                counts = [len(found.t) - 1, found.nfev, found.njev]
+                far = error(problem, found.y[:, -1], tolerance)
+                rows.append([*what, f"scipy's {method}", *map(str, counts), f"{far:.2g}"])
+            for scheme in (*OURS, "kvaerno3", "kencarp4", "trbdf2"):
+                solution = in_torch(problem, scheme, tolerance)
+                stats, far = solution.stats, error(problem, solution.y[-1], tolerance)
+                counts = [stats.accepted + stats.rejected, stats.evaluations, stats.jacobians]
+                rows.append([*what, scheme, *map(str, counts), f"{far:.2g}"])
+    return {"Steps, with rejected ones of ours, evaluations, and errors at the end": rows}
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """The bound on times, for each scheme."""
+    worst = {scheme: max(row.ratio for row in rows if row.pair == scheme) for scheme in OURS}
+    return {
+        f"{scheme}: at most {BOUND:g} times the time of {WITH_TORCH} with the same function, got {ratio:.2f}": ratio
+        <= BOUND
+        for scheme, ratio in worst.items()
+    }
+
+
+BENCHMARK = PairedBenchmark(
+    name="stiff",
+    module="odenets.benchmarks.speed.stiff",
+    description=__doc__,
+    task=Task,
+    defaults=Task(problems=",".join(PROBLEMS), rounds=5),
+    help={"problems": f"some of {', '.join(PROBLEMS)}"},
+    measure=measure,
+    title=lambda task: "Adaptive implicit steps beside scipy's",
+    claims=claims,
+    more=counted,
+)
+main = BENCHMARK.main
+
+if __name__ == "__main__":
+    sys.exit(main())

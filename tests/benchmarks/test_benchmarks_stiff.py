@@ -1,0 +1,34 @@
+"""The benchmark of stiff problems: what it compares solves the same problem, and what it tells."""
+
+import os
+
+import pytest
+import torch
+
+from odenets.benchmarks.common import pairs
+from odenets.benchmarks.speed import stiff
+
+TASK = stiff.Task(problems="robertson", rounds=2)
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch):
+    """Measured with one thread on one core, in a short time; the first two are this process's, which others use too."""
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None, raising=False)
+    monkeypatch.setattr(pairs, "SAMPLE", 0.0)
+    monkeypatch.setattr(stiff, "TOLERANCES", (1e-2,))
+
+
+def test_rows_and_counts():
+    rows = stiff.measure(TASK)
+    assert [row.pair for row in rows] == ["scipy's Radau (A/A)", *stiff.OURS, "scipy's Radau, NumPy's f"]
+    ((head, *table),) = stiff.counted(TASK).values()
+    assert all(len(line) == len(head) for line in table)
+    assert all(float(line[-1]) < 10 for line in table)
+
+
+@pytest.mark.parametrize(("ratio", "held"), [(4.0, True), (6.0, False)])
+def test_claims(ratio, held):
+    rows = [pairs.Row("robertson, 1e-02", scheme, (1.0, 1.0), ratio, (ratio, ratio)) for scheme in stiff.OURS]
+    assert list(stiff.claims(rows).values()) == [held, held]
