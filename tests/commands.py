@@ -138,4 +138,4 @@ def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happens"
-        time.sleep(0.02)
+        time.sleep(0.05)  # to ask more often takes a part of the core that is waited for
