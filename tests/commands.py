@@ -128,8 +128,9 @@ def living(group):
                 fields = stat.read().rpartition(")")[2].split()
         except OSError:
             continue  # it has ended meanwhile
-        # A command that has just been started has no group of its own yet.
-        if group in (int(number), int(fields[2])) and fields[0] != "Z":
+        # A command that has just been started has no group of its own yet. One that is killed is a zombie while other
+        # threads of it still end, and until then it holds its files, and the locks on them.
+        if group in (int(number), int(fields[2])) and (fields[0] != "Z" or int(fields[17]) > 1):
             found.append(int(number))
     return sorted(found)
 

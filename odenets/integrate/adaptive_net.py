@@ -12,8 +12,9 @@ from ..fields import FieldError, TimeField
 from ..scheme import Scheme
 from ..zoo import as_scheme
 from .control import StepControl
+from .refusals import check_gradient, refuse_adaptive
 from .solution import Stats
-from .solve import MAX_STEPS, check_gradient, refuse_adaptive, solve
+from .solve import MAX_STEPS, solve
 
 
 class AdaptiveODENet(nn.Module):

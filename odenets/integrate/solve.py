@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..fields.numbers import number
-from ..program.transforms import active
-from ..scheme import Scheme, SchemeError
+from ..scheme import Scheme
 from ..scheme.given_numbers import integer
 from ..stages import Solver
 from ..zoo import as_scheme
@@ -22,12 +21,13 @@ from .control import StepControl, Tolerance
 from .event import Event, Watch
 from .function import Function
 from .grid import Grid, equal_steps, pinned, steps_on
-from .implicit import CONTROL, Implicit, implicit_method, runs_implicit
+from .implicit import CONTROL, Implicit, implicit_method
 from .method import method_of, runs_as_method
 from .network_steps import network_steps
 from .packing import Packing
 from .per_sample import solve_each
 from .progress import shown
+from .refusals import check_gradient, check_on_failure, refuse_adaptive, refuse_checkpoint, refuse_each
 from .replay import Replay
 from .run import Run
 from .solution import Solution
@@ -111,21 +111,13 @@ def solve(
     times = Times(t, u.device)
     function = Function(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
-    _check(on_failure, gradient)
-    shared: dict[str, Any] = {"steps": steps, "step": step, "dense": dense or None}
+    check_on_failure(on_failure)
+    check_gradient(gradient)
     wanted = [events] if isinstance(events, Event) else list(events)
     if gradient == "checkpoint":
-        more = {"events": wanted or None, "per_sample": per_sample or None}
-        _refuse('gradient="checkpoint"', "ODENet has it for fixed steps", **shared, **more)
-    if (per_sample or gradient == "checkpoint") and not runs_as_method(chosen):
-        raise SchemeError(
-            f'{chosen.name}: got it with per_sample or gradient="checkpoint", expected an explicit Runge-Kutta scheme '
-            "with embedded weights, such as 'dopri5'"
-        )
+        refuse_checkpoint(chosen, steps=steps, step=step, dense=dense, events=wanted, per_sample=per_sample)
     if per_sample:
-        refuse_adaptive(chosen)
-        shared |= {"progress": progress or None, "solver": solver}
-        _refuse("per_sample", "leave out per_sample, or ask for times t", **shared)
+        refuse_each(chosen, steps=steps, step=step, dense=dense, progress=progress, solver=solver)
         return solve_each(
             method_of(chosen, True),
             function,
@@ -164,53 +156,12 @@ def solve(
     return run.collect(u, taken)
 
 
-def _check(on_failure: str, gradient: str) -> None:
-    if on_failure not in ("raise", "flag"):
-        raise FieldError(f'on_failure: got {on_failure!r}, expected "raise" or "flag"')
-    check_gradient(gradient)
-
-
-def check_gradient(gradient: str) -> None:
-    """Refuse a way to gradients that only fixed steps have."""
-    if gradient not in ("direct", "checkpoint"):
-        raise FieldError(
-            f'gradient: got {gradient!r}, expected "direct" or "checkpoint"; fixed steps have all the others in '
-            "ODENet(TimeField(f, t0, t1, steps), scheme, gradient=...)"
-        )
-
-
 def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:
     """What takes adaptive steps of a scheme."""
     if runs_as_method(scheme):
         return partial(Adaptive, method_of(scheme, True))
     method, gamma = implicit_method(scheme)
     return partial(Implicit, method, gamma=gamma)
-
-
-def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
-    """Refuse a scheme that has no steps to a tolerance."""
-    if (scheme.embedded is None or not runs_as_method(scheme)) and not runs_implicit(scheme):
-        raise SchemeError(
-            f"{scheme.name}: got a scheme that has no step size control (it is for Runge-Kutta schemes with embedded "
-            "weights, and for implicit ones with nodes that are different and not 0), expected such as 'dopri5', "
-            "'tsit5', 'dop853', for stiff problems 'kvaerno5', 'radau_iia3'; or give steps= or step="
-        )
-    if solver is not None:
-        raise FieldError(
-            f"solver: got {solver} with adaptive steps, whose stages have a Newton iteration of their own, expected "
-            "none, or a grid: steps= or step="
-        )
-    if "Vmap" in active():
-        raise FieldError(
-            "solve: got torch.func.vmap around adaptive steps, which depend on the values of all samples, expected the "
-            "batch itself with per_sample=True, or a grid: give steps= or step="
-        )
-
-
-def _refuse(what: str, instead: str, **options: Any) -> None:
-    """Refuse options that do not go with another one."""
-    if given := [name for name, value in options.items() if value is not None]:
-        raise FieldError(f"{what}: got {', '.join(given)} with it, expected none; {instead}")
 
 
 def _grid(steps: Any, step: float | None, times: Times) -> Grid:
