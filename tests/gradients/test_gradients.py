@@ -9,7 +9,6 @@ from functools import cache
 import pytest
 import torch
 from helpers import Residual, blocks_for, explicit_schemes
-from modes import KINDS
 from torch import nn
 
 from odenets import (
@@ -80,14 +79,9 @@ def random_state(dtype, width=6, samples=4):
     return torch.randn(samples, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
 
 
-# To run steps again is the same in float32 and by any schedule: these are tried on one scheme of each kind.
-CASES = [(name, mode, torch.float64) for name in EXPLICIT for mode in ("checkpoint", "reversible")]
-CASES += [(name, "reversible", torch.float32) for name in REVERSIBLE]
-CASES += [(name, "checkpoint", torch.float32) for name in KINDS.values() if name in EXPLICIT]
-CASES += [(name, Checkpoint(states=5), torch.float64) for name in KINDS.values() if name in EXPLICIT]
-
-
-@pytest.mark.parametrize(("name", "gradient", "dtype"), CASES, ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("gradient", ["checkpoint", Checkpoint(states=5), "reversible"])
+@pytest.mark.parametrize("name", EXPLICIT)
 def test_every_scheme_at_64_layers(name, gradient, dtype):
     if gradient == "reversible" and name not in REVERSIBLE:
         with pytest.raises(SchemeError, match="checkpoint"):

@@ -9,11 +9,11 @@ import pytest
 import torch
 from helpers import batch, layers_of, loss
 from modes import (
+    CASES,
     COUPLED,
     EVERY_CASE,
     FIRST,
     KIND_CASES,
-    KINDS,
     OPTIONS,
     RECOMPUTING,
     REVERSIBLE,
@@ -85,21 +85,13 @@ def test_options_change_what_is_stored_and_not_the_gradient(name, gradient):
 # --------------------------------------------------------------------------------------- torch.compile
 
 
-# What torch makes of the graph, backwards, differs by kinds of schemes alone, and takes as long as to trace it; the way
-# back by undoing, which is traced as well, takes ten times as long.
 @compiling
-@pytest.mark.parametrize(
-    ("name", "mode", "backend"),
-    [
-        *((name, "direct", "eager") for name in SCHEMES if name not in KINDS.values()),
-        *((*case, "aot_eager") for case in KIND_CASES if case[1] != "checkpoint"),
-    ],
-)
-def test_compiled_in_one_graph(name, mode, backend):
+@pytest.mark.parametrize(("name", "mode"), CASES)
+def test_compiled_in_one_graph(name, mode):
     # Direct: a step with and one without starting values; undone: more than one step in a segment.
     net = make(name, mode, layers_for(name, 1 if mode == "direct" else 2))
     x = batch()
-    found = output_and_gradients(net, x, compiled(net, backend))
+    found = output_and_gradients(net, x, compiled(net))
     assert_same(found, output_and_gradients(net, x))
 
 
