@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -78,6 +79,8 @@ if {double}:
     InMemoryDataset.normalised = lambda data, images: single(data, images).double()
 print("exit code", main({arguments}))
 """
+#: Threads ask one after the other.
+ASKING = threading.Lock()
 
 
 @functools.cache
@@ -99,9 +102,10 @@ def server():
 
 def copy(code, log, environment=None):
     """Number of a process that runs this code, and of its group; what it prints is appended to the file ``log``."""
-    found = server()
-    print(json.dumps([code, str(log), environment or {}]), file=found.stdin, flush=True)
-    return int(found.stdout.readline())
+    with ASKING:
+        found = server()
+        print(json.dumps([code, str(log), environment or {}]), file=found.stdin, flush=True)
+        return int(found.stdout.readline())
 
 
 def command(log, *arguments, environment=None, double=False):
@@ -117,6 +121,12 @@ def printed(codes, log):
     said = pathlib.Path(log).read_text()
     assert "Traceback" not in said, said
     return said
+
+
+def answer(log, module, arguments):
+    """What ``python -m module ARGUMENTS`` prints last, as JSON."""
+    code = f"import {module} as asked; sys.argv[1:] = {arguments!r}; assert not asked.main()"
+    return json.loads(printed([code], log).splitlines()[-1])
 
 
 def living(group):

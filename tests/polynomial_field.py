@@ -21,10 +21,10 @@ class Cubic:
             self.a, self.C, self.D = 0 * self.a, 0 * self.C, 0 * self.D
 
     def two(self, v, w):
-        return np.einsum("ijk,jc,kc->ic", self.C, v, w)
+        return self.C.reshape(2, 4) @ (v[:, None] * w).reshape(4, -1)
 
     def three(self, u, v, w):
-        return np.einsum("ijkl,jc,kc,lc->ic", self.D, u, v, w)
+        return self.D.reshape(2, 8) @ (u[:, None, None] * v[:, None] * w).reshape(8, -1)
 
     def __call__(self, u, *v):
         """The derivative of order len(v) in the directions v."""
@@ -46,8 +46,8 @@ def differentials(functions, maps, components, trees):
     return known
 
 
-def flow(field, components, time, steps=12):
-    """Exact to rounding: explicit extrapolation would do too, this is the 8th order scheme of scipy."""
+def flow(field, components, time, steps=6):
+    """By six steps of the 8th order scheme of scipy: far more exact than a step of any scheme of order 4."""
     from scipy.integrate._ivp import dop853_coefficients as c
 
     stages, state, h = c.N_STAGES, [u.copy() for u in components], time / steps

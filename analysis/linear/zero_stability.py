@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -62,5 +63,6 @@ def zero_stable_range(scheme: Scheme | str, **values: Any) -> sympy.Set:
     return sympy.Union(*stable)
 
 
-def _bounded(V: sympy.MatrixBase) -> bool:
+@lru_cache(maxsize=256)
+def _bounded(V: sympy.ImmutableMatrix) -> bool:
     return satisfies_root_condition(sympy.Poly(reduced_minimal_polynomial(V).as_expr(), zeta).all_coeffs())

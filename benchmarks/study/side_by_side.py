@@ -21,8 +21,12 @@ from .config import RunConfig
 from .progress import Progress
 from .runs import Ended, Means, run_one
 
-#: Not fork: torch's threads and CUDA do not survive it.
-PROCESSES = multiprocessing.get_context("spawn")
+#: Not fork: torch's threads and CUDA do not survive it. Copies of a process that has imported all and computed nothing
+#: have neither, and start at once, where a process of its own takes three seconds. Elsewhere torch is not safe to copy.
+PROCESSES = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+if sys.platform == "linux":
+    # What torch.use_deterministic_algorithms imports is a second of these.
+    PROCESSES.set_forkserver_preload([__name__, "torch._inductor.config"])
 
 
 def work(connection: Connection, config: RunConfig, out: Path, means: Means) -> None:

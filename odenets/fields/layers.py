@@ -188,12 +188,13 @@ class Layers(Field):
 
     def uses(self, n: int, what: Evaluate) -> list[tuple[str, nn.Module]]:
         """The layer's module, and for later visits to it their running statistics."""
-        layer, path = self.layers[n], f"layers.{n}"
+        # Not by self.layers[n], which takes as long as all else here.
+        layer, path = self.layers._modules[str(n)], f"layers.{n}"
         if isinstance(layer, nn.ModuleList):
             layer, path = layer[what.module], f"{path}.{what.module}"
-        key = f"{n}_{what.module}_{what.visit}"
-        found = [(path, layer)]
-        return [*found, (f"statistics.{key}", self.statistics[key])] if key in self.statistics else found
+        if what.visit and (key := f"{n}_{what.module}_{what.visit}") in self.statistics:
+            return [(path, layer), (f"statistics.{key}", self.statistics[key])]
+        return [(path, layer)]
 
 
 @traced_as_constant

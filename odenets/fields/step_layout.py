@@ -12,13 +12,8 @@ from .context import Attribute
 from .field import Field
 from .stage_statistics import modules_of, originals
 
-
-class Home(NamedTuple):
-    """Where a tensor is: its name from the field on, the dictionary of a module that holds it, and its key there."""
-
-    name: str
-    held: dict[str, Any]
-    key: str
+#: where a tensor is: its name from the field on, the dictionary of a module that holds it, and its key there
+Home = tuple[str, dict[str, Any], str]
 
 
 class Used(NamedTuple):
@@ -76,8 +71,8 @@ def _add(used: Used, owner: nn.Module, path: str, standing_for: nn.Module) -> No
 
 def _homes(used: Used, held: dict[str, Any], path: str) -> list[int]:
     """Note the tensors that a dictionary holds; the numbers of their homes."""
-    first = len(used.homes)
-    used.homes.extend(
-        Home(f"{path}.{key}" if path else key, held, key) for key, tensor in held.items() if tensor is not None
-    )
+    first, prefix = len(used.homes), f"{path}." if path else ""
+    for key, tensor in held.items():
+        if tensor is not None:
+            used.homes.append((prefix + key, held, key))
     return list(range(first, len(used.homes)))

@@ -21,6 +21,7 @@ from ..passes.starting import starting_steps, transition
 from ..passes.steps import run_step
 from ..program import Evaluate, Program, compile_scheme
 from ..program.step import State, step
+from ..program.transforms import traced_as_constant
 from ..scheme import Scheme
 from ..stages import NewtonKrylov, Report, Solver
 from ..zoo import as_scheme
@@ -303,9 +304,9 @@ class ODENet(nn.Module):
             got = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise FieldError(f"input: got {got}, expected a floating-point tensor")
         if torch.compiler.is_compiling() or not self._is_on(x.device):
-            own = reference_tensor(self)
-            if own is not None and own.device != x.device:
-                raise FieldError(f"input: got a tensor on {x.device}, expected {own.device}, where the network is")
+            own = _device(self)
+            if own is not None and own != x.device:
+                raise FieldError(f"input: got a tensor on {x.device}, expected {own}, where the network is")
 
     def _is_on(self, device: torch.device) -> bool:
         """Whether the first parameter, as far as its name is known, is on a device."""
@@ -393,6 +394,13 @@ class ODENet(nn.Module):
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+@traced_as_constant
+def _device(module: nn.Module) -> torch.device | None:
+    """Where the first floating-point parameter or buffer is."""
+    own = reference_tensor(module)
+    return None if own is None else own.device
 
 
 def reference_tensor(module: nn.Module) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import sympy
 from sympy.polys.matrices import DomainMatrix
 
@@ -32,6 +34,7 @@ def response(
     return top, bottom
 
 
+@lru_cache(maxsize=256)
 def generating_polynomials(scheme: GeneralLinearMethod) -> tuple[sympy.Poly, sympy.Poly] | None:
     """(rho, sigma) without common factors, rho monic; None where :func:`stage_shift` is None."""
     shift = stage_shift(scheme)

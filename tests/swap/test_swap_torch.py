@@ -8,6 +8,7 @@ import pickle
 import sys
 from datetime import timedelta
 
+import commands
 import pytest
 import torch
 from loops_multistep import LOOPS as MULTISTEP
@@ -334,8 +335,7 @@ def work(rank, path):
     torch.set_num_threads(1)
     # A process that waits for the other for ever says where, and ends.
     faulthandler.dump_traceback_later(100, exit=True)
-    if sys.platform == "linux":
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # or gloo looks up this machine's name
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # or gloo looks up this machine's name
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{path}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=60)
     )
@@ -350,8 +350,10 @@ def work(rank, path):
     faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the two processes are copies")
 def test_distributed_data_parallel_averages(tmp_path):
-    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from {__name__} import work; work(%d, {str(tmp_path)!r})"
+    commands.printed([code % rank for rank in range(2)], tmp_path / "log")
     found = [torch.load(tmp_path / str(rank)) for rank in range(2)]
     for i, (kind, name) in enumerate(DISTRIBUTED):
         each = []
