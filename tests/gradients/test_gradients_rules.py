@@ -54,12 +54,18 @@ def buffers(net):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("field", [list, depth, depth_per_sample, noisy, shaken])
-@pytest.mark.parametrize("name", UNDONE)
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        (name, field)
+        for name in UNDONE
+        for field in (list, depth, depth_per_sample, noisy, shaken)
+        # Branches of width 6 and noise of the whole state's shape do not fit a half.
+        if SCHEMES[name].components == 1 or field not in (noisy, shaken)
+    ],
+)
 def test_the_same_seed_gives_the_same_step_in_every_mode(name, field, dtype):
     # From the same weights at each step: gradients equal to rounding would make different weights.
-    if field in (noisy, shaken) and SCHEMES[name].components > 1:
-        field = depth  # branches of width 6 and noise of the whole state's shape do not fit a half
     if SCHEMES[name].symbols and dtype == torch.float32:
         # Errors that one batch has measured say little about the next one's.
         modes, tolerance = dict(zip(MODES, [*MODES[:2], Reversible(tolerance=1e-2)], strict=True)), 1e-2
