@@ -58,6 +58,19 @@ def of_layer(n: int, block: nn.Module, writes: Writes, training: bool) -> Functi
     return function
 
 
+def traced_layer(n: int, block: nn.Module, copies: bool) -> Function | None:
+    """The same where torch.compile traces, which counts no writes; ``copies``: whether the block gets a copy."""
+    if isinstance(block, nn.ModuleList):
+        return None
+
+    def function(what: Evaluate, x: Tensor) -> Tensor:
+        value = block(x.clone() if copies else x)
+        check(n, value, x)
+        return value
+
+    return function
+
+
 def check(n: int, value: Any, x: Tensor) -> None:
     """FieldError for a value of step n that is no tensor of the state's shape."""
     if not isinstance(value, Tensor):

@@ -154,10 +154,11 @@ class Field(nn.Module):
     def bound_of_pass(self, noises: Sequence[Noise], u: Tensor) -> Sequence[Function | None]:
         """F of each step in a pass from state u as what is left of a call of this module where nothing is around it.
 
-        That is :meth:`bound_calls`: without hooks, noise and a learned step size, where torch counts what is written.
+        That is :meth:`bound_calls`: without hooks, noise and a learned step size, where torch counts what is written or
+        traces.
         """
-        counted = counts_writes(u) and not torch.is_inference_mode_enabled()
-        if counted and self.reference is None and plainly_called(self) and not any(noises):
+        known = torch.compiler.is_compiling() or (counts_writes(u) and not torch.is_inference_mode_enabled())
+        if known and self.reference is None and plainly_called(self) and not any(noises):
             return self.bound_calls(u)
         return ()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate, Program
-from ..program.transforms import traced_as_constant
 from .errors import FieldError
 from .field import Field
 
@@ -97,9 +96,9 @@ class Masks:
         return value
 
 
-def refuse_random(field: Field, n: int, program: Program) -> None:
+def refuse_random(field: Field, n: int, known: Sequence[str | None]) -> None:
     """Where masks cannot be drawn again: FieldError for a layer that is known to draw any, or was seen to."""
-    drawing = known_to_draw(field, n, program)
+    drawing = known[n]
     if drawing is None and n in field.drawing and field.training:
         drawing = f"layer {n}: got a module"
     if drawing is not None:
@@ -110,7 +109,6 @@ def refuse_random(field: Field, n: int, program: Program) -> None:
         )
 
 
-@traced_as_constant
 def known_to_draw(field: Field, n: int, program: Program) -> str | None:
     """The first module of a step that is known to draw random numbers."""
     modules = (found for what in program.evaluated for found in field.uses(n, what))

@@ -110,7 +110,7 @@ class TimeField(Field):
 
     def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
         """Calls of f itself, once it is known to take times in float64."""
-        if type(self) is not TimeField or not self._wide:
+        if type(self) is not TimeField or not self._wide or torch.compiler.is_compiling():
             return ()
         f, training, wide = self.f, self.training, widest(u.device)
         return self._bound.get(

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..fields import Noise
 from ..fields.bound import Function
-from ..fields.masks import Masks, refuse_random
+from ..fields.masks import Masks, known_to_draw, refuse_random
 from ..fields.step_layout import StepLayout, step_layout
-from ..program import Evaluate, Program
-from ..program.transforms import recorded
+from ..program import Evaluate
+from ..program.transforms import recorded, traced_as_constant
 from ..stages import Report
 from .network import Network
 
@@ -39,6 +39,7 @@ class Pass:
         self._known: dict[int, StepLayout] | None = None
         self._masks: Masks | None = None
         self._quiet: bool | None = None
+        self._random: list[str | None] | None = None
         self._asked = False  # not before it is needed: schemes of one evaluation a step need none
 
     @property
@@ -65,16 +66,28 @@ class Pass:
             self._known[n] = step_layout(field, n, self.net.plan[n].program)
         return self._known[n]
 
-    def masked(self, n: int, program: Program) -> Function:
+    def masked(self, n: int) -> Function:
         """The residual function of a step that evaluates a module more than once: with the same masks each time."""
         if self.quiet:
             return self.calls[n]
         if self.masks is None:
-            refuse_random(self.net.field, n, program)
+            self.refuse_random(n)
             return self.calls[n]
         return partial(self.masks.call, n, self.calls[n])
+
+    def refuse_random(self, n: int) -> None:
+        """FieldError for a step that draws random numbers, where they cannot be drawn again."""
+        if self._random is None:
+            self._random = _random_modules(self.net)
+        refuse_random(self.net.field, n, self._random)
 
     def seed(self, n: int, what: Evaluate, u: Tensor) -> Tensor:
         """The initial slope f(u) of step n: an evaluation of that step, and so with its masks."""
         call = self.calls[n]
         return call(what, u) if self.masks is None else self.masks.call(n, call, what, u)
+
+
+@traced_as_constant
+def _random_modules(net: Network) -> list[str | None]:
+    """For each step the first module that is known to draw random numbers."""
+    return [known_to_draw(net.field, n, program) for n, (program, *_) in enumerate(net.plan)]

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..fields.bound import Function
 from ..fields.context import Context
 from ..fields.errors import FieldError
-from ..fields.masks import Masks, refuse_random
+from ..fields.masks import Masks
 from ..fields.step_layout import Home, StepLayout
 from ..program import Evaluate, Program, Solve
 from ..program.step import State, step
@@ -67,9 +67,9 @@ class Segment:
     def _gather(self, n: int) -> None:
         net, owner = self.net, self._owner
         assert owner is not None
-        program = self.programs[n] = net.plan[n].program
+        self.programs[n] = net.plan[n].program
         if self.masks is None and not owner.quiet:
-            refuse_random(self.field, n, program)
+            owner.refuse_random(n)
         layout = self._layouts[n] = owner.layout(n)
         for index, used in layout.used.items():
             given = self._given[n, index] = [self._place(held[key]) for _, held, key in used.homes]

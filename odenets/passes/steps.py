@@ -14,7 +14,7 @@ def run_step(run: Pass, n: int, state: State) -> State:
     """The carried values after step n, from those before it."""
     program, solves, repeats = run.net.plan[n]
     if not solves:
-        function = run.masked(n, program) if repeats else run.calls[n]
+        function = run.masked(n) if repeats else run.calls[n]
         return program.run(function, state, run.learned[n])
     # The implicit function theorem wants the step as a function of the tensors it uses.
     segment = Segment(run, n, n + 1)
