@@ -36,10 +36,11 @@ Compiled = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured: networks of so many layers on so many samples, pairs of samples of time."""
+    """What is measured: networks of so many layers on so many samples, what runs them, pairs of samples of time."""
 
     depth: int
     batch: int
+    backend: str
     rounds: int
 
 
@@ -110,7 +111,7 @@ def rows_of(scheme: str, task: Task) -> list[Row]:
         compare(f"{scheme}, tracing", "odenets", (tracing, partial(traced, net, x)), task.rounds),
     ]
     torch._dynamo.reset()
-    hand, ours = (torch.compile(module, fullgraph=True) for module in (loop, net))
+    hand, ours = (torch.compile(module, fullgraph=True, backend=task.backend) for module in (loop, net))
     once: Any
     for what, once in (("forward", forward), ("with backward", backward)):
         runs = {"odenets": partial(once, ours, x)}
@@ -142,8 +143,8 @@ BENCHMARK = PairedBenchmark(
     module="odenets.benchmarks.speed.compile",
     description=__doc__,
     task=Task,
-    defaults=Task(depth=16, batch=64, rounds=9),
-    help={"depth": "layers", "batch": "samples"},
+    defaults=Task(depth=16, batch=64, backend="inductor", rounds=9),
+    help={"depth": "layers", "batch": "samples", "backend": "of torch.compile, for what is run"},
     measure=measure,
     title=lambda task: f"torch.compile of {task.depth} layers of perceptrons on a state of {task.batch} x 2",
     claims=claims,

@@ -104,6 +104,25 @@ def test_checkpoints_compiled_in_one_graph(name):
     assert_same(found, output_and_gradients(net, x))
 
 
+# Torch's own, of the state that a compiled block is called with.
+@compiling
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
+def test_blocks_compiled_one_by_one_share_their_graphs():
+    x, graphs = batch(), []
+    for layers in (3, 6):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        net = make(FIRST, "reversible", layers=layers)
+        expected = output_and_gradients(net, x)
+        for block in net.field.layers:
+            block.compile(backend="aot_eager")
+        assert_same(output_and_gradients(net, x), expected)
+        assert net.stored.undone > 0
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    # At most: forward, run again, undone.
+    assert graphs[0] == graphs[1] <= 3
+
+
 @compiling
 def test_compiled_by_inductor():
     # Learned coefficients, a starting step that is run again, steps that are undone.
