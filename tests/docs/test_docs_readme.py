@@ -30,6 +30,7 @@ def test_python_of_the_readme_runs():
     assert names["flow"].steps == 20
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")  # by torch's own compiler
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
 def test_python_of_the_other_pages_runs_by_itself(page, capsys):
     run(page, {})
