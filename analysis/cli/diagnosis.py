@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from odenets import OdenetsError
 
 from ..networks.saved_files import read
+from ..text.console import watched
 from .shared_options import add_out, drawn
 from .users_objects import imported
 
@@ -44,7 +45,7 @@ def _diagnose(options: argparse.Namespace) -> str:
     model = build(options.factory, options.args)
     if options.weights is not None:
         load_weights(model, options.weights)
-    found = diagnose(model, batch, samples=options.samples)
+    found = diagnose(model, batch, samples=options.samples, progress=watched())
     wrote = drawn(options.out, lambda plot: plot.diagnosis(found, title=f"Numerical diagnosis of {options.factory}"))
     if options.json is not None:
         wrote.append(_write_json(options.json, found.as_dict()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import codecs
-import importlib.util
 import re
 import sys
 import unicodedata
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 #: What has no decomposition into ASCII; the rest of what we print does (o with an accent: o).
@@ -74,8 +74,13 @@ class Parser(argparse.ArgumentParser):
 def require(*modules: str) -> None:
     """Raises what importing the first that is not installed would: before hours of work that need it in the end."""
     for module in modules:
-        if importlib.util.find_spec(module) is None:
+        if find_spec(module) is None:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+
+def watched() -> bool:
+    """Whether somebody looks at stderr, and tqdm is there to draw a bar on it."""
+    return sys.stderr.isatty() and find_spec("tqdm") is not None
 
 
 def missing(error: ImportError) -> str | None:

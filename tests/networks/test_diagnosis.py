@@ -263,3 +263,11 @@ def test_a_layer_that_is_zero():
     assert d.blocks[0].spectrum.eigenvalues == (0j, 0j)
     assert d.blocks[0].amplification.outside == 0
     assert d.blocks[0].modified_note == "f vanishes at a sample"
+
+
+def test_a_bar_shows_how_far_it_is(capsys):
+    pytest.importorskip("tqdm")
+    net = network([normal(), not_normal()])
+    shown, plain = diagnose(net, states(), progress=True), diagnose(net, states())
+    assert shown == plain
+    assert "layer 1: 100% |" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from odenets import FieldError, Scheme, as_scheme
+from odenets.integrate.progress import Reached, progress_bar
 from odenets.scheme.given_numbers import integer
 
 from .diagnosis import Diagnosis
@@ -42,6 +44,7 @@ def diagnose(
     dtype: torch.dtype | None = torch.float64,
     modified: bool = True,
     seed: int = 0,
+    progress: bool = False,
 ) -> Diagnosis:
     """The layers of a trained network as steps of its scheme: spectra, stability, k_n, modified equation.
 
@@ -76,6 +79,7 @@ def diagnose(
         dtype: of the copy; float64, since J's eigenvalues are sensitive to rounding. None: the model's.
         modified: whether to compute the modified term.
         seed: of ARPACK's start vector; no other random number is drawn, and torch's are kept.
+        progress: show a bar, layer by layer, each as long as its states are large (needs tqdm).
 
     Raises:
         FieldError: no ODENet, an input or an option that does not fit, a model that does not run on x, a layer
@@ -96,10 +100,13 @@ def diagnose(
         setup = Setup(Options(dense_limit, values, tolerance, seed), others, modified)
         blocks: list[BlockDiagnosis] = []
         stages: list[StageDiagnosis] = []
-        for stage, one in enumerate(visited):
-            found, summary = _stage(setup, stage, sum(earlier.net.steps for earlier in visited[:stage]), one)
-            blocks += found
-            stages.append(summary)
+        whole = sum(u.numel() for one in visited for u in one.states)
+        with progress_bar(whole) if progress else nullcontext(_untold) as reached:
+            for stage, one in enumerate(visited):
+                before = sum(earlier.net.steps for earlier in visited[:stage])
+                found, summary = _stage(setup, stage, before, one, reached)
+                blocks += found
+                stages.append(summary)
     settings: dict[str, Any] = {"samples": len(x[:samples]), "values": values, "dense_limit": dense_limit}
     settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance}
     findings, suggestion = conclude(blocks, stages, tolerance, activations(visited))
@@ -117,7 +124,13 @@ def _check_input(x: Any, dtype: torch.dtype | None) -> None:
     check_device(x.device, dtype)
 
 
-def _stage(setup: Setup, stage: int, before: int, one: Visited) -> tuple[list[BlockDiagnosis], StageDiagnosis]:
+def _untold(what: str, further: float) -> None:
+    """Nobody wants to know how far it is."""
+
+
+def _stage(
+    setup: Setup, stage: int, before: int, one: Visited, reached: Reached
+) -> tuple[list[BlockDiagnosis], StageDiagnosis]:
     """The records of one ODENet, ``before`` layers into the model."""
     net = one.net
     found: list[BlockDiagnosis] = []
@@ -138,6 +151,7 @@ def _stage(setup: Setup, stage: int, before: int, one: Visited) -> tuple[list[Bl
                 values, own = channels(net, n, u[:1]), found[-1].scheme
                 alike = own is not None and all(value.min() == value.max() for value in values.values())
                 layers.append(Layer(scheme, values, jacobians, flow_of(own) if own is not None and alike else None))
+        reached(place.label, u.numel())
     summary = _summary(stage, one)
     if layers and len(layers) == net.steps - one.first:
         summary = replace(summary, product=stage_product(layers, net.h, before + one.first, _explained(found)))
