@@ -28,13 +28,16 @@ def test_diagnose(capsys, files):
     pytest.importorskip("scipy")
     trained = build("odenets.models:cifar_resnet", ["depth=14", "scheme=lm"])
     torch.save(trained.state_dict(), "trained.pt")
-    wanted = json.loads(json.dumps(analysis.diagnose(trained, read_input(files / "x.npy"), samples=1).as_dict()))
-    argv = ["--weights", "trained.pt", "--input", "x.npy", "--samples", "1", "--out", "x.png", "--json", "x.json"]
+    options = {"samples": 1, "dtype": torch.float32}
+    wanted = json.loads(json.dumps(analysis.diagnose(trained, read_input(files / "x.npy"), **options).as_dict()))
+    argv = ["--weights", "trained.pt", "--input", "x.npy", "--samples", "1", "--dtype", "float32"]
+    argv += ["--out", "x.png", "--json", "x.json"]
     assert main(["diagnose", *CIFAR, *argv]) == 0
     found = capsys.readouterr().out.rstrip("\n").split("\n")
     assert found[-3::2] == ["Wrote x.png", "Wrote x.json"]
     assert (files / "x.png").stat().st_size > 10_000
     told = json.loads((files / "x.json").read_text())
+    assert told["settings"]["dtype"] == "float32"
     assert told["blocks"] == wanted["blocks"]  # the weights are the file's, not new ones
     assert any(block["coefficients"] for block in told["blocks"])
 
