@@ -130,7 +130,7 @@ class ModifiedEquation(Shown, Mapping[Tree, sympy.Expr]):
         return derivative_form(self.scheme, self.order)
 
     def terms(self, f: Function | Sequence[Function], u: State, **values: float) -> list[Any]:
-        """The value at u of the factor of h^0, h^1, ..., h^(order-1), by nested Jacobian-vector products.
+        """The value at u of the factor of h^0, h^1, ..., h^(order-1), by products with Jacobians.
 
         Args:
             f: a torch function of the state that returns its shape; for a scheme of several

@@ -33,7 +33,7 @@ def leading_term(
     """(||h^m f_m||/||f_0|| over the samples, "") or (None, why there is none).
 
     Beside f_0, the equation's own leading term, not f: for lm f_0 = f/(1 + k).
-    f_m is the factor of h^m in the modified field, evaluated by nested Jacobian-vector products.
+    f_m is the factor of h^m in the modified field, evaluated by products with Jacobians.
     ``scheme`` has its symbols free; per-channel coefficients stand at their means.
     """
     if why := _none(scheme, coefficients, residual, u):
