@@ -109,10 +109,11 @@ class TimeField(Field):
         return self.at(_tensor(self.t0, x.device) + (n + what.node) * self.step(x.device), x)
 
     def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
-        """Calls of f itself, once it is known to take times in float64."""
-        if type(self) is not TimeField or not self._wide or torch.compiler.is_compiling():
-            return ()
+        """Calls of f itself, once it is known to take times in float64, as it does where the state is."""
         f, training, wide = self.f, self.training, widest(u.device)
+        known = self._wide or (self._wide is None and u.dtype == wide)
+        if type(self) is not TimeField or not known or torch.compiler.is_compiling():
+            return ()
         return self._bound.get(
             [f, training, wide, *self._writes.values()],
             lambda: [self._bound_step(n, f, wide) for n in range(self.steps)],
