@@ -59,22 +59,10 @@ def again(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], now: tuple[
             stack.enter_context(torch.set_grad_enabled(call.around[0]))
         for kind, enabled, dtype in call.around[1] if call.around[1] != now[1] else ():
             stack.enter_context(torch.autocast(kind, enabled=enabled, dtype=dtype))
-        if call.random is not None:
-            stack.enter_context(_drawing(call.random))
-        return call.func(*args, **kwargs)
-
-
-@contextmanager
-def _drawing(random: Drawn) -> Iterator[None]:
-    """Draw what was drawn after those states; outside nothing has been drawn."""
-    now = [generator.get_state() for generator, _ in random]
-    for generator, state in random:
-        generator.set_state(state)
-    try:
-        yield
-    finally:
-        for (generator, _), state in zip(random, now, strict=True):
+        for generator, state in call.random or ():  # outside nothing has been drawn
+            stack.callback(generator.set_state, generator.get_state())
             generator.set_state(state)
+        return call.func(*args, **kwargs)
 
 
 _LOCK = threading.Lock()

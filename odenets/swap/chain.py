@@ -19,36 +19,38 @@ from ..zoo import as_scheme
 from .calls import version
 from .sums import Sum
 
+#: what moves the values of a state
+Move = Callable[[Tensor], Tensor]
+
 
 class Session(NamedTuple):
-    """Between two steps: the number of the one before, what is carried, and the state where nothing else holds it."""
+    """Between two steps of a chain: the number of the one before, what is carried, and how the state was moved since.
 
+    ``versions`` of the state and of what is carried; ``u`` is the state where nothing else holds it.
+    """
+
+    chain: Chain
     step: int
     carried: State
     versions: tuple[int, ...]
+    moves: tuple[Move, ...] = ()
     u: Tensor | None = None
 
 
 class History:
-    """Carried values of a chain; two passes, also of two threads, do not meet.
+    """What the chains of a model carry, by their states; two passes, also of two threads, do not meet.
 
-    An entry is kept for as long as its state is: activation checkpointing comes back to it. ``names`` say where the
-    sums of the chain are.
+    An entry is kept for as long as its state is: activation checkpointing comes back to it.
     """
 
-    def __init__(self, names: Sequence[str], scheme: str) -> None:
-        self.names, self.scheme = tuple(names), scheme
+    def __init__(self) -> None:
         self.sessions = WeakTensorKeyDictionary()
         #: those that there are while torch.compile traces
         self.traced: list[Session] = []
 
-    def __getstate__(self) -> tuple[Sequence[str], str]:
+    def __reduce__(self) -> Any:
         """Copies and pickles are without what passes under way have left."""
-        return self.names, self.scheme
-
-    def __setstate__(self, state: tuple[Sequence[str], str]) -> None:
-        """With nothing carried."""
-        self.__init__(*state)  # type: ignore[misc]
+        return History, ()
 
     def find(self, u: Tensor) -> Session | None:
         """What belongs to u, if anything does."""
@@ -57,48 +59,21 @@ class History:
             return session
         return next((session for session in self.traced if session.u is u), None)
 
-    def carried(self, session: Session, u: Tensor) -> State:
-        """What is carried into the step after a session's, whose state is u.
+    def keep(self, session: Session, u: Tensor) -> None:
+        """Keep what a step has left for the next, whose state is u."""
+        chain, n = session.chain, session.step
+        if torch.compiler.is_compiling():  # of the steps before, nobody asks any more
+            others = (other for other in self.traced if other.chain is not chain or other.step == n)
+            self.traced = [*others, session._replace(u=u)]
+        elif n < chain.steps - 1:  # without u, or the entry would keep it alive
+            self.sessions[u] = session
+        if n == chain.steps - 1:
+            self.traced = [other for other in self.traced if other.chain is not chain]
 
-        Raises:
-            FieldError: it, or u, was written to since.
-        """
-        n = session.step + 1
-        if session.carried and session.versions != _versions((u, *session.carried)):
-            raise FieldError(
-                f"{self.names[n]}: got a state that was written to after {self.names[n - 1]} had returned it, or one "
-                f"before it that {self.scheme} goes on from, or what was added to it, which {self.scheme} goes on "
-                "from, expected none of these changed; write to a copy"
-            )
-        return session.carried
-
-    def broken(self, n: int) -> FieldError:
-        """The error for a state that no step before step n has made."""
-        return FieldError(
-            f"{self.names[n]}: got an input that is not what {self.names[n - 1]} returned, which {self.scheme} goes on "
-            "from; expected the steps of the chain one after the other, with nothing between them but what was there "
-            "at the example (no dropout, no layer drop, no reentrant activation checkpointing around one of them), and "
-            "all or none of them compiled (compile the model)"
-        )
-
-    def keep(self, n: int, u: Tensor, carried: State) -> None:
-        """Keep what step n has left for the next, whose state is u."""
-        if n == len(self.names) - 1:
-            self.traced = []
-        elif torch.compiler.is_compiling():
-            # Of the steps before, nobody asks any more.
-            own = Session(n, carried, _versions((u, *carried)), u)
-            self.traced = [*(session for session in self.traced if session.step == n), own]
-        else:  # without u, or the entry would keep it alive
-            self.sessions[u] = Session(n, carried, _versions((u, *carried)))
-
-    def follow(self, session: Session, u: Tensor, move: Callable[[Tensor], Tensor] | None) -> None:
-        """The state has become u: carried values are moved as it was, and activations are not applied to them."""
-        self.keep(session.step, u, session.carried if move is None else tuple(map(move, session.carried)))
-
-
-def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    return tuple(version(x) for x in tensors)
+    def follow(self, session: Session, u: Tensor, move: Move | None) -> None:
+        """The state has become u, by a move, or by an activation, which is not applied to what is carried."""
+        moves = session.moves if move is None else (*session.moves, move)
+        self.keep(session._replace(versions=(version(u), *session.versions[1:]), moves=moves), u)
 
 
 class Branches(Field):
@@ -122,25 +97,23 @@ class Chain(ODENet):
     Args:
         sums: the sums.
         modules: for each the module whose forward has it.
-        stages: whether the activation after a sum is applied to stages.
+        history: that of all chains of the model.
         options: of ODENet: start, coefficient_shape, gradient.
     """
 
     def __init__(
-        self, sums: Sequence[Sum], modules: Sequence[nn.Module], scheme: Scheme, *, stages: bool, **options: Any
+        self, sums: Sequence[Sum], modules: Sequence[nn.Module], scheme: Scheme, history: History, **options: Any
     ) -> None:
         super().__init__(Branches(modules), scheme, **options)
-        self.sums, self.stages = list(sums), stages
+        self.sums, self.history = list(sums), history
         #: whether a step is the sum that it was
         self.plain = self.program.instructions == compile_scheme(as_scheme("euler"), 1.0).instructions
-        self.history = History([one.owner.module or "the model" for one in sums], scheme.name)
+        self.names = [one.owner.module or "the model" for one in sums]
         #: whether a step must know which it is; and whether it cannot go on where it does not
         self.tracked = scheme.carried > 1
         self.exact = scheme.carried > 1 or bool(scheme.symbols)
         #: who sees it at work: its ``on_step(n, state, branch)`` is called before each step, ``branch`` a Stages
         self.observer: Any = None
-        #: the swap that it is of
-        self.origin: Any = None
 
     def runner_of(self, options: Gradient) -> Runner:
         """As of ODENet, of the one way to gradients that there is."""
@@ -160,7 +133,37 @@ class Chain(ODENet):
     @property
     def evaluations(self) -> int:
         """Evaluations of branches in one pass."""
-        return sum(1 + len(elsewhere(self.program_of(n))) for n in range(self.steps))
+        return sum(1 + len(self.elsewhere(n)) for n in range(self.steps))
+
+    def elsewhere(self, n: int) -> list[int]:
+        """Which evaluations of step n are elsewhere than at the state."""
+        return elsewhere(self.program_of(n))
+
+    def carried(self, session: Session, u: Tensor) -> State:
+        """What is carried into the step after a session's, whose state is u, moved as that was.
+
+        Raises:
+            FieldError: it, or u, was written to since.
+        """
+        n, carried = session.step + 1, session.carried
+        if carried and session.versions != tuple(map(version, (u, *carried))):
+            raise FieldError(
+                f"{self.names[n]}: got a state that was written to after {self.names[n - 1]} had returned it, or one "
+                f"before it that {self.scheme.name} goes on from, or what was added to it, which {self.scheme.name} "
+                "goes on from, expected none of these changed; write to a copy"
+            )
+        for move in session.moves:
+            carried = tuple(map(move, carried))
+        return carried
+
+    def broken(self, n: int) -> FieldError:
+        """The error for a state that no step before step n has made."""
+        return FieldError(
+            f"{self.names[n]}: got an input that is not what {self.names[n - 1]} returned, which {self.scheme.name} "
+            "goes on from; expected the steps of the chain one after the other, with nothing between them but what was "
+            "there at the example (no dropout, no layer drop, no reentrant activation checkpointing around one of "
+            "them), and all or none of them compiled (compile the model)"
+        )
 
     def advance(self, n: int, carried: State, u: Tensor, branch: Tensor, stage: Callable[..., Tensor] | None) -> State:
         """Step n from u, where what is added is ``branch``; at other states y it is ``stage(evaluation, y)``."""

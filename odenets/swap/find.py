@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from .calls import Call, name_of, tensors_in
+from .calls import ACTIVATIONS, Call, name_of
 from .judge import Judge
-from .sums import ACTIVATIONS, Activation, Sum
+from .sums import Sum
 from .trace import Value, record
 
 
 @dataclass(eq=False)
 class Findings:
-    """The sums of a model in their order, the chains of those that are taken; whether views were written to; notes."""
+    """The sums of a model in their order, and the chains of those that are taken.
+
+    ``aliased``: whether views were written to. ``between``: the modules without sums in whose forwards a state is moved
+    from one sum to the next; ``within``: all in whose forwards, or in those of modules inside them, a sum or a move is
+    made.
+    """
 
     sums: list[Sum]
-    chains: list[list[Sum]]
     aliased: bool
+    chains: list[list[Sum]] = field(default_factory=list)
+    between: set[str] = field(default_factory=set)
+    within: set[str] = field(default_factory=set)
     notes: tuple[str, ...] = ()
 
 
 def find(model: nn.Module, example: Any) -> Findings:
     """Run copies of ``model`` at ``example``, in evaluation and in training, and judge its sums."""
     judge = Judge(record(model, example))
-    found = Findings(judge.sums, _chains(judge), judge.trace.aliased)
+    found = Findings(judge.sums, judge.trace.aliased)
+    _chain(found, judge)
     try:
         trained = Judge(record(model, example, training=True))
     except Exception as error:  # whatever somebody's forward raises
@@ -38,51 +46,35 @@ def find(model: nn.Module, example: Any) -> Findings:
         for one in judge.taken:
             one.draws = (one.draws[0], "a branch whose pass in training failed at the example, and may draw")
         return found
-    known = {(one.owner.module, one.source, one.place): one for one in trained.taken}
+    known = {one.at: one for one in trained.taken}
     for one in judge.taken:
-        other = known.get((one.owner.module, one.source, one.place), one)
+        other = known.get(one.at, one)
         one.once, one.draws = one.once or other.once, (one.draws[0], other.draws[0])
     found.aliased = found.aliased or trained.trace.aliased
     return found
 
 
-def _chains(judge: Judge) -> list[list[Sum]]:
-    """Sums whose state is what the one before made, moved or behind an activation at most."""
-    ends: dict[int, list[Sum]] = {}
-    chains, moved, labels = list[list[Sum]](), dict[Sum, list[Value]](), Counter[str]()
+def _chain(found: Findings, judge: Judge) -> None:
+    """Form chains of sums whose state is what the one before made, moved or behind an activation at most."""
+    ends, labels, owners = dict[int, list[Sum]](), Counter[str](), {one.owner.module for one in judge.taken}
     for one in judge.taken:
         one.label = str(labels[one.owner.module])
         labels[one.owner.module] += 1
         ways = list(judge.back(one.state if one.parts else one.operands[one.side]))
-        before = next((i for i, number in enumerate(ways) if number in ends), None)
-        chain: list[Sum] = [] if before is None else ends.pop(ways[before])
-        moved[one] = [judge.values[number] for number in ways[:before][::-1]] if chain else []
-        if not chain:
-            chains.append(chain)
-        chain.append(one)
+        before = next((i for i, number in enumerate(ways) if number in ends), len(ways))
+        if before == len(ways):
+            found.chains.append([one])
+            chain, moved = found.chains[-1], list[Value]()
+        else:
+            chain, moved = ends.pop(ways[before]), [judge.values[number] for number in ways[:before]]
+            chain.append(one)
         ends[one.made] = chain
+        frames = [*(part.frames for part in one.additions), *(value.frames for value in moved)]
+        found.within.update(frame.module for own in frames for frame in own)
+        found.between.update(own[-1].module for own in frames if not any(frame.module in owners for frame in own))
         later = [other for other in judge.taken if other.owner is one.owner and other.made > one.made]
         one.clears = all(other.state >= one.made for other in later)
-        one.activations = tuple(map(_activation, _after(judge, one)))
-    _see(moved)
-    return chains
-
-
-def _see(moved: dict[Sum, list[Value]]) -> None:
-    """Which modules see what is done between sums: the innermost that have sums, or what all of it has in common."""
-    homes = {one.owner.module for one in moved}
-    for values in moved.values():
-        outside = [value for value in values if not any(frame.module in homes for frame in value.frames)]
-        if outside:
-            homes.add([f for f in outside[0].frames if all(f in value.frames for value in outside)][-1].module)
-    for one, values in moved.items():
-        frames = [*(part.frames for part in one.additions), *(value.frames for value in values)]
-        one.within = frozenset(frame.module for own in frames for frame in own)
-        one.moves = tuple(
-            (next(frame.module for frame in reversed(value.frames) if frame.module in homes), value.call.func)
-            for value in values
-            if value.call is not None
-        )
+        one.activations = tuple(name_of(call.func) for call in _after(judge, one))
 
 
 def _after(judge: Judge, one: Sum) -> Iterator[Call]:
@@ -90,7 +82,7 @@ def _after(judge: Judge, one: Sum) -> Iterator[Call]:
     number = one.made
     while len(found := judge.consumers(number)) == 1 and (value := found[0]) is not None and value.call is not None:
         number = value.number
-        if judge.passes(number) is None or name_of(value.call.func) not in ACTIVATIONS:
+        if judge.passes(number) is None or value.call.func not in ACTIVATIONS:
             break
         yield value.call
     # Or what is written into a view of it.
@@ -98,10 +90,3 @@ def _after(judge: Judge, one: Sum) -> Iterator[Call]:
     for value in (judge.values[n] for n in made.uses if n >= 0):
         if value.tensor is made.tensor and one.made not in value.inputs and value.call is not None:
             yield value.call
-
-
-def _activation(call: Call) -> Activation:
-    kwargs = {key: value for key, value in call.kwargs.items() if key != "input"}
-    if any(True for _ in tensors_in((call.args[1:], kwargs))):  # which belong to the example
-        return Activation(call.func, (), {}, tensors=True)
-    return Activation(call.func, call.args[1:], kwargs, tensors=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from .calls import Source, name_of, nothing_done, others
-from .sums import ACTIVATIONS, MOVES, Frame, Sum
+from .calls import ACTIVATIONS, MOVES, Source, does_nothing, others
+from .sums import Frame, Sum
 from .trace import Trace, Value
 
 #: with more sums than this inside its branch a sum goes around blocks, and these are taken in its place
@@ -51,7 +51,7 @@ class Judge:
         terms, state = others(one.operands, side), one.operands[side]
         while not any(getattr(self.values[f], by) >> state & 1 for f in terms):
             value = self.values[state]
-            if value.call is None or not nothing_done(value.call):
+            if value.call is None or not does_nothing(value.call.func, value.call.args):
                 return False
             state = value.inputs[0]  # of which it is a copy
         one.side, one.state, one.terms, one.weighed = side, state, terms, by == "weighed"
@@ -106,7 +106,8 @@ class Judge:
         """The innermost call of a module that has seen all between the state and the sum; what is in the branch."""
         branch = self._branch(one)
         first = min((value.number for value in branch), default=one.made)
-        one.owner = next(frame for frame in reversed(one.frames) if frame.start <= first)
+        for part in one.additions:
+            part.owner = next(frame for frame in reversed(one.frames) if frame.start <= first)
         unseen = next((value.unseen for value in branch if value.unseen), "")
         if unseen:
             one.once = f"its branch goes through {unseen} in a script or the like, whose calls cannot be seen"
@@ -205,7 +206,7 @@ class Judge:
         inputs = [i for i in value.inputs if not self.values[i].fixed]
         if value.call is None or len(inputs) != 1 or any(self.values[i].parameter for i in value.inputs):
             return None
-        known = name_of(value.call.func) in MOVES | ACTIVATIONS or nothing_done(value.call)
+        known = value.call.func in MOVES | ACTIVATIONS or does_nothing(value.call.func, value.call.args)
         return inputs[0] if known and value.shape.numel() == self.values[inputs[0]].shape.numel() else None
 
     def back(self, number: int | None) -> Iterator[int]:

@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
 from ..fields import FieldError
 from ..net.networks_in_model import CHAIN
 from .around import whole_functions
 from .calls import Function
-from .steps import Plan
-from .tape import Tape
-from .watch import Watch
+from .replay import Tape
+from .report import SwapReport
+from .watch import Plan, Watch
 
 #: arguments that no evaluation of a branch can change, and those of torch.fx, in which no sum will be found
 PLAIN = (Tensor, type(None), bool, int, float, complex, str, torch.dtype, torch.device, torch.fx.Proxy)
@@ -32,21 +31,16 @@ class Quiet:
     """A module whose forward no watch need see: it runs outside, which costs less and leaves torch its fast paths."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        #: a forward that the module itself had, in the place of its class's
-        self.own: Any = None
-
-    def install(self) -> None:
-        """Take the place of the module's forward."""
-        self.own = self.module.__dict__.get("forward")
-        # A bound method: it is copied and pickled with the module, and torch.compile traces through it.
-        self.module.__dict__["forward"] = self.forward
+        # A bound method: it is copied and pickled with the module, and torch.compile traces through it. ``own`` is a
+        # forward that the module itself had, in the place of its class's.
+        self.module, self.own = module, vars(module).get("forward")
+        vars(module)["forward"] = self.forward
 
     def remove(self) -> None:
         """Give the module its own forward back."""
-        del self.module.__dict__["forward"]
+        del vars(self.module)["forward"]
         if self.own is not None:
-            self.module.__dict__["forward"] = self.own
+            vars(self.module)["forward"] = self.own
 
     def original(self, *args: Any, **kwargs: Any) -> Any:
         """The module's forward as it was."""
@@ -67,24 +61,20 @@ class Quiet:
 
 
 class Owner(Quiet):
-    """A module with sums in it, or with what is between them. ``path``: where it is in the model."""
+    """A module with sums in it, or with what is between them; it says which chains there are."""
 
-    def __init__(self, path: str, plan: Plan) -> None:
+    def __init__(self, plan: Plan, report: SwapReport) -> None:
         super().__init__(plan.module)
-        self.path, self.plan = path, plan
+        self.plan, self.report = plan, report
         #: the thread that records
         self.thread: int | None = None
-
-    def install(self) -> None:
-        """And say which chains there are, and that it is not to be replicated."""
-        super().install()
-        self.module.__dict__.update({REPLICATE: self.refuse_replica, CHAIN: self.plan.chains})
+        vars(self.module).update({REPLICATE: self.refuse_replica, CHAIN: plan.chains})
 
     def remove(self) -> None:
         """Leave nothing behind."""
         super().remove()
         for key in (REPLICATE, CHAIN):
-            del self.module.__dict__[key]
+            del vars(self.module)[key]
 
     def refuse_replica(self) -> nn.Module:
         """A replica would have this forward, and so the weights of the original."""
@@ -119,11 +109,17 @@ class Owner(Quiet):
 
     def _forward(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         plan, compiled = self.plan, torch.compiler.is_compiling()
-        if not compiled and (taped or plan.tracked) and torch.is_inference_mode_enabled():
+        if not compiled and (taped or plan.history is not None) and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
                 return self._forward(taped, args, kwargs)
-        if taped:
-            self._refuse_objects((args, kwargs))
+        for item in leaves((args, kwargs)) if taped else ():
+            if not isinstance(item, PLAIN):  # it would be changed once a step, and not at its further stages
+                raise FieldError(
+                    f"{plan.name}: got a {type(item).__name__}, which what is added may change and go by (a key-value "
+                    f"cache grows at each call, and would not hold what further stages of {plan.scheme} are to find "
+                    "there); expected none: pass use_cache=False, or take a scheme of one evaluation a step, such as "
+                    "euler, lm or ab2"
+                )
         if compiled and taped and plan.aliased:
             raise FieldError(
                 f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
@@ -131,19 +127,16 @@ class Owner(Quiet):
             )
         if compiled:
             return self._watched(taped, self.original, *args, **kwargs)
-        return self._alone(args, kwargs) if taped else self._checkpointed(False, args, kwargs)
-
-    def _alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """With the calls recorded, in one thread: stages draw from the generators that all threads have."""
+        # One thread: stages draw from the generators that all threads have.
         before, own = self.thread, threading.get_ident()
-        if before not in (None, own):
+        if taped and before not in (None, own):
             raise FieldError(
-                f"{self.plan.scheme}: got a second thread in {self.plan.name}, which would draw the random numbers of "
-                "the first one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
+                f"{plan.scheme}: got a second thread in {plan.name}, which would draw the random numbers of the first "
+                "one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
             )
-        self.thread = own
+        self.thread = own if taped else before
         try:
-            return self._checkpointed(True, args, kwargs)
+            return self._checkpointed(taped, args, kwargs)
         finally:
             self.thread = before
 
@@ -164,7 +157,7 @@ class Owner(Quiet):
             own[CHECKPOINT] = checkpoint
 
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
-        watch, compiled = Watch(self.plan, Tape(self.plan) if taped else None), torch.compiler.is_compiling()
+        watch, compiled = Watch(self.plan, Tape(self.plan.name) if taped else None), torch.compiler.is_compiling()
         if taped and not compiled:
             with whole_functions(), watch:
                 output = forward(*args, **kwargs)
@@ -175,22 +168,16 @@ class Owner(Quiet):
             watch.finish()
         return output
 
-    def _refuse_objects(self, value: Any) -> None:
-        """What is changed by a branch would be so once a step, and not at its further stages."""
-        for item in leaves(value):
-            if not isinstance(item, PLAIN):
-                raise FieldError(
-                    f"{self.plan.name}: got a {type(item).__name__}, which what is added may change and go by (a "
-                    "key-value cache grows at each call, and would not hold what further stages of "
-                    f"{self.plan.scheme} are to find there); expected none: pass use_cache=False, or take a scheme of "
-                    "one evaluation a step, such as euler, lm or ab2"
-                )
-
 
 def replaced(model: nn.Module) -> list[Quiet]:
     """What stands in the place of forwards in a model, in the order of its modules."""
     found = (getattr(vars(module).get("forward"), "__self__", None) for module in model.modules())
     return [one for one in found if isinstance(one, Quiet)]
+
+
+def owners_of(model: nn.Module) -> list[Owner]:
+    """The owners in a model, in the order of its modules; none in one that is not swapped."""
+    return [one for one in replaced(model) if isinstance(one, Owner)]
 
 
 def unwatched(module: nn.Module, path: str, watched: Set[str]) -> Iterator[nn.Module]:
@@ -199,16 +186,14 @@ def unwatched(module: nn.Module, path: str, watched: Set[str]) -> Iterator[nn.Mo
         own = f"{path}.{name}" if path else name
         if own in watched or any(other.startswith(f"{own}.") for other in watched):
             yield from unwatched(child, own, watched)
-        elif not isinstance(child, (_DropoutNd, torch.jit.ScriptModule)) and any(True for _ in child.parameters()):
+        elif not isinstance(child, torch.jit.ScriptModule) and any(True for _ in child.parameters()):
             yield child
 
 
 def leaves(value: Any) -> Iterator[Any]:
     """What nested tuples, lists and dictionaries hold."""
-    if isinstance(value, tuple) or type(value) is list:
-        for item in value:
+    if isinstance(value, tuple) or type(value) in (list, dict):
+        for item in list(value.values()) if type(value) is dict else value:
             yield from leaves(item)
-    elif type(value) is dict:
-        yield from leaves(list(value.values()))
     else:
         yield value

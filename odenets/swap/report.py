@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..scheme import Scheme
-from .assemble import Swap
 from .chain import Chain
+from .find import Findings
 from .judge import PART
 
 #: of an eigenvalue; a double one of V has the square root of the machine's
@@ -86,21 +86,18 @@ class SwapReport:
         yield from (f"note: {note}" for note in self.notes)
 
 
-def report(swap: Swap) -> SwapReport:
+def report(findings: Findings, chains: Sequence[Chain], post_activation: str) -> SwapReport:
     """What there is to be said about a swapped model."""
-    numbers = {one: i for i, chain in enumerate(swap.chains) for one in chain.sums}
-    sums = tuple(
-        SumReport(one.module, one.source[0], one.source[2], numbers.get(one, -1), swap.reason(one))
-        for one in swap.findings.sums
-    )
-    chains = tuple(map(_of_chain, swap.chains))
-    return SwapReport(swap.chains[0].scheme.name, swap.post_activation, chains, sums, swap.findings.notes)
+    numbers = {one: i for i, chain in enumerate(chains) for one in chain.sums}
+    sums = [SumReport(s.module, s.source[0], s.source[2], numbers.get(s, -1), s.reason) for s in findings.sums]
+    own = tuple(map(_of_chain, chains))
+    return SwapReport(chains[0].scheme.name, post_activation, own, tuple(sums), findings.notes)
 
 
 def _of_chain(chain: Chain) -> ChainReport:
     blocks = [(path, len(list(run))) for path, run in groupby(one.owner.module for one in chain.sums)]
     starting = min(len(chain.starting_programs), chain.steps)
-    names = dict.fromkeys(name for one in chain.sums for name in one.activation_names)
+    names = dict.fromkeys(name for one in chain.sums for name in one.activations)
     paths, counts = zip(*blocks, strict=True)
     return ChainReport(paths, counts, chain.evaluations, starting, tuple(names), tuple(_notes(chain, starting)))
 

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from .calls import Function, Source, name_of, words
-
-#: what moves the values of a state and keeps them all
-MOVES = words(
-    "view reshape flatten unflatten permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze contiguous "
-    "clone roll T mT alias"
-)
-#: what may follow a sum, and is applied to the state alone
-ACTIVATIONS = words(
-    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu selu_ celu gelu silu mish softplus hardtanh hardtanh_ "
-    "hardswish hardsigmoid tanh tanh_ sigmoid sigmoid_ rrelu softsign clamp clamp_ __setitem__ fill_ masked_fill "
-    "masked_fill_ nan_to_num dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
-)
+from ..fields.stage_statistics import StageStatistics
+from .calls import Source
 
 
 @dataclass(eq=False)
@@ -32,22 +20,6 @@ class Frame:
 
 
 NOBODY = Frame("", 0)
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A function of the state alone that follows a sum, with its other arguments; without them where tensors are."""
-
-    func: Function
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    tensors: bool
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Its value at x, which is not written to."""
-        x = x.clone()
-        value = self.func(x, *self.args, **self.kwargs)
-        return value if isinstance(value, Tensor) else x
 
 
 @dataclass(eq=False)
@@ -91,13 +63,14 @@ class Sum:
     label: str = ""
     #: whether no later sum of the owner has a state older than it
     clears: bool = True
-    #: what is done to the state between the sum before it in its chain and it, each with the module that sees it
-    moves: tuple[tuple[str, Function], ...] = ()
-    #: modules in whose forwards its additions and moves are made
-    within: frozenset[str] = frozenset()
     #: what follows it; paths of the normalisations in its branch
-    activations: tuple[Activation, ...] = ()
+    activations: tuple[str, ...] = ()
     norms: tuple[str, ...] = ()
+    #: once it is a step: which of which chains it may be, several where a module is called several times; the step that
+    #: it is a part of; the normalisations of its branch, each with its statistics of further stages
+    places: list[tuple[Any, int]] = field(default_factory=list)
+    whole: Sum | None = None
+    statistics: list[tuple[nn.Module, dict[int, StageStatistics]]] = field(default_factory=list)
 
     @property
     def module(self) -> str:
@@ -110,6 +83,16 @@ class Sum:
         return (*self.parts, self)
 
     @property
-    def activation_names(self) -> tuple[str, ...]:
-        """Names of what follows it."""
-        return tuple(name_of(one.func) for one in self.activations)
+    def at(self) -> tuple[str, Source, int]:
+        """Where it is made: in a module's forward, a line, and a place in it."""
+        return self.owner.module, self.source, self.place
+
+    def statistics_of(self, index: int) -> dict[int, Tensor]:
+        """The running statistics of a further stage, by the id of those that they stand for; once a step."""
+        found = {}
+        for norm, own in self.statistics:
+            copied = own[index].norms[0]
+            if copied.num_batches_tracked is not None and norm.training:
+                copied.num_batches_tracked.add_(1)  # type: ignore[operator]
+            found.update({id(norm.running_mean): copied.running_mean, id(norm.running_var): copied.running_var})
+        return found  # type: ignore[return-value]

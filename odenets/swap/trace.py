@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..net.copies import copy_of
 from .around import Generators, whole_functions
-from .calls import ADD, Call, Function, called_from, factor_of, name_of, operands, tensors_in, version
+from .calls import ADD, Call, Function, addition, called_from, name_of, tensors_in, version
 from .sums import Frame, Sum
 
 
@@ -65,15 +64,12 @@ class Trace:
         self.aliased = False
         self.numbers: dict[tuple[int, int], int] = {}
         self.last: dict[int, int] = {}
-        for name, parameter in model.named_parameters():
-            value = self.new(parameter, ())
-            value.fixed, value.parameter, value.name = True, True, name
-            value.kernel = sum(size > 1 for size in parameter.shape) > 1
-        for name, module in model.named_modules():
-            for buffer in module.buffers(recurse=False):
-                value = self.new(buffer, ())
-                value.fixed = True
-                value.norm = name if isinstance(module, _BatchNorm) and buffer is module.running_mean else None
+        for name, x in [*model.named_parameters(), *model.named_buffers()]:
+            value, (home, _, last) = self.new(x, ()), name.rpartition(".")
+            value.fixed, value.parameter, value.name = True, isinstance(x, nn.Parameter), name
+            value.kernel = value.parameter and sum(size > 1 for size in x.shape) > 1
+            if last == "running_mean" and isinstance(model.get_submodule(home), _BatchNorm):
+                value.norm = home
 
     def new(
         self,
@@ -145,8 +141,8 @@ class Recorder(TorchFunctionMode):
         call = Call(func, args, kwargs)
         if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in call.given):
             return func(*args, **kwargs)  # what is inside shows as operators
-        added = operands(func, args, kwargs) or ()
-        numbers = tuple(map(trace.number, added))
+        operands, factor = addition(func, args, kwargs) or ((), 1)
+        numbers = tuple(map(trace.number, operands))
         self.depth += 1
         try:
             made = trace.make(call, frames)
@@ -154,8 +150,8 @@ class Recorder(TorchFunctionMode):
             self.depth -= 1
         for one in made if self.generators.drawn() is not None else ():
             one.drew = name_of(func)
-        if added:
-            sides = (0, 1) if func in ADD and factor_of(func, kwargs) == 1 else (0,)
+        if operands:
+            sides = (0, 1) if func in ADD and factor == 1 else (0,)
             trace.additions.append(Sum(called_from(1), frames, numbers, trace.number(call.value), sides))
         return call.value
 
@@ -188,15 +184,6 @@ class Unseen(TorchDispatchMode):
         return call.value
 
 
-def fresh(value: Any) -> Any:
-    """A copy of an example, which a pass may write to, or append to where it is a cache."""
-    if isinstance(value, Tensor):
-        return value.detach().clone().requires_grad_(value.requires_grad)
-    if type(value) in (tuple, list):
-        return type(value)(map(fresh, value))
-    return {key: fresh(item) for key, item in value.items()} if isinstance(value, Mapping) else copy.deepcopy(value)
-
-
 def record(model: nn.Module, example: Any, training: bool = False) -> Trace:
     """What happens in a pass of a copy of ``model``, which has the parameters themselves; nothing about it changes.
 
@@ -211,19 +198,17 @@ def record(model: nn.Module, example: Any, training: bool = False) -> Trace:
     device = next((x.device for x in tensors_in(example)), torch.device("cpu"))
     # Out of inference mode, where writes cannot be counted.
     with torch.inference_mode(False), torch.no_grad(), replaying(capture(device), device):
-        own, given = copy_of(model, shared=model.parameters()).train(training), fresh(example)
+        own = copy_of(model, shared=model.parameters()).train(training)
+        copies = {id(x): x.detach().clone().requires_grad_(x.requires_grad) for x in tensors_in(example)}
+        given = copy.deepcopy(example, copies)  # which a pass may write to, or append to where it is a cache
         trace = Trace(own)
         recorder, before = Recorder(trace), [(name, p, version(p)) for name, p in own.named_parameters()]
         for name, module in own.named_modules():
             if not isinstance(module, torch.jit.ScriptModule):  # the copy's forwards: nobody else has them
                 vars(module)["forward"] = partial(recorder.forward, name, module.forward)
-        with ExitStack() as stack:
-            for context in (torch.set_grad_enabled(training), whole_functions(), Unseen(recorder), recorder):
-                stack.enter_context(context)
-            if isinstance(given, Mapping):
-                output = own(**given)
-            else:
-                output = own(*given) if isinstance(given, (tuple, list)) else own(given)
+        with torch.set_grad_enabled(training), whole_functions(), Unseen(recorder), recorder:
+            args = given if isinstance(given, (tuple, list)) else (given,)
+            output = own(**given) if isinstance(given, Mapping) else own(*args)
         for x in tensors_in(output):
             trace.values[trace.number(x)].uses.append(-1)
         wrong = [name for name, p, old in before if version(p) != old]

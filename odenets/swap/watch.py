@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
 from ..fields import FieldError
 from ..program.step import State
-from .calls import IN_PLACE, Added, Function, Source, called_from, factor_of, operands, others, version
-from .chain import Chain, elsewhere
-from .steps import Plan, Step, total
-from .tape import Stages, Tape
+from .calls import (
+    ACTIVATIONS,
+    ADDITIONS,
+    IN_PLACE,
+    MOVES,
+    Added,
+    Function,
+    Source,
+    addition,
+    called_from,
+    does_nothing,
+    others,
+    version,
+)
+from .chain import Chain, History, Session
+from .replay import Stages, Tape, total
+from .sums import Sum
+
+FOLLOWED = ADDITIONS | MOVES | ACTIVATIONS
+
+
+@dataclass(eq=False)
+class Plan:
+    """What is done in the forward of a module, called ``name``.
+
+    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some, in their order;
+    ``history`` that of the model, where one of its chains must know which step it takes; ``aliased``: whether tensors
+    with views were written to, which torch.compile does not tell.
+    """
+
+    module: nn.Module
+    name: str
+    chains: Sequence[Chain]
+    steps: Sequence[Sum]
+    history: History | None
+    aliased: bool
+
+    def __post_init__(self) -> None:
+        self.scheme = self.chains[0].scheme.name
+        #: whether a step evaluates its branch elsewhere than at the state
+        self.replays = any(chain.elsewhere(n) for one in self.steps for chain, n in one.places)
+        self.totals = {one.source: one.total for one in self.steps}
+        self.by_place = {(one.source, one.place): one for one in self.steps}
+        self.by_number = {one.number: one for one in self.steps}
 
 
 class Watch(TorchFunctionMode):
@@ -29,7 +70,7 @@ class Watch(TorchFunctionMode):
     """
 
     def __init__(self, plan: Plan, tape: Tape | None) -> None:
-        self.plan, self.special, self.tape = plan, plan.special, tape
+        self.plan, self.tape, self.special = plan, tape, ADDITIONS if plan.history is None else FOLLOWED
         #: additions seen, in each line that has a step; under torch.compile all together
         self.counts: dict[Source, int] = {}
         self.number = 0
@@ -42,16 +83,16 @@ class Watch(TorchFunctionMode):
         """Make a call, or take a step."""
         given = kwargs or {}
         if func in self.special:
-            added = operands(func, args, given)
-            if added is not None:
-                step = self._known()
-                if step is not None and (step.places[0][0].observer is not None or not step.places[0][0].plain):
-                    return self._take(step, func, added, factor_of(func, given))
-            if func in self.plan.moves:
-                return self._follow(func, args, given)
+            found = addition(func, args, given)
+            if found is not None:
+                one = self._known()
+                if one is not None and (one.places[0][0].observer is not None or not one.places[0][0].plain):
+                    return self._take(one, func, *found)
+            elif self.plan.history is not None and (func not in ADDITIONS or does_nothing(func, args)):
+                return self._follow(self.plan.history, func, args, given)
         return func(*args, **given) if self.tape is None else self.tape.record(func, args, given)
 
-    def _known(self) -> Step | None:
+    def _known(self) -> Sum | None:
         """The step at the addition that is being made."""
         plan = self.plan
         if torch.compiler.is_compiling():
@@ -78,33 +119,33 @@ class Watch(TorchFunctionMode):
             FieldError: a sum was not met where the example had one.
         """
         plan, compiled = self.plan, torch.compiler.is_compiling()
-        for k, added in enumerate(step.added for step in plan.steps):
-            missing = self.number <= added.number if compiled else self.counts.get(added.source, 0) <= added.place
-            if added.always and missing:
+        for k, one in enumerate(plan.steps):
+            missing = self.number <= one.number if compiled else self.counts.get(one.source, 0) <= one.place
+            if one.always and missing:
                 raise FieldError(
                     f"{plan.name}: got a forward without the sum number {k + 1} of {len(plan.steps)} that it had at "
-                    f"the example, in line {added.source[2]} of {added.source[1]} ({added.source[0]}), expected the "
-                    "same sums at every input and in training; give an example that shows them, or unswap (a swapped "
-                    "model cannot be traced by torch.fx; torch.export can, strict=False)"
+                    f"the example, in line {one.source[2]} of {one.source[1]} ({one.source[0]}), expected the same "
+                    "sums at every input and in training; give an example that shows them, or unswap (a swapped model "
+                    "cannot be traced by torch.fx; torch.export can, strict=False)"
                 )
 
     # ------------------------------------------------------------------------------------------------- a step
 
-    def _take(self, step: Step, func: Function, given: tuple[Tensor, ...], factor: Any) -> Tensor:
+    def _take(self, one: Sum, func: Function, given: tuple[Tensor, ...], factor: float) -> Tensor:
         _refuse_checkpoint(self.plan)
-        u, added = given[step.added.side], [Added(func, others(given, step.added.side), factor)]
+        u, added = given[one.side], [Added(func, others(given, one.side), factor)]
         if id(u) in self.parts:
             u, earlier, _ = self.parts.pop(id(u))
             added = [*earlier, *added]
-        branch = total([one.value(one.terms) for one in added], u)
-        if step.added is not step.whole:
+        branch = total(added, u, {})
+        if one.whole is not one:
             out = torch.add(u, branch)
             self.parts[id(out)] = u, added, out
             return out
-        chain, n, carried = self._entered(step, u)
+        chain, n, carried = self._entered(one, u)
         stages = None
-        if self.tape is not None and (chain.observer is not None or elsewhere(chain.program_of(n))):
-            stages = Stages(self.tape, step, u, added)
+        if self.tape is not None and (chain.observer is not None or chain.elsewhere(n)):
+            stages = Stages(self.tape, one, u, added, self.plan.module.training)
         if chain.observer is not None:
             chain.observer.on_step(n, (u, *carried), stages)
         out, *left = chain.advance(n, carried, u, branch, stages)
@@ -112,38 +153,36 @@ class Watch(TorchFunctionMode):
             left = [x.clone() if x is given[0] else x for x in left]
             out = given[0].copy_(out)
         if chain.tracked:
-            chain.history.keep(n, out, tuple(left))
-        if self.tape is not None and step.whole.clears:
+            chain.history.keep(Session(chain, n, tuple(left), tuple(map(version, (out, *left)))), out)
+        if self.tape is not None and one.clears:
             self.tape.calls = []
         return out
 
-    def _entered(self, step: Step, u: Tensor) -> tuple[Chain, int, State]:
+    def _entered(self, one: Sum, u: Tensor) -> tuple[Chain, int, State]:
         """Which step of which chain starts at u, and what is carried into it; () into the first."""
-        if not step.places[0][0].tracked:
-            return *step.places[0], ()
-        for chain, n in step.places:
-            session = chain.history.find(u)
-            if session is not None and session.step + 1 == n:
-                return chain, n, chain.history.carried(session, u)
-        for chain, n in step.places:
+        if not one.places[0][0].tracked:
+            return *one.places[0], ()
+        session = one.places[0][0].history.find(u)
+        if session is not None and (session.chain, session.step + 1) in one.places:
+            return session.chain, session.step + 1, session.chain.carried(session, u)
+        for chain, n in one.places:
             if n == 0 or not chain.exact:
                 return chain, n, ()
-        raise chain.history.broken(n)
+        chain, n = one.places[-1]
+        raise chain.broken(n)
 
     # --------------------------------------------------------------------------------------- between two steps
 
-    def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _follow(self, history: History, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that may move a state, or be an activation of it; what is carried goes with the state."""
-        x = args[0] if args else kwargs["input"]
-        found = [(chain.history, chain.history.find(x)) for chain in self.plan.tracked]
-        before = version(x)
+        x: Any = args[0] if args else kwargs.get("input")
+        session = history.find(x) if isinstance(x, Tensor) else None
+        before = None if session is None else version(x)
         value = func(*args, **kwargs) if self.tape is None else self.tape.record(func, args, kwargs)
         y = value if isinstance(value, Tensor) else x
-        more = {key: item for key, item in kwargs.items() if key != "input"}
-        for history, session in found:
-            if session is not None and (y is not x or version(y) != before):
-                move = partial(_moved, func, args[1:], more) if self.plan.moves[func] else None
-                history.follow(session, y, move)
+        if session is not None and (y is not x or version(y) != before):
+            more = {key: item for key, item in kwargs.items() if key != "input"}
+            history.follow(session, y, partial(_moved, func, args[1:], more) if func in MOVES else None)
         return value
 
 

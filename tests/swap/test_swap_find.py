@@ -233,8 +233,8 @@ def test_a_sum_that_is_written_to_is_written_to():
 def test_post_activation_may_be_refused():
     with pytest.raises(FieldError, match=r"relu_? follows its sum, and post_activation='refuse'"):
         swap_scheme(ResNetV1(), "heun", example=IMAGES, post_activation="refuse")
-    with pytest.raises(FieldError, match="expected one of project, stages, refuse"):
-        swap_scheme(ResNetV1(), "heun", example=IMAGES, post_activation="ignore")
+    with pytest.raises(FieldError, match="got 'stages', expected one of project, refuse"):
+        swap_scheme(ResNetV1(), "heun", example=IMAGES, post_activation="stages")
 
 
 @pytest.mark.parametrize(
@@ -295,10 +295,12 @@ def test_in_place_and_back():
         unswap(model)
 
 
-def test_a_swapped_model_is_swapped_again_without_an_example():
+def test_a_swapped_model_is_swapped_again():
     model = ResNetV1().eval()
     euler = swap_scheme(model, "euler", example=IMAGES)
-    again = swap_scheme(euler, "lm", coefficients=0)
+    with pytest.raises(FieldError, match=r"got no example.*also where the model is swapped already"):
+        swap_scheme(euler, "lm", coefficients=0)
+    again = swap_scheme(euler, "lm", example=IMAGES, coefficients=0)
     assert swap_report(again).scheme == "lm"
     torch.testing.assert_close(again(IMAGES), model(IMAGES), rtol=0, atol=1e-6)
     assert swap_report(euler).scheme == "euler"

@@ -12,7 +12,7 @@ from torch import Tensor
 from odenets import FieldError
 from odenets.program.step import State
 from odenets.swap.chain import Chain
-from odenets.swap.tape import Stages
+from odenets.swap.replay import Stages
 
 Branch = Callable[[Tensor], Tensor]
 

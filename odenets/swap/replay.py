@@ -17,8 +17,21 @@ from ..fields import FieldError
 from ..program import Evaluate
 from ..program.transforms import recorded
 from .around import Generators, again, surroundings
-from .calls import STATISTICS, Added, Call, Function, name_of, named, nothing_done, put, root, tensors_in, version
-from .steps import Plan, Step, total
+from .calls import (
+    STATISTICS,
+    Added,
+    Call,
+    Function,
+    among,
+    does_nothing,
+    name_of,
+    named,
+    put,
+    root,
+    tensors_in,
+    version,
+)
+from .sums import Sum
 
 #: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
 LAYOUT = named(
@@ -32,10 +45,10 @@ KINDS = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_forma
 
 
 class Tape:
-    """The calls of a module's forward since the last sum."""
+    """The calls of a module's forward since the last sum. ``name`` of the module."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.calls: list[Call] = []
         self.generators = None if recorded() else Generators()
 
@@ -52,7 +65,7 @@ class Tape:
     def refused(self, reason: str) -> FieldError:
         """The error for what cannot be had again."""
         return FieldError(
-            f"{self.plan.name}: got {reason}; expected calls that can be made again at the stages of a step: take a "
+            f"{self.name}: got {reason}; expected calls that can be made again at the stages of a step: take a "
             "scheme of one evaluation a step, such as euler, lm or ab2"
         )
 
@@ -68,20 +81,19 @@ class Stages:
         FieldError: one of the calls could not be made again.
     """
 
-    def __init__(self, tape: Tape, step: Step, u: Tensor, added: Sequence[Added]) -> None:
-        self.tape, self.step, self.u, self.added = tape, step, u, added
-        self.terms, self.dependent = [x for one in added for x in one.terms], {id(u)}
-        drawing = step.whole.draws[tape.plan.module.training]
-        if drawing and recorded():
+    def __init__(self, tape: Tape, one: Sum, u: Tensor, added: Sequence[Added], training: bool) -> None:
+        self.tape, self.sum, self.u, self.added = tape, one, u, added
+        terms, self.dependent = [x for part in added for x in part.terms], {id(u)}
+        if one.draws[training] and recorded():
             raise tape.refused(
-                f"{drawing} random numbers under torch.compile or in a CUDA graph, where the same ones cannot be drawn "
-                "again"
+                f"{one.draws[training]} random numbers under torch.compile or in a CUDA graph, where the same ones "
+                "cannot be drawn again"
             )
         live = self._from(u)
-        while not all(any(id(x) in self.dependent for x in one.terms) for one in added):
+        while not all(any(id(x) in self.dependent for x in part.terms) for part in added):
             self.u = self._copied(self.u)
             live = self._from(self.u)
-        needed = {id(x) for x in self.terms} | {root(x) for x in self.terms}
+        needed = {i for x in terms for i in (id(x), root(x))}
         self.calls: list[Call] = []
         for call in reversed(live):
             used = any(id(x) in needed for x in call.made) or any(root(x) in needed for x in call.written)
@@ -89,15 +101,14 @@ class Stages:
                 if reason := self._unrepeatable(call):
                     raise tape.refused(reason)
                 self.calls.insert(0, call)
-                needed.update(id(x) for x in call.given)
-                needed.update(root(x) for x in call.given)
+                needed.update(i for x in call.given for i in (id(x), root(x)))
 
     def _copied(self, u: Tensor) -> Tensor:
         """The tensor that a state is a copy of."""
-        maker = next((call for call in reversed(self.tape.calls) if any(x is u for x in call.made)), None)
-        if maker is not None and nothing_done(maker):
+        maker = next((call for call in reversed(self.tape.calls) if among(u, call.made)), None)
+        if maker is not None and does_nothing(maker.func, maker.args):
             return maker.given[0]
-        if any(x is u for call in self.tape.calls for x in call.written):
+        if any(among(u, call.written) for call in self.tape.calls):
             raise self.tape.refused("a state that was written to after what is added to it was made of it")
         raise self.tape.refused(
             "no recorded call that leads from the state to what is added to it (numpy, a script, an autograd.Function "
@@ -107,9 +118,9 @@ class Stages:
     def _from(self, u: Tensor) -> list[Call]:
         """The calls that depend on a state; their marks, and the ids of all tensors that do."""
         calls = self.tape.calls
-        makers = [i for i, c in enumerate(calls) if any(x is u for x in (*c.made, *c.written))]
+        makers = [i for i, call in enumerate(calls) if among(u, [*call.made, *call.written])]
         calls = calls[makers[-1] + 1 if makers else 0 :]
-        made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not any(x is y for y in c.given)}
+        made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not among(x, c.given)}
         anew: set[int] = set()
         more: set[int] = set()
         while True:
@@ -127,7 +138,7 @@ class Stages:
                 call.outside = [x for x in written if root(x) not in made]
                 if call.func not in STATISTICS:
                     changed.update(i for x in call.outside for i in (id(x), root(x)))
-                self.dependent.update(id(x) for x in call.made if not any(x is y for y in call.outside))
+                self.dependent.update(id(x) for x in call.made if not among(x, call.outside))
             if more <= anew:
                 return live
             anew |= more
@@ -135,20 +146,18 @@ class Stages:
     def _unrepeatable(self, call: Call) -> str:
         """Why a call cannot be made again; empty where it can."""
         name = name_of(call.func)
-        if call.reads or any(x is y for x in call.made for y in call.outside):
+        if call.reads or any(among(x, call.outside) for x in call.made):
             return f"{name}, which reads what the branch wrote into a tensor that there was before (a cache, a buffer)"
         for x, old in zip(call.given, call.versions, strict=True):
             if x is self.u and version(x) != old:
                 return f"a state that was written to after {name} had read it"
-            if id(x) not in self.dependent and version(x) != old and not any(x is y for y in call.written):
+            if id(x) not in self.dependent and version(x) != old and not among(x, call.written):
                 return f"a tensor that was written to between {name}, which read it, and the sum"
         return ""
 
     def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
         """Its value at y, in an evaluation of the step, or for an analysis."""
-        for function in self.step.whole.activations if self.step.places[0][0].stages else ():
-            y = function(y)
-        statistics = {} if what is None else self.step.of_stage(what.index)
+        statistics = {} if what is None else self.sum.statistics_of(what.index)
         found, now = {**statistics, id(self.u): y}, surroundings()
         for call in self.calls:
             aside = {id(x): x.detach().clone() for x in call.outside if id(x) not in statistics}
@@ -160,12 +169,20 @@ class Stages:
                     f"{_brief(value)} at a further stage, which the forward may have gone by"
                 )
             found.update(zip(map(id, call.made), tensors_in(value), strict=True))
-        return total([one.value(tuple(found.get(id(x), x) for x in one.terms)) for one in self.added], y)
+        return total(self.added, y, found)
 
     def constants(self) -> list[Tensor]:
         """The tensors besides the state that what is added is made of."""
         made = {id(x) for call in self.calls for x in call.made}
         return [x for call in self.calls for x in call.given if id(x) not in made and x is not self.u]
+
+
+def total(added: Sequence[Added], u: Tensor, found: Mapping[int, Tensor]) -> Tensor:
+    """What is added to a state u, of the parts of a step; some terms, known by their id, are others."""
+    value = added[0].value(found)
+    for part in added[1:]:
+        value = value + part.value(found)
+    return value if value.shape == u.shape else value.expand_as(u)
 
 
 def _asks(call: Call) -> bool:
