@@ -31,12 +31,6 @@ class AddedCoefficients(Coefficients):
         """Symbol -> Parameter of layer n; empty where the layer has none."""
         return {symbol: getattr(self._homes[n][0], name) for symbol, name in self._names.get(n, {}).items()}
 
-    def remove(self) -> None:
-        """Take them out of the blocks."""
-        for n, names in self._names.items():
-            for name in names.values():
-                delattr(self._homes[n][0], name)
-
 
 def add_statistics(norm: nn.Module, label: str, visit: int) -> StageStatistics:
     """Statistics of a further evaluation of a sum, kept in the normalisation that they are of."""
@@ -47,32 +41,24 @@ def add_statistics(norm: nn.Module, label: str, visit: int) -> StageStatistics:
     return own
 
 
-def accept_originals(model: nn.Module) -> None:
-    """From now on, the model loads a state_dict of the original, too, and keeps then what the chains have added."""
-    # Public under another name since torch 2.5 only.
-    model._register_load_state_dict_pre_hook(_fill, with_module=True)
-
-
 def remove_added(model: nn.Module) -> None:
-    """Take statistics and hooks out again."""
+    """Take parameters, statistics and hooks out again."""
     for module in model.modules():
-        for name in [name for name, child in module._modules.items() if isinstance(child, StageStatistics)]:
+        for name in [name for name in (*module._parameters, *module._modules) if name.startswith(PREFIX)]:
             delattr(module, name)
-        hooks = module._load_state_dict_pre_hooks
-        for key in [key for key, hook in hooks.items() if getattr(hook, "hook", None) is _fill]:
+        hooks = module._load_state_dict_post_hooks
+        for key in [key for key, hook in hooks.items() if hook is forgive]:
             del hooks[key]
 
 
-def _fill(model: nn.Module, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-    """Coefficients stay; the statistics of further stages become those of the norms that they belong to."""
-    if any(key.startswith(prefix) and is_added(key[len(prefix) :]) for key in state_dict):
-        return
-    own = model.state_dict(prefix=prefix)
-    state_dict.update({key: value for key, value in own.items() if is_added(key[len(prefix) :])})
-    names = {module: name for name, module in model.named_modules(prefix=prefix.rstrip("."))}
-    for norm, name in names.items():
-        for copied in (child.norms[0] for child in norm.children() if isinstance(child, StageStatistics)):
-            for key, _ in copied.named_buffers(recurse=False):
-                loaded = state_dict.get(f"{name}.{key}".lstrip("."))
-                if loaded is not None:
-                    state_dict[f"{names[copied]}.{key}"] = loaded.clone()  # or assign=True would tie them
+def forgive(model: nn.Module, incompatible: Any) -> None:
+    """After a state_dict of the original was loaded: coefficients stay, statistics are those of their norms."""
+    # Of counts of batches nobody says that they are missing: BatchNorm makes them.
+    own = [key for key in model.state_dict() if is_added(key) and not key.endswith("num_batches_tracked")]
+    lacking = [key for key in incompatible.missing_keys if key.endswith(tuple(own))]
+    if len(lacking) == len(own):
+        for key in lacking:
+            incompatible.missing_keys.remove(key)
+        for norm in model.modules():
+            for copied in (child.norms[0] for child in norm.children() if isinstance(child, StageStatistics)):
+                copied.load_state_dict(dict(norm.named_buffers(recurse=False)))

@@ -13,6 +13,7 @@ from torch.autograd import Function
 from torch.overrides import handle_torch_function
 from torch.utils.checkpoint import CheckpointFunction
 
+from ..fields import FieldError
 from ..fields.masks import contents
 from .calls import Call
 
@@ -67,8 +68,8 @@ def again(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], now: tuple[
 
 _LOCK = threading.Lock()
 _PLAIN = Function.__dict__["apply"]
-#: the recordings that are under way
-_RECORDINGS: list[None] = []
+#: the threads of the recordings that are under way
+_RECORDINGS: list[int] = []
 
 
 def _apply(cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -84,9 +85,17 @@ def whole_functions() -> Iterator[None]:
     """While this holds, a mode is shown ``MyFunction.apply`` itself: only so has it its own backward pass again.
 
     For the time of a recording alone, since torch has no public place where one could say so.
+
+    Raises:
+        FieldError: another thread records: stages draw from the generators that all threads have.
     """
     with _LOCK:
-        _RECORDINGS.append(None)
+        if any(thread != threading.get_ident() for thread in _RECORDINGS):
+            raise FieldError(
+                "swap_scheme: got a second thread in a model under a scheme of several stages, which would draw the "
+                "random numbers of the first one's, expected one thread at a time"
+            )
+        _RECORDINGS.append(threading.get_ident())
         setattr(Function, "apply", classmethod(_apply))  # noqa: B010  (a method is assigned)
     try:
         yield

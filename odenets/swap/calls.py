@@ -46,6 +46,15 @@ ACTIVATIONS = named(
     torch,
     F,
 )
+#: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
+LAYOUT = named(
+    "shape size dim ndim numel nelement stride storage_offset dtype device layout is_contiguous is_floating_point "
+    "is_complex is_cuda is_sparse is_quantized element_size itemsize nbytes __len__ requires_grad is_leaf grad_fn grad "
+    "_version data_ptr names get_device type is_meta is_mps is_nested is_inference _base output_nr",
+    Tensor,
+)
+#: what may be seen between sums, where histories go on
+FOLLOWED = ADDITIONS | MOVES | ACTIVATIONS
 #: these write running statistics without a new version
 STATISTICS = frozenset({F.batch_norm, F.instance_norm, torch.batch_norm, torch.instance_norm, torch.native_batch_norm})
 ASSIGNING = named("__setitem__ copy_ set_", Tensor)
@@ -120,11 +129,6 @@ def addition(
         if not isinstance(x, Tensor) or not x.is_floating_point():
             return None
     return args, factor
-
-
-def others(operands: tuple[Any, ...], side: int) -> tuple[Any, ...]:
-    """All operands but one."""
-    return (*operands[:side], *operands[side + 1 :])
 
 
 def does_nothing(func: Function, args: tuple[Any, ...]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from .calls import ACTIVATIONS, MOVES, Source, does_nothing, others
+from .calls import ACTIVATIONS, MOVES, Source, does_nothing
 from .sums import Frame, Sum
 from .trace import Trace, Value
 
@@ -39,16 +39,16 @@ class Judge:
     # ------------------------------------------------------------------------------------------- what is a sum
 
     def _is_sum(self, one: Sum) -> bool:
-        fixed, shape = [self.values[n].fixed for n in one.operands], self.values[one.made].shape
+        fixed, shape = [self.values[n].fixed for n in one.operands], self._shape(one.made)
         if fixed[0] or all(fixed[1:]):
             return False
-        sides = [s for s in one.sides if self.values[one.operands[s]].shape == shape]
+        sides = [s for s in one.sides if self._shape(one.operands[s]) == shape]
         found = any(self._direct(one, side, "weighed") or self._further(one, side) for side in sides)
         return found or any(self._direct(one, side, "scaled") for side in sides) or self._projected(one)
 
     def _direct(self, one: Sum, side: int, by: str) -> bool:
         """U + f(u), by way of a parameter."""
-        terms, state = others(one.operands, side), one.operands[side]
+        terms, state = one.others(side), one.operands[side]
         while not any(getattr(self.values[f], by) >> state & 1 for f in terms):
             value = self.values[state]
             if value.call is None or not does_nothing(value.call.func, value.call.args):
@@ -59,7 +59,7 @@ class Judge:
 
     def _further(self, one: Sum, side: int) -> bool:
         """X + a + b, the second addition: what is added depends on the state of the first, and not on x + a."""
-        u, terms = one.operands[side], [self.values[f] for f in others(one.operands, side)]
+        u, terms = one.operands[side], [self.values[f] for f in one.others(side)]
         last = next((first for first in reversed(self.sums) if first.made == u and not first.reason), None)
         if last is None or last.frames[-1] is not one.frames[-1] or len(self.consumers(u)) > 1:
             return False
@@ -67,7 +67,7 @@ class Judge:
             return False
         self.sums.remove(last)
         one.side, one.state, one.parts = side, last.state, last.additions
-        one.terms = (*last.terms, *others(one.operands, side))
+        one.terms = (*last.terms, *one.others(side))
         return True
 
     def _projected(self, one: Sum) -> bool:
@@ -78,33 +78,30 @@ class Judge:
         state = next(ancestors, None)
         if state is None or not (a.weighed | b.weighed) >> state & 1:
             return False
-        before, after = tuple(self.values[state].shape), tuple(self.values[one.made].shape)
         one.state, one.terms = state, one.operands[:2]
+        before, after, *shapes = map(self._shape, (state, one.made, *one.terms))
         one.reason = "neither of its operands is what the other is made of"
         if before != after:
             one.reason = f"it changes the shape, from {before} to {after}"
-        if a.shape != b.shape:
-            small = tuple(a.shape if a.shape != self.values[one.made].shape else b.shape)
+        if shapes[0] != shapes[1]:
+            small = next(shape for shape in shapes if shape != after)
             one.reason = f"it adds to a state {after} what is broadcast to it, {small}, and not made of it"
         return True
 
     def consumers(self, number: int) -> list[Value | None]:
         """What is made of a value, one for each call; None for the model's output."""
         uses = self.values[number].uses
-        found: dict[int, Value] = {}
-        for n in uses:
-            if n >= 0:
-                found.setdefault(id(self.values[n].call), self.values[n])
+        found = {id(self.values[n].call): self.values[n] for n in reversed(uses) if n >= 0}
         return [*found.values(), *([None] if -1 in uses else [])]
 
-    def _branch(self, one: Sum) -> list[Value]:
-        return [value for f in one.terms for value in self.trace.between(one.state, f)]
+    def _shape(self, number: int) -> tuple[int, ...]:
+        return tuple(self.values[number].tensor.shape)
 
     # ---------------------------------------------------------------------------------------- what is left alone
 
     def _own(self, one: Sum) -> None:
         """The innermost call of a module that has seen all between the state and the sum; what is in the branch."""
-        branch = self._branch(one)
+        branch = [value for f in one.terms for value in self.trace.between(one.state, f)]
         first = min((value.number for value in branch), default=one.made)
         for part in one.additions:
             part.owner = next(frame for frame in reversed(one.frames) if frame.start <= first)
@@ -175,7 +172,7 @@ class Judge:
         """Number the additions of each call of an owner; whether a sum was refused, since calls of it differ."""
         owners = {one.owner.module for one in self.taken}
         steps = {id(part): (one, i) for one in self.taken for i, part in enumerate(one.additions)}
-        counts, lines, totals = Counter[Frame](), Counter[tuple[Frame, Source]](), dict[tuple[str, Source], int]()
+        counts, lines = Counter[Frame](), Counter[tuple[Frame, Source]]()
         known: dict[tuple[str, Source, int], list[tuple[Sum, Sum | None, int]]] = {}
         for added in self.trace.additions:
             # What is added in an owner is not seen by one around it.
@@ -189,7 +186,7 @@ class Judge:
             if one is not None and one.owner is not frame:
                 one.reason = "it is made in a module that has a sum of its own"
             known.setdefault((frame.module, added.source, added.place), []).append((added, one, i))
-            totals[frame.module, added.source] = max(added.place + 1, totals.get((frame.module, added.source), 0))
+        totals = Counter((module, source) for module, source, _ in known)
         for (module, source, _), calls in known.items():
             kinds = {None if one is None else (*(part.side for part in one.additions), i) for _, one, i in calls}
             for added, one, _ in calls:
@@ -207,7 +204,7 @@ class Judge:
         if value.call is None or len(inputs) != 1 or any(self.values[i].parameter for i in value.inputs):
             return None
         known = value.call.func in MOVES | ACTIVATIONS or does_nothing(value.call.func, value.call.args)
-        return inputs[0] if known and value.shape.numel() == self.values[inputs[0]].shape.numel() else None
+        return inputs[0] if known and value.tensor.numel() == self.values[inputs[0]].tensor.numel() else None
 
     def back(self, number: int | None) -> Iterator[int]:
         """A value, and what it is made of by moves and activations alone."""

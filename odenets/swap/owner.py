@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Set
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -66,8 +66,6 @@ class Owner(Quiet):
     def __init__(self, plan: Plan, report: SwapReport) -> None:
         super().__init__(plan.module)
         self.plan, self.report = plan, report
-        #: the thread that records
-        self.thread: int | None = None
         vars(self.module).update({REPLICATE: self.refuse_replica, CHAIN: plan.chains})
 
     def remove(self) -> None:
@@ -85,7 +83,7 @@ class Owner(Quiet):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the module's own, with the scheme's step in the place of each sum; no watch around sees it."""
-        plan, around = self.plan, _get_current_function_mode()
+        plan, around, compiled = self.plan, _get_current_function_mode(), torch.compiler.is_compiling()
         if type(around) is Watch:
             _pop_mode()
             try:
@@ -93,60 +91,17 @@ class Owner(Quiet):
             finally:
                 _push_mode(around)
         taped = plan.replays or plan.chains[0].observer is not None  # a diagnosis observes all chains or none
-        special = CHECKPOINT in self.module.__dict__ or torch.compiler.is_compiling()
-        if taped or special or torch.is_inference_mode_enabled():
-            return self._forward(taped, args, kwargs)
-        # What most blocks under a scheme of one evaluation need, in as few calls of Python as can be.
-        watch = Watch(plan, None)
-        _push_mode(watch)
-        try:
-            output = self.original(*args, **kwargs)
-        finally:
-            _pop_mode()
-        if watch.counts != plan.totals:
-            watch.finish()
-        return output
-
-    def _forward(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        plan, compiled = self.plan, torch.compiler.is_compiling()
-        if not compiled and (taped or plan.history is not None) and torch.is_inference_mode_enabled():
+        if (taped or plan.history is not None) and not compiled and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
-                return self._forward(taped, args, kwargs)
-        for item in leaves((args, kwargs)) if taped else ():
-            if not isinstance(item, PLAIN):  # it would be changed once a step, and not at its further stages
-                raise FieldError(
-                    f"{plan.name}: got a {type(item).__name__}, which what is added may change and go by (a key-value "
-                    f"cache grows at each call, and would not hold what further stages of {plan.scheme} are to find "
-                    "there); expected none: pass use_cache=False, or take a scheme of one evaluation a step, such as "
-                    "euler, lm or ab2"
-                )
-        if compiled and taped and plan.aliased:
-            raise FieldError(
-                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
-                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
-            )
-        if compiled:
-            return self._watched(taped, self.original, *args, **kwargs)
-        # One thread: stages draw from the generators that all threads have.
-        before, own = self.thread, threading.get_ident()
-        if taped and before not in (None, own):
-            raise FieldError(
-                f"{plan.scheme}: got a second thread in {plan.name}, which would draw the random numbers of the first "
-                "one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
-            )
-        self.thread = own if taped else before
-        try:
-            return self._checkpointed(taped, args, kwargs)
-        finally:
-            self.thread = before
-
-    def _checkpointed(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Transformers checkpoints inside the forward of its layers, which is run again in the backward pass."""
-        own, module = vars(self.module), self.module
-        checkpoint = own.get(CHECKPOINT)
+                return self.forward(*args, **kwargs)
+        if taped:
+            self._refuse(args, kwargs)
+        own, module = self.module.__dict__, self.module
+        checkpoint = None if compiled else own.get(CHECKPOINT)
         if not (checkpoint and module.gradient_checkpointing and module.training and torch.is_grad_enabled()):
             return self._watched(taped, self.original, *args, **kwargs)
 
+        # Transformers checkpoints inside the forward of its layers, which is run again in the backward pass.
         def watched(forward: Function, *given: Any, **more: Any) -> Any:
             return checkpoint(partial(self._watched, taped, forward), *given, **more)
 
@@ -156,14 +111,27 @@ class Owner(Quiet):
         finally:
             own[CHECKPOINT] = checkpoint
 
+    def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse what cannot be had at further stages."""
+        plan = self.plan
+        for item in leaves((args, kwargs)):
+            if not isinstance(item, PLAIN):  # it would be changed once a step
+                raise FieldError(
+                    f"{plan.name}: got a {type(item).__name__}, which what is added may change and go by (a key-value "
+                    f"cache grows at each call, and would not hold what further stages of {plan.scheme} are to find "
+                    "there); expected none: pass use_cache=False, or take a scheme of one evaluation a step, such as "
+                    "euler, lm or ab2"
+                )
+        if torch.compiler.is_compiling() and plan.aliased:
+            raise FieldError(
+                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
+                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
+            )
+
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
         watch, compiled = Watch(self.plan, Tape(self.plan.name) if taped else None), torch.compiler.is_compiling()
-        if taped and not compiled:
-            with whole_functions(), watch:
-                output = forward(*args, **kwargs)
-        else:
-            with watch:
-                output = forward(*args, **kwargs)
+        with whole_functions() if taped and not compiled else nullcontext(), watch:
+            output = forward(*args, **kwargs)
         if compiled or watch.counts != self.plan.totals:
             watch.finish()
         return output

@@ -17,29 +17,9 @@ from ..fields import FieldError
 from ..program import Evaluate
 from ..program.transforms import recorded
 from .around import Generators, again, surroundings
-from .calls import (
-    STATISTICS,
-    Added,
-    Call,
-    Function,
-    among,
-    does_nothing,
-    name_of,
-    named,
-    put,
-    root,
-    tensors_in,
-    version,
-)
+from .calls import LAYOUT, STATISTICS, Added, Call, among, does_nothing, name_of, put, root, tensors_in, version
 from .sums import Sum
 
-#: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
-LAYOUT = named(
-    "shape size dim ndim numel nelement stride storage_offset dtype device layout is_contiguous is_floating_point "
-    "is_complex is_cuda is_sparse is_quantized element_size itemsize nbytes __len__ requires_grad is_leaf grad_fn grad "
-    "_version data_ptr names get_device type is_meta is_mps is_nested is_inference _base output_nr",
-    Tensor,
-)
 NUMBERS = (int, float, complex, str, bytes)
 KINDS = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
 
@@ -52,7 +32,7 @@ class Tape:
         self.calls: list[Call] = []
         self.generators = None if recorded() else Generators()
 
-    def record(self, func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def record(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Make a call and keep it."""
         call = Call(func, args, kwargs)
         call.around = surroundings()

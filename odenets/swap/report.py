@@ -11,8 +11,8 @@ import numpy as np
 
 from ..scheme import Scheme
 from .chain import Chain
-from .find import Findings
 from .judge import PART
+from .sums import Sum
 
 #: of an eigenvalue; a double one of V has the square root of the machine's
 ROUNDING = 1e-6
@@ -86,12 +86,11 @@ class SwapReport:
         yield from (f"note: {note}" for note in self.notes)
 
 
-def report(findings: Findings, chains: Sequence[Chain], post_activation: str) -> SwapReport:
+def report(chains: Sequence[Chain], sums: Sequence[Sum], post_activation: str, notes: tuple[str, ...]) -> SwapReport:
     """What there is to be said about a swapped model."""
     numbers = {one: i for i, chain in enumerate(chains) for one in chain.sums}
-    sums = [SumReport(s.module, s.source[0], s.source[2], numbers.get(s, -1), s.reason) for s in findings.sums]
-    own = tuple(map(_of_chain, chains))
-    return SwapReport(chains[0].scheme.name, post_activation, own, tuple(sums), findings.notes)
+    found = tuple(SumReport(s.module, s.source[0], s.source[2], numbers.get(s, -1), s.reason) for s in sums)
+    return SwapReport(chains[0].scheme.name, post_activation, tuple(map(_of_chain, chains)), found, notes)
 
 
 def _of_chain(chain: Chain) -> ChainReport:

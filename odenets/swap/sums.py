@@ -19,6 +19,9 @@ class Frame:
     start: int
 
 
+#: calls of modules, from the outermost on; values, by their numbers
+Frames = tuple[Frame, ...]
+Numbers = tuple[int, ...]
 NOBODY = Frame("", 0)
 
 
@@ -35,14 +38,14 @@ class Sum:
     """
 
     source: Source
-    frames: tuple[Frame, ...]
-    operands: tuple[int, ...]
+    frames: Frames
+    operands: Numbers
     made: int
-    sides: tuple[int, ...]
+    sides: Numbers
     #: which operand is the state, the state itself of which that may be a copy, and what is added to it
     side: int = 0
     state: int = -1
-    terms: tuple[int, ...] = ()
+    terms: Numbers = ()
     #: by way of a weight of two dimensions or more
     weighed: bool = True
     #: earlier additions of the same step, as x + a in x + a + b
@@ -81,6 +84,10 @@ class Sum:
     def additions(self) -> tuple[Sum, ...]:
         """All of the step, in order."""
         return (*self.parts, self)
+
+    def others(self, side: int) -> Numbers:
+        """All operands but one."""
+        return (*self.operands[:side], *self.operands[side + 1 :])
 
     @property
     def at(self) -> tuple[str, Source, int]:

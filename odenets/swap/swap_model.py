@@ -17,8 +17,7 @@ from ..scheme import Scheme, SchemeError
 from ..scheme.errors import SchemeWarning
 from ..stages import Solver
 from ..zoo import as_scheme
-from .assemble import POST_ACTIVATION, assemble, install, uninstall
-from .find import find
+from .chains import POST_ACTIVATION, assemble, find, install, uninstall
 from .owner import owners_of
 from .report import SwapReport, report
 
@@ -109,7 +108,7 @@ def swap_scheme(
             stacklevel=2,
         )
     uninstall(model)
-    install(model, findings, chains, report(findings, chains, post_activation))
+    install(model, findings, chains, report(chains, findings.sums, post_activation, findings.notes))
     return model
 
 

@@ -16,25 +16,10 @@ from torch.utils import checkpoint
 
 from ..fields import FieldError
 from ..program.step import State
-from .calls import (
-    ACTIVATIONS,
-    ADDITIONS,
-    IN_PLACE,
-    MOVES,
-    Added,
-    Function,
-    Source,
-    addition,
-    called_from,
-    does_nothing,
-    others,
-    version,
-)
+from .calls import ADDITIONS, FOLLOWED, IN_PLACE, MOVES, Added, Function, addition, called_from, does_nothing, version
 from .chain import Chain, History, Session
 from .replay import Stages, Tape, total
 from .sums import Sum
-
-FOLLOWED = ADDITIONS | MOVES | ACTIVATIONS
 
 
 @dataclass(eq=False)
@@ -72,14 +57,12 @@ class Watch(TorchFunctionMode):
     def __init__(self, plan: Plan, tape: Tape | None) -> None:
         self.plan, self.tape, self.special = plan, tape, ADDITIONS if plan.history is None else FOLLOWED
         #: additions seen, in each line that has a step; under torch.compile all together
-        self.counts: dict[Source, int] = {}
+        self.counts: dict[Any, int] = {}
         self.number = 0
         #: x + a, where a step is x + a + b -> x, what is added, and x + a itself
         self.parts: dict[int, tuple[Tensor, list[Added], Tensor]] = {}
 
-    def __torch_function__(
-        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make a call, or take a step."""
         given = kwargs or {}
         if func in self.special:
@@ -105,11 +88,7 @@ class Watch(TorchFunctionMode):
         place = self.counts.get(source, 0)
         self.counts[source] = place + 1
         if place >= most:
-            raise FieldError(
-                f"{plan.name}: got an addition in line {source[2]} of {source[1]} ({source[0]}) once more than at the "
-                f"example, after {most} sums, expected the same sums at every input and in training; give an example "
-                "that shows them, or unswap"
-            )
+            raise self._unlike(f"an addition once more than at the example, after {most} sums,", source)
         return plan.by_place.get((source, place))
 
     def finish(self) -> None:
@@ -118,22 +97,24 @@ class Watch(TorchFunctionMode):
         Raises:
             FieldError: a sum was not met where the example had one.
         """
-        plan, compiled = self.plan, torch.compiler.is_compiling()
-        for k, one in enumerate(plan.steps):
-            missing = self.number <= one.number if compiled else self.counts.get(one.source, 0) <= one.place
-            if one.always and missing:
-                raise FieldError(
-                    f"{plan.name}: got a forward without the sum number {k + 1} of {len(plan.steps)} that it had at "
-                    f"the example, in line {one.source[2]} of {one.source[1]} ({one.source[0]}), expected the same "
-                    "sums at every input and in training; give an example that shows them, or unswap (a swapped model "
-                    "cannot be traced by torch.fx; torch.export can, strict=False)"
-                )
+        for k, one in enumerate(self.plan.steps):
+            compiled, place = torch.compiler.is_compiling(), self.counts.get(one.source, 0)
+            if one.always and (self.number <= one.number if compiled else place <= one.place):
+                got = f"a forward without the sum number {k + 1} of {len(self.plan.steps)} that it had at the example,"
+                raise self._unlike(got, one.source)
+
+    def _unlike(self, got: str, source: Any) -> FieldError:
+        return FieldError(
+            f"{self.plan.name}: got {got} in line {source[2]} of {source[1]} ({source[0]}), expected the same sums at "
+            "every input and in training; give an example that shows them, or unswap (a swapped model cannot be traced "
+            "by torch.fx; torch.export can, strict=False)"
+        )
 
     # ------------------------------------------------------------------------------------------------- a step
 
     def _take(self, one: Sum, func: Function, given: tuple[Tensor, ...], factor: float) -> Tensor:
         _refuse_checkpoint(self.plan)
-        u, added = given[one.side], [Added(func, others(given, one.side), factor)]
+        u, added = given[one.side], [Added(func, (*given[: one.side], *given[one.side + 1 :]), factor)]
         if id(u) in self.parts:
             u, earlier, _ = self.parts.pop(id(u))
             added = [*earlier, *added]
@@ -165,11 +146,10 @@ class Watch(TorchFunctionMode):
         session = one.places[0][0].history.find(u)
         if session is not None and (session.chain, session.step + 1) in one.places:
             return session.chain, session.step + 1, session.chain.carried(session, u)
-        for chain, n in one.places:
-            if n == 0 or not chain.exact:
-                return chain, n, ()
-        chain, n = one.places[-1]
-        raise chain.broken(n)
+        chain, n = next(((c, n) for c, n in one.places if n == 0 or not c.exact), one.places[-1])
+        if n and chain.exact:
+            raise chain.broken(n)
+        return chain, n, ()
 
     # --------------------------------------------------------------------------------------- between two steps
 
