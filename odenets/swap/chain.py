@@ -55,8 +55,7 @@ class History:
     def find(self, u: Tensor) -> Session | None:
         """What belongs to u, if anything does."""
         if not torch.compiler.is_compiling() and (found := self.sessions.get(u)) is not None:
-            session: Session = found
-            return session
+            return found
         return next((session for session in self.traced if session.u is u), None)
 
     def keep(self, session: Session, u: Tensor) -> None:
@@ -92,14 +91,12 @@ class Branches(Field):
 
 
 class Chain(ODENet):
-    """The sums of a chain as the layers of one network.
+    """The sums of a chain as the layers of one network; ``modules`` for each the one whose forward has it.
 
-    Args:
-        sums: the sums.
-        modules: for each the module whose forward has it.
-        history: that of all chains of the model.
-        options: of ODENet: start, coefficient_shape, gradient.
+    ``history`` is that of all chains of the model; ``options`` of ODENet: start, coefficient_shape, gradient.
     """
+
+    field: Branches
 
     def __init__(
         self, sums: Sequence[Sum], modules: Sequence[nn.Module], scheme: Scheme, history: History, **options: Any
@@ -125,12 +122,6 @@ class Chain(ODENet):
         return super().runner_of(options)
 
     @property
-    def branches(self) -> Branches:
-        """The field."""
-        assert isinstance(self.field, Branches)
-        return self.field
-
-    @property
     def evaluations(self) -> int:
         """Evaluations of branches in one pass."""
         return sum(1 + len(self.elsewhere(n)) for n in range(self.steps))
@@ -140,11 +131,7 @@ class Chain(ODENet):
         return elsewhere(self.program_of(n))
 
     def carried(self, session: Session, u: Tensor) -> State:
-        """What is carried into the step after a session's, whose state is u, moved as that was.
-
-        Raises:
-            FieldError: it, or u, was written to since.
-        """
+        """What is carried into the step after a session's, moved as its state u was; FieldError if written to since."""
         n, carried = session.step + 1, session.carried
         if carried and session.versions != tuple(map(version, (u, *carried))):
             raise FieldError(

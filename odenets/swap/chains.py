@@ -23,7 +23,7 @@ from .judge import Judge
 from .owner import Owner, Quiet, replaced, unwatched
 from .report import SwapReport
 from .sums import Sum
-from .trace import Value, record
+from .trace import record
 from .watch import Plan
 
 POST_ACTIVATION = ("project", "refuse")
@@ -33,9 +33,8 @@ POST_ACTIVATION = ("project", "refuse")
 class Findings:
     """The sums of a model in their order, and the chains of those that are taken.
 
-    ``aliased``: whether views were written to. ``between``: the modules without sums in whose forwards a state is moved
-    from one sum to the next; ``within``: all in whose forwards, or in those of modules inside them, a sum or a move is
-    made.
+    ``aliased``: whether views were written to. ``between``: modules without sums that move a state from one sum to the
+    next; ``within``: all in which, or in modules inside of them, a sum or a move is made.
     """
 
     sums: list[Sum]
@@ -75,15 +74,14 @@ def _chain(found: Findings, judge: Judge) -> None:
         one.label = str(labels[one.owner.module])
         labels[one.owner.module] += 1
         ways = list(judge.back(one.state if one.parts else one.operands[one.side]))
-        before = next((i for i, number in enumerate(ways) if number in ends), len(ways))
-        if before == len(ways):
-            found.chains.append([one])
-            chain, moved = found.chains[-1], list[Value]()
-        else:
-            chain, moved = ends.pop(ways[before]), [judge.values[number] for number in ways[:before]]
-            chain.append(one)
+        before = next((i for i, number in enumerate(ways) if number in ends), None)
+        if before is None:
+            found.chains.append([])
+        chain = found.chains[-1] if before is None else ends.pop(ways[before])
+        chain.append(one)
         ends[one.made] = chain
-        frames = [*(part.frames for part in one.additions), *(value.frames for value in moved)]
+        moved = [judge.values[number].frames for number in ways[: before or 0]]
+        frames = [*(part.frames for part in one.additions), *moved]
         found.within.update(frame.module for own in frames for frame in own)
         found.between.update(own[-1].module for own in frames if not any(frame.module in owners for frame in own))
         later = [other for other in judge.taken if other.owner is one.owner and other.made > one.made]
@@ -109,14 +107,13 @@ def _after(judge: Judge, one: Sum) -> Iterator[Call]:
 def assemble(
     model: nn.Module, scheme: Scheme, findings: Findings, post_activation: str, options: Mapping[str, Any]
 ) -> list[Chain]:
-    """The chains of a model; nothing about it is changed yet. Sums that the scheme leaves alone have a reason then.
-
-    Raises:
-        FieldError: no sum is left.
-    """
-    chains, history = list[Chain](), History()
+    """The chains of a model, which is not changed yet; FieldError without any. Sums that are left get a reason."""
+    chains, history, further = list[Chain](), History(), elsewhere(compile_scheme(scheme, 1.0))
     for one in (one for sums in findings.chains for one in sums):
-        one.reason = _refused(one, scheme, post_activation)
+        if one.activations and post_activation == "refuse":
+            one.reason = f"{', '.join(one.activations)} follows its sum, and post_activation='refuse'"
+        elif one.once and further:
+            one.reason = f"{one.once}, and {scheme.name} evaluates it at further stages"
     for sums in findings.chains:
         for own in (list(own) for left, own in groupby(sums, lambda one: bool(one.reason)) if not left):
             modules = [model.get_submodule(one.owner.module) for one in own]
@@ -131,14 +128,6 @@ def assemble(
             f"{'; '.join(reasons) or 'No such sum was seen'}"
         )
     return chains
-
-
-def _refused(one: Sum, scheme: Scheme, post_activation: str) -> str:
-    """Why a sum does not allow a scheme."""
-    if one.activations and post_activation == "refuse":
-        return f"{', '.join(one.activations)} follows its sum, and post_activation='refuse'"
-    again = one.once and elsewhere(compile_scheme(scheme, 1.0))
-    return f"{one.once}, and {scheme.name} evaluates it at further stages" if again else ""
 
 
 def _plans(model: nn.Module, findings: Findings, chains: Sequence[Chain]) -> Iterator[tuple[str, Plan]]:
@@ -166,7 +155,7 @@ def _plans(model: nn.Module, findings: Findings, chains: Sequence[Chain]) -> Ite
 def install(model: nn.Module, findings: Findings, chains: Sequence[Chain], report: SwapReport) -> None:
     """Put owners, coefficients and statistics into the model."""
     for chain in chains:
-        homes = [(module, one.label) for module, one in zip(chain.branches.layers, chain.sums, strict=True)]
+        homes = [(module, one.label) for module, one in zip(chain.field.layers, chain.sums, strict=True)]
         assert isinstance(chain.coefficients, Coefficients)
         chain.coefficients = AddedCoefficients(chain.coefficients, homes)
     owners = {path: Owner(plan, report) for path, plan in _plans(model, findings, chains)}

@@ -36,8 +36,6 @@ class Judge:
         """Those that are not left alone."""
         return [one for one in self.sums if not one.reason]
 
-    # ------------------------------------------------------------------------------------------- what is a sum
-
     def _is_sum(self, one: Sum) -> bool:
         fixed, shape = [self.values[n].fixed for n in one.operands], self._shape(one.made)
         if fixed[0] or all(fixed[1:]):
@@ -66,8 +64,7 @@ class Judge:
         if not any(f.weighed >> last.state & 1 for f in terms) or any(f.before >> u & 1 for f in terms):
             return False
         self.sums.remove(last)
-        one.side, one.state, one.parts = side, last.state, last.additions
-        one.terms = (*last.terms, *one.others(side))
+        one.side, one.state, one.terms, one.parts = side, last.state, last.terms + one.others(side), last.additions
         return True
 
     def _projected(self, one: Sum) -> bool:
@@ -97,16 +94,13 @@ class Judge:
     def _shape(self, number: int) -> tuple[int, ...]:
         return tuple(self.values[number].tensor.shape)
 
-    # ---------------------------------------------------------------------------------------- what is left alone
-
     def _own(self, one: Sum) -> None:
         """The innermost call of a module that has seen all between the state and the sum; what is in the branch."""
         branch = [value for f in one.terms for value in self.trace.between(one.state, f)]
         first = min((value.number for value in branch), default=one.made)
         for part in one.additions:
             part.owner = next(frame for frame in reversed(one.frames) if frame.start <= first)
-        unseen = next((value.unseen for value in branch if value.unseen), "")
-        if unseen:
+        if unseen := next((value.unseen for value in branch if value.unseen), ""):
             one.once = f"its branch goes through {unseen} in a script or the like, whose calls cannot be seen"
         one.draws = (next((f"{value.drew}, which draws" for value in branch if value.drew), ""),) * 2
         used = dict.fromkeys(i for value in branch for i in value.inputs)
@@ -166,8 +160,6 @@ class Judge:
                 )
                 return
 
-    # ------------------------------------------------------------------------------------------- how it is known
-
     def _placed(self) -> bool:
         """Number the additions of each call of an owner; whether a sum was refused, since calls of it differ."""
         owners = {one.owner.module for one in self.taken}
@@ -194,8 +186,6 @@ class Judge:
                 if one is not None and len(kinds) > 1:
                     one.reason = "the same line makes no step, or another one, in another call of its module"
         return {one.owner.module for one in self.taken} != owners
-
-    # ------------------------------------------------------------------------------------------ between two sums
 
     def passes(self, number: int) -> int | None:
         """The one value that a value is made of, by moving it or as an activation."""

@@ -37,8 +37,9 @@ class Quiet:
         vars(module)["forward"] = self.forward
 
     def remove(self) -> None:
-        """Give the module its own forward back."""
-        del vars(self.module)["forward"]
+        """Give the module its own forward back, and leave nothing behind."""
+        for key in ("forward", REPLICATE, CHAIN):
+            vars(self.module).pop(key, None)
         if self.own is not None:
             vars(self.module)["forward"] = self.own
 
@@ -67,12 +68,6 @@ class Owner(Quiet):
         super().__init__(plan.module)
         self.plan, self.report = plan, report
         vars(self.module).update({REPLICATE: self.refuse_replica, CHAIN: plan.chains})
-
-    def remove(self) -> None:
-        """Leave nothing behind."""
-        super().remove()
-        for key in (REPLICATE, CHAIN):
-            del vars(self.module)[key]
 
     def refuse_replica(self) -> nn.Module:
         """A replica would have this forward, and so the weights of the original."""

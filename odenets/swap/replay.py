@@ -55,10 +55,7 @@ class Stages:
 
     ``outside`` of a call is what it writes to that was made before the state; one that ``reads`` has read such a
     tensor. What is made between, of nothing that depends on the state, and then written to by a call that does, is to
-    be made anew.
-
-    Raises:
-        FieldError: one of the calls could not be made again.
+    be made anew. FieldError where a call cannot be made again.
     """
 
     def __init__(self, tape: Tape, one: Sum, u: Tensor, added: Sequence[Added], training: bool) -> None:

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
-from ..scheme import Scheme
 from .chain import Chain
 from .judge import PART
 from .sums import Sum
-
-#: of an eigenvalue; a double one of V has the square root of the machine's
-ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,23 +91,6 @@ def _of_chain(chain: Chain) -> ChainReport:
     blocks = [(path, len(list(run))) for path, run in groupby(one.owner.module for one in chain.sums)]
     starting = min(len(chain.starting_programs), chain.steps)
     names = dict.fromkeys(name for one in chain.sums for name in one.activations)
+    notes = ("every step is a starting step; the scheme itself takes none",) if starting == chain.steps else ()
     paths, counts = zip(*blocks, strict=True)
-    return ChainReport(paths, counts, chain.evaluations, starting, tuple(names), tuple(_notes(chain, starting)))
-
-
-def _notes(chain: Chain, starting: int) -> Iterator[str]:
-    if starting == chain.steps:
-        yield "every step is a starting step; the scheme itself takes none"
-    if len({one.source for one in chain.sums}) > 1 and parasitic(chain.scheme):
-        yield (
-            "the scheme has a root of modulus 1 beside 1, and the sums of a block are different functions in turn: it "
-            "weighs some of them against the others, and does not approximate u' = their sum"
-        )
-
-
-def parasitic(scheme: Scheme) -> bool:
-    """Whether V, the step where f = 0, has an eigenvalue of modulus 1 beside 1; of numbers, not of free symbols."""
-    if scheme.carried == 1 or scheme.V.free_symbols:
-        return False
-    roots = np.linalg.eigvals(np.array(scheme.V.tolist(), dtype=float))
-    return bool(((abs(abs(roots) - 1) < ROUNDING) & (abs(roots - 1) > ROUNDING)).any())
+    return ChainReport(paths, counts, chain.evaluations, starting, tuple(names), notes)

@@ -27,22 +27,16 @@ NOBODY = Frame("", 0)
 
 @dataclass(eq=False)
 class Sum:
-    """An addition to a state of what is made of it, by the numbers of values.
+    """An addition to a state of what is made of it, by the numbers of values."""
 
-    Args:
-        source: the line.
-        frames: calls of the modules in whose forwards it is made, from the outermost on.
-        operands: what is added.
-        made: the sum.
-        sides: which operands may be the state.
-    """
-
+    #: the line; the modules in whose forwards it is made
     source: Source
     frames: Frames
+    #: what is added, and the sum; which of these operands may be the state
     operands: Numbers
     made: int
     sides: Numbers
-    #: which operand is the state, the state itself of which that may be a copy, and what is added to it
+    #: which is the state, the state itself of which that may be a copy, and what is added to it
     side: int = 0
     state: int = -1
     terms: Numbers = ()
@@ -50,10 +44,9 @@ class Sum:
     weighed: bool = True
     #: earlier additions of the same step, as x + a in x + a + b
     parts: tuple[Sum, ...] = ()
-    #: why it is left alone; why what is added cannot be had at other states
+    #: why it is left alone; why what is added cannot be had at other states; what draws in evaluation and in training
     reason: str = ""
     once: str = ""
-    #: what draws random numbers in it, in evaluation and in training
     draws: tuple[str, str] = ("", "")
     #: the innermost call of a module that has seen all between the state and it
     owner: Frame = NOBODY
@@ -96,10 +89,10 @@ class Sum:
 
     def statistics_of(self, index: int) -> dict[int, Tensor]:
         """The running statistics of a further stage, by the id of those that they stand for; once a step."""
-        found = {}
+        found: dict[int, Any] = {}
         for norm, own in self.statistics:
-            copied = own[index].norms[0]
+            copied: Any = own[index].norms[0]
             if copied.num_batches_tracked is not None and norm.training:
-                copied.num_batches_tracked.add_(1)  # type: ignore[operator]
+                copied.num_batches_tracked.add_(1)
             found.update({id(norm.running_mean): copied.running_mean, id(norm.running_var): copied.running_var})
-        return found  # type: ignore[return-value]
+        return found

@@ -26,9 +26,8 @@ from .sums import Sum
 class Plan:
     """What is done in the forward of a module, called ``name``.
 
-    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some, in their order;
-    ``history`` that of the model, where one of its chains must know which step it takes; ``aliased``: whether tensors
-    with views were written to, which torch.compile does not tell.
+    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some; ``history`` that
+    of the model, where a chain must know which step it takes; ``aliased``: whether tensors with views were written to.
     """
 
     module: nn.Module
@@ -92,11 +91,7 @@ class Watch(TorchFunctionMode):
         return plan.by_place.get((source, place))
 
     def finish(self) -> None:
-        """See that no sum was left out.
-
-        Raises:
-            FieldError: a sum was not met where the example had one.
-        """
+        """Raise FieldError if a sum was left out that the example had."""
         for k, one in enumerate(self.plan.steps):
             compiled, place = torch.compiler.is_compiling(), self.counts.get(one.source, 0)
             if one.always and (self.number <= one.number if compiled else place <= one.place):
@@ -109,8 +104,6 @@ class Watch(TorchFunctionMode):
             "every input and in training; give an example that shows them, or unswap (a swapped model cannot be traced "
             "by torch.fx; torch.export can, strict=False)"
         )
-
-    # ------------------------------------------------------------------------------------------------- a step
 
     def _take(self, one: Sum, func: Function, given: tuple[Tensor, ...], factor: float) -> Tensor:
         _refuse_checkpoint(self.plan)
@@ -150,8 +143,6 @@ class Watch(TorchFunctionMode):
         if n and chain.exact:
             raise chain.broken(n)
         return chain, n, ()
-
-    # --------------------------------------------------------------------------------------- between two steps
 
     def _follow(self, history: History, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that may move a state, or be an activation of it; what is carried goes with the state."""

@@ -66,7 +66,7 @@ class Observed:
                     f"computed before) that may differ between the {len(runs)} samples, expected the same for all; use "
                     "samples=1"
                 )
-        chain.branches.functions = [partial(_each, one) for one in found[0]]
+        chain.field.functions = [partial(_each, one) for one in found[0]]
 
 
 def _alike(some: list[Tensor], others: list[Tensor]) -> bool:
