@@ -84,10 +84,8 @@ def _apply(cls: type, *args: Any, **kwargs: Any) -> Any:
 def whole_functions() -> Iterator[None]:
     """While this holds, a mode is shown ``MyFunction.apply`` itself: only so has it its own backward pass again.
 
-    For the time of a recording alone, since torch has no public place where one could say so.
-
-    Raises:
-        FieldError: another thread records: stages draw from the generators that all threads have.
+    For the time of a recording alone, since torch has no public place where one could say so. FieldError if another
+    thread records: stages draw from the generators that all threads have.
     """
     with _LOCK:
         if any(thread != threading.get_ident() for thread in _RECORDINGS):

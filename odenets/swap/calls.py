@@ -196,12 +196,7 @@ def among(x: Tensor, some: list[Tensor]) -> bool:
 
 def version(x: Tensor) -> int:
     """How often x has been written to, where that can be known."""
-    if torch.compiler.is_compiling():
-        return 0
-    try:
-        return x._version
-    except RuntimeError:  # of inference mode
-        return 0
+    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
 def root(x: Tensor) -> int:

@@ -1,4 +1,10 @@
-"""A chain of sums as an ODENet whose steps are taken one by one, wherever the model makes the sums; its history."""
+"""A chain of sums as an ODENet whose steps are taken one by one, wherever the model makes the sums; what it keeps.
+
+That are the histories of passes, by their states, and what the original had not, in the blocks that it belongs to:
+coefficients are parameters of these, ``<block>.odenets_k_<sum>``, and statistics of further stages are kept in the
+BatchNorm that they are of. A module of the model's own for it was rejected: who iterates over the children of the
+model, or cuts the last one off, would meet it.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +16,16 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..fields import Field, FieldError, Noise
+from ..fields.stage_statistics import StageStatistics
 from ..gradients import Direct, Gradient, Runner
 from ..net import ODENet
-from ..program import Evaluate, Program, compile_scheme
+from ..net.learnable_coefficients import PREFIX, Coefficients, is_added
+from ..program import Evaluate, compile_scheme
 from ..program.step import State, step
 from ..scheme import Scheme
 from ..zoo import as_scheme
 from .calls import version
 from .sums import Sum
-
-#: what moves the values of a state
-Move = Callable[[Tensor], Tensor]
 
 
 class Session(NamedTuple):
@@ -33,7 +38,7 @@ class Session(NamedTuple):
     step: int
     carried: State
     versions: tuple[int, ...]
-    moves: tuple[Move, ...] = ()
+    moves: tuple[Callable[[Tensor], Tensor], ...] = ()
     u: Tensor | None = None
 
 
@@ -68,11 +73,6 @@ class History:
             self.sessions[u] = session
         if n == chain.steps - 1:
             self.traced = [other for other in self.traced if other.chain is not chain]
-
-    def follow(self, session: Session, u: Tensor, move: Move | None) -> None:
-        """The state has become u, by a move, or by an activation, which is not applied to what is carried."""
-        moves = session.moves if move is None else (*session.moves, move)
-        self.keep(session._replace(versions=(version(u), *session.versions[1:]), moves=moves), u)
 
 
 class Branches(Field):
@@ -127,8 +127,8 @@ class Chain(ODENet):
         return sum(1 + len(self.elsewhere(n)) for n in range(self.steps))
 
     def elsewhere(self, n: int) -> list[int]:
-        """Which evaluations of step n are elsewhere than at the state."""
-        return elsewhere(self.program_of(n))
+        """Which evaluations of step n are elsewhere than at the state, where the model itself evaluates the branch."""
+        return [what.index for what in self.program_of(n).evaluated if what.source != 0]
 
     def carried(self, session: Session, u: Tensor) -> State:
         """What is carried into the step after a session's, moved as its state u was; FieldError if written to since."""
@@ -168,6 +168,49 @@ class Chain(ODENet):
         return (new[0].clone(), *new[1:]) if any(new[0] is other for other in (u, branch, *new[1:])) else new
 
 
-def elsewhere(program: Program) -> list[int]:
-    """Which evaluations of a step are elsewhere than at the state, where the model itself evaluates the branch."""
-    return [what.index for what in program.evaluated if what.source != 0]
+class AddedCoefficients(Coefficients):
+    """Those of a chain, put into the blocks that they belong to: ``homes[n]`` is (block, label) of layer n."""
+
+    def __init__(self, own: Coefficients, homes: Sequence[tuple[nn.Module, str]]) -> None:
+        nn.Module.__init__(self)
+        self._init, self._names, self._homes = own._init, dict[int, dict[str, str]](), list(homes)
+        for n, (block, label) in enumerate(homes):
+            for symbol, parameter in own.at(n).items():
+                name = self._names.setdefault(n, {})[symbol] = f"{PREFIX}{symbol}_{label}"
+                block.register_parameter(name, parameter)  # type: ignore[arg-type]
+
+    def at(self, n: int) -> dict[str, Tensor]:
+        """Symbol -> Parameter of layer n; empty where the layer has none."""
+        return {symbol: getattr(self._homes[n][0], name) for symbol, name in self._names.get(n, {}).items()}
+
+
+def add_statistics(norm: nn.Module, label: str, visit: int) -> StageStatistics:
+    """Statistics of a further evaluation of a sum, kept in the normalisation that they are of."""
+    own, name = StageStatistics(norm), f"{PREFIX}{label}_{visit}"
+    while name in norm._modules:  # blocks may share it
+        name += "_"
+    norm.add_module(name, own)
+    return own
+
+
+def remove_added(model: nn.Module) -> None:
+    """Take parameters, statistics and hooks out again."""
+    for module in model.modules():
+        for name in [name for name in (*module._parameters, *module._modules) if name.startswith(PREFIX)]:
+            delattr(module, name)
+        hooks = module._load_state_dict_post_hooks
+        for key in [key for key, hook in hooks.items() if hook is forgive]:
+            del hooks[key]
+
+
+def forgive(model: nn.Module, incompatible: Any) -> None:
+    """After a state_dict of the original was loaded: coefficients stay, statistics are those of their norms."""
+    # Of counts of batches nobody says that they are missing: BatchNorm makes them.
+    own = [key for key in model.state_dict() if is_added(key) and not key.endswith("num_batches_tracked")]
+    lacking = [key for key in incompatible.missing_keys if key.endswith(tuple(own))]
+    if len(lacking) == len(own):
+        for key in lacking:
+            incompatible.missing_keys.remove(key)
+        for norm in model.modules():
+            for copied in (child.norms[0] for child in norm.children() if isinstance(child, StageStatistics)):
+                copied.load_state_dict(dict(norm.named_buffers(recurse=False)))

@@ -16,9 +16,8 @@ from ..net.learnable_coefficients import Coefficients
 from ..program import compile_scheme
 from ..scheme import Scheme
 from ..scheme.errors import SchemeWarning
-from .added_parameters import AddedCoefficients, add_statistics, forgive, remove_added
 from .calls import ACTIVATIONS, Call, name_of
-from .chain import Chain, History, elsewhere
+from .chain import AddedCoefficients, Chain, History, add_statistics, forgive, remove_added
 from .judge import Judge
 from .owner import Owner, Quiet, replaced, unwatched
 from .report import SwapReport
@@ -108,7 +107,8 @@ def assemble(
     model: nn.Module, scheme: Scheme, findings: Findings, post_activation: str, options: Mapping[str, Any]
 ) -> list[Chain]:
     """The chains of a model, which is not changed yet; FieldError without any. Sums that are left get a reason."""
-    chains, history, further = list[Chain](), History(), elsewhere(compile_scheme(scheme, 1.0))
+    chains, history = list[Chain](), History()
+    further = any(what.source for what in compile_scheme(scheme, 1.0).evaluated)
     for one in (one for sums in findings.chains for one in sums):
         if one.activations and post_activation == "refuse":
             one.reason = f"{', '.join(one.activations)} follows its sum, and post_activation='refuse'"

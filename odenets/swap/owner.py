@@ -109,8 +109,12 @@ class Owner(Quiet):
     def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse what cannot be had at further stages."""
         plan = self.plan
-        for item in leaves((args, kwargs)):
-            if not isinstance(item, PLAIN):  # it would be changed once a step
+        items: list[Any] = [args, kwargs]
+        while items:
+            item = items.pop()
+            if isinstance(item, tuple) or type(item) in (list, dict):
+                items.extend(item.values() if type(item) is dict else item)
+            elif not isinstance(item, PLAIN):  # it would be changed once a step
                 raise FieldError(
                     f"{plan.name}: got a {type(item).__name__}, which what is added may change and go by (a key-value "
                     f"cache grows at each call, and would not hold what further stages of {plan.scheme} are to find "
@@ -151,12 +155,3 @@ def unwatched(module: nn.Module, path: str, watched: Set[str]) -> Iterator[nn.Mo
             yield from unwatched(child, own, watched)
         elif not isinstance(child, torch.jit.ScriptModule) and any(True for _ in child.parameters()):
             yield child
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """What nested tuples, lists and dictionaries hold."""
-    if isinstance(value, tuple) or type(value) in (list, dict):
-        for item in list(value.values()) if type(value) is dict else value:
-            yield from leaves(item)
-    else:
-        yield value

@@ -148,11 +148,6 @@ class Stages:
             found.update(zip(map(id, call.made), tensors_in(value), strict=True))
         return total(self.added, y, found)
 
-    def constants(self) -> list[Tensor]:
-        """The tensors besides the state that what is added is made of."""
-        made = {id(x) for call in self.calls for x in call.made}
-        return [x for call in self.calls for x in call.given if id(x) not in made and x is not self.u]
-
 
 def total(added: Sequence[Added], u: Tensor, found: Mapping[int, Tensor]) -> Tensor:
     """What is added to a state u, of the parts of a step; some terms, known by their id, are others."""

@@ -97,16 +97,13 @@ def swap_scheme(
     if coefficients is not None:
         for chain in chains:
             chain.coefficients.set(coefficients)
-    longest = max(chain.steps for chain in chains)
-    if scheme.starting_values >= longest:
-        steps = "one step each" if longest == 1 else f"at most {longest} steps"
-        warnings.warn(
-            f"swap_scheme: got {scheme.name}, which goes on from the step before, for chains of {steps}, all of them "
-            "starting steps, and has no step of its own: the model is what it was, or what the starting scheme makes "
-            "of it",
-            SchemeWarning,
-            stacklevel=2,
+    if scheme.starting_values >= (longest := max(chain.steps for chain in chains)):
+        text = (
+            f"swap_scheme: got {scheme.name}, which goes on from the step before, for chains of "
+            f"{'one step each' if longest == 1 else f'at most {longest} steps'}, all of them starting steps, and has "
+            "no step of its own: the model is what it was, or what the starting scheme makes of it"
         )
+        warnings.warn(text, SchemeWarning, stacklevel=2)
     uninstall(model)
     install(model, findings, chains, report(chains, findings.sums, post_activation, findings.notes))
     return model

@@ -165,16 +165,7 @@ class Unseen(TorchDispatchMode):
 
 
 def record(model: nn.Module, example: Any, training: bool = False) -> Trace:
-    """What happens in a pass of a copy of ``model``, which has the parameters themselves; nothing about it changes.
-
-    Args:
-        model: the model.
-        example: a tensor, a tuple of arguments, or a mapping of named ones.
-        training: whether the copy is in training.
-
-    Raises:
-        FieldError: a parameter was written to.
-    """
+    """What happens in a pass of a copy of ``model``, with its parameters; FieldError if one of them is written to."""
     device = next((x.device for x in tensors_in(example)), torch.device("cpu"))
     # Out of inference mode, where writes cannot be counted.
     with torch.inference_mode(False), torch.no_grad(), replaying(capture(device), device):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -152,14 +151,11 @@ class Watch(TorchFunctionMode):
         value = func(*args, **kwargs) if self.tape is None else self.tape.record(func, args, kwargs)
         y = value if isinstance(value, Tensor) else x
         if session is not None and (y is not x or version(y) != before):
-            more = {key: item for key, item in kwargs.items() if key != "input"}
-            history.follow(session, y, partial(_moved, func, args[1:], more) if func in MOVES else None)
+            rest, more = args[1:], {key: item for key, item in kwargs.items() if key != "input"}
+            moves = (lambda z: func(z, *rest, **more),) if func in MOVES else ()  # an activation is for the state alone
+            versions = (version(y), *session.versions[1:])
+            history.keep(session._replace(versions=versions, moves=session.moves + moves), y)
         return value
-
-
-def _moved(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any], x: Tensor) -> Tensor:
-    value: Tensor = func(x, *args, **kwargs)
-    return value
 
 
 def _refuse_checkpoint(plan: Plan) -> None:
