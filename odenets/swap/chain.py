@@ -66,12 +66,13 @@ class History:
     def keep(self, session: Session, u: Tensor) -> None:
         """Keep what a step has left for the next, whose state is u."""
         chain, n = session.chain, session.step
+        last = n == len(chain.sums) - 1
         if torch.compiler.is_compiling():  # of the steps before, nobody asks any more
             others = (other for other in self.traced if other.chain is not chain or other.step == n)
             self.traced = [*others, session._replace(u=u)]
-        elif n < chain.steps - 1:  # without u, or the entry would keep it alive
+        elif not last:  # without u, or the entry would keep it alive
             self.sessions[u] = session
-        if n == chain.steps - 1:
+        if last:
             self.traced = [other for other in self.traced if other.chain is not chain]
 
 
@@ -103,7 +104,7 @@ class Chain(ODENet):
     ) -> None:
         super().__init__(Branches(modules), scheme, **options)
         self.sums, self.history = list(sums), history
-        #: whether a step is the sum that it was
+        #: whether a step is the sum that it was, as of Euler's method, so that nothing need be done
         self.plain = self.program.instructions == compile_scheme(as_scheme("euler"), 1.0).instructions
         self.names = [one.owner.module or "the model" for one in sums]
         #: whether a step must know which it is; and whether it cannot go on where it does not

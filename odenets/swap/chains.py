@@ -165,7 +165,9 @@ def install(model: nn.Module, findings: Findings, chains: Sequence[Chain], repor
             for norm in map(model.get_submodule, step.norms):
                 step.statistics.append((norm, {i: add_statistics(norm, step.label, i) for i in indices}))
     for path, owner in owners.items():
-        for module in unwatched(owner.module, path, findings.within) if not owner.plan.replays else ():
+        for module in (
+            unwatched(owner.module, path, findings.within) if not (owner.plan.replays or owner.plan.plain) else ()
+        ):
             if not isinstance(getattr(vars(module).get("forward"), "__self__", None), Quiet):
                 Quiet(module)
     model.register_load_state_dict_post_hook(forgive)

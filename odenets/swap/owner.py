@@ -85,7 +85,10 @@ class Owner(Quiet):
                 return self.forward(*args, **kwargs)
             finally:
                 _push_mode(around)
-        taped = plan.replays or plan.chains[0].observer is not None  # a diagnosis observes all chains or none
+        observed = plan.chains[0].observer is not None  # by a diagnosis, which observes all chains or none
+        if plan.plain and not observed:
+            return self.original(*args, **kwargs)
+        taped = plan.replays or observed
         if (taped or plan.history is not None) and not compiled and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
                 return self.forward(*args, **kwargs)

@@ -37,7 +37,7 @@ class Plan:
     aliased: bool
 
     def __post_init__(self) -> None:
-        self.scheme = self.chains[0].scheme.name
+        self.scheme, self.plain = self.chains[0].scheme.name, self.chains[0].plain
         #: whether a step evaluates its branch elsewhere than at the state
         self.replays = any(chain.elsewhere(n) for one in self.steps for chain, n in one.places)
         self.totals = {one.source: one.total for one in self.steps}
@@ -67,7 +67,7 @@ class Watch(TorchFunctionMode):
             found = addition(func, args, given)
             if found is not None:
                 one = self._known()
-                if one is not None and (one.places[0][0].observer is not None or not one.places[0][0].plain):
+                if one is not None:
                     return self._take(one, func, *found)
             elif self.plan.history is not None and (func not in ADDITIONS or does_nothing(func, args)):
                 return self._follow(self.plan.history, func, args, given)
