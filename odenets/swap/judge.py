@@ -16,10 +16,15 @@ PART = "it is part of what is added by"
 
 
 class Judge:
-    """The sums of a trace, with the reason of those that are left alone."""
+    """The sums of a trace, with the reason of those that are left alone, and the chains of the others.
+
+    ``between``: modules without sums that move a state from one sum to the next; ``within``: all in which, or in
+    modules inside of them, a sum or a move is made.
+    """
 
     def __init__(self, trace: Trace) -> None:
-        self.trace, self.values, self.sums = trace, trace.values, list[Sum]()
+        self.trace, self.values, self.sums, self.chains = trace, trace.values, list[Sum](), list[list[Sum]]()
+        self.between, self.within, self.notes = set[str](), set[str](), tuple[str, ...]()
         for one in trace.additions:
             if self._is_sum(one):
                 self.sums.append(one)

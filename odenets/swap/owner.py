@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -15,9 +15,11 @@ from ..fields import FieldError
 from ..net.networks_in_model import CHAIN
 from .around import whole_functions
 from .calls import Function
+from .chain import Chain, History
 from .replay import Tape
 from .report import SwapReport
-from .watch import Plan, Watch
+from .sums import Sum
+from .watch import Watch
 
 #: arguments that no evaluation of a branch can change, and those of torch.fx, in which no sum will be found
 PLAIN = (Tensor, type(None), bool, int, float, complex, str, torch.dtype, torch.device, torch.fx.Proxy)
@@ -62,34 +64,55 @@ class Quiet:
 
 
 class Owner(Quiet):
-    """A module with sums in it, or with what is between them; it says which chains there are."""
+    """A module with sums in it, or with what is between them; ``name``: where it is.
 
-    def __init__(self, plan: Plan, report: SwapReport) -> None:
-        super().__init__(plan.module)
-        self.plan, self.report = plan, report
-        vars(self.module).update({REPLICATE: self.refuse_replica, CHAIN: plan.chains})
+    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some; ``history`` that
+    of the model, where a chain must know which step it takes; ``aliased``: whether tensors with views were written to.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        chains: Sequence[Chain],
+        steps: Sequence[Sum],
+        *,
+        report: SwapReport,
+        history: History | None,
+        aliased: bool,
+    ) -> None:
+        super().__init__(module)
+        vars(module).update({REPLICATE: self.refuse_replica, CHAIN: chains})
+        self.name, self.chains, self.steps, self.report = name, chains, steps, report
+        self.history, self.aliased, self.scheme = history, aliased, chains[0].scheme.name
+        #: whether a step evaluates its branch elsewhere than at the state; whether calls are seen, and not recorded
+        self.replays = any(chain.elsewhere(n) for one in steps for chain, n in one.places)
+        self.quiet = not (self.replays or chains[0].plain)
+        self.totals = {one.source: one.total for one in steps}
+        self.by_place = {(one.source, one.place): one for one in steps}
+        self.by_number = {one.number: one for one in steps}
 
     def refuse_replica(self) -> nn.Module:
         """A replica would have this forward, and so the weights of the original."""
         raise FieldError(
-            f"{self.plan.name}: got a replica for torch.nn.DataParallel, expected none of a swapped block; use "
+            f"{self.name}: got a replica for torch.nn.DataParallel, expected none of a swapped block; use "
             "DistributedDataParallel"
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the module's own, with the scheme's step in the place of each sum; no watch around sees it."""
-        plan, around, compiled = self.plan, _get_current_function_mode(), torch.compiler.is_compiling()
+        around, compiled = _get_current_function_mode(), torch.compiler.is_compiling()
         if type(around) is Watch:
             _pop_mode()
             try:
                 return self.forward(*args, **kwargs)
             finally:
                 _push_mode(around)
-        observed = plan.chains[0].observer is not None  # by a diagnosis, which observes all chains or none
-        if plan.plain and not observed:
+        observed = self.chains[0].observer is not None  # by a diagnosis, which observes all chains or none
+        if self.chains[0].plain and not observed:
             return self.original(*args, **kwargs)
-        taped = plan.replays or observed
-        if (taped or plan.history is not None) and not compiled and torch.is_inference_mode_enabled():
+        taped = self.replays or observed
+        if (taped or self.history is not None) and not compiled and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
                 return self.forward(*args, **kwargs)
         if taped:
@@ -111,7 +134,6 @@ class Owner(Quiet):
 
     def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse what cannot be had at further stages."""
-        plan = self.plan
         items: list[Any] = [args, kwargs]
         while items:
             item = items.pop()
@@ -119,22 +141,22 @@ class Owner(Quiet):
                 items.extend(item.values() if type(item) is dict else item)
             elif not isinstance(item, PLAIN):  # it would be changed once a step
                 raise FieldError(
-                    f"{plan.name}: got a {type(item).__name__}, which what is added may change and go by (a key-value "
-                    f"cache grows at each call, and would not hold what further stages of {plan.scheme} are to find "
+                    f"{self.name}: got a {type(item).__name__}, which what is added may change and go by (a key-value "
+                    f"cache grows at each call, and would not hold what further stages of {self.scheme} are to find "
                     "there); expected none: pass use_cache=False, or take a scheme of one evaluation a step, such as "
                     "euler, lm or ab2"
                 )
-        if torch.compiler.is_compiling() and plan.aliased:
+        if torch.compiler.is_compiling() and self.aliased:
             raise FieldError(
-                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
-                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
+                f"{self.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
+                f"is written to, with {self.scheme}, expected a scheme of one evaluation a step"
             )
 
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
-        watch, compiled = Watch(self.plan, Tape(self.plan.name) if taped else None), torch.compiler.is_compiling()
+        watch, compiled = Watch(self, Tape(self.name) if taped else None), torch.compiler.is_compiling()
         with whole_functions() if taped and not compiled else nullcontext(), watch:
             output = forward(*args, **kwargs)
-        if compiled or watch.counts != self.plan.totals:
+        if compiled or watch.counts != self.totals:
             watch.finish()
         return output
 

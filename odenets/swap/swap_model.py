@@ -122,7 +122,7 @@ def unswap(model: Model, *, inplace: bool = False) -> Model:
     Raises:
         FieldError: it is not swapped.
     """
-    _refuse_unswapped(model)
+    swap_report(model)
     if not inplace:
         model = copy_of(model)
     uninstall(model)
@@ -135,13 +135,10 @@ def swap_report(model: nn.Module) -> SwapReport:
     Raises:
         FieldError: the model is not swapped.
     """
-    _refuse_unswapped(model)
-    return owners_of(model)[0].report
-
-
-def _refuse_unswapped(model: nn.Module) -> None:
-    if not owners_of(model):
+    owners = owners_of(model)
+    if not owners:
         raise FieldError(f"got a {type(model).__name__} that is not swapped, expected what swap_scheme returned")
+    return owners[0].report
 
 
 def _check(model: object, scheme: Scheme, post_activation: str, solver: Solver | None) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
@@ -21,39 +19,15 @@ from .replay import Stages, Tape, total
 from .sums import Sum
 
 
-@dataclass(eq=False)
-class Plan:
-    """What is done in the forward of a module, called ``name``.
-
-    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some; ``history`` that
-    of the model, where a chain must know which step it takes; ``aliased``: whether tensors with views were written to.
-    """
-
-    module: nn.Module
-    name: str
-    chains: Sequence[Chain]
-    steps: Sequence[Sum]
-    history: History | None
-    aliased: bool
-
-    def __post_init__(self) -> None:
-        self.scheme, self.plain = self.chains[0].scheme.name, self.chains[0].plain
-        #: whether a step evaluates its branch elsewhere than at the state
-        self.replays = any(chain.elsewhere(n) for one in self.steps for chain, n in one.places)
-        self.totals = {one.source: one.total for one in self.steps}
-        self.by_place = {(one.source, one.place): one for one in self.steps}
-        self.by_number = {one.number: one for one in self.steps}
-
-
 class Watch(TorchFunctionMode):
-    """One call of a forward with sums in it.
+    """One call of the forward of an Owner, a module with sums in it.
 
     A sum is known by its line, and by which addition in that line it is; under torch.compile, which does not tell
     lines, by its number among all additions.
     """
 
-    def __init__(self, plan: Plan, tape: Tape | None) -> None:
-        self.plan, self.tape, self.special = plan, tape, ADDITIONS if plan.history is None else FOLLOWED
+    def __init__(self, owner: Any, tape: Tape | None) -> None:
+        self.owner, self.tape, self.special = owner, tape, ADDITIONS if owner.history is None else FOLLOWED
         #: additions seen, in each line that has a step; under torch.compile all together
         self.counts: dict[Any, int] = {}
         self.number = 0
@@ -69,43 +43,43 @@ class Watch(TorchFunctionMode):
                 one = self._known()
                 if one is not None:
                     return self._take(one, func, *found)
-            elif self.plan.history is not None and (func not in ADDITIONS or does_nothing(func, args)):
-                return self._follow(self.plan.history, func, args, given)
+            elif self.owner.history is not None and (func not in ADDITIONS or does_nothing(func, args)):
+                return self._follow(self.owner.history, func, args, given)
         return func(*args, **given) if self.tape is None else self.tape.record(func, args, given)
 
     def _known(self) -> Sum | None:
         """The step at the addition that is being made."""
-        plan = self.plan
+        owner = self.owner
         if torch.compiler.is_compiling():
             self.number += 1
-            return plan.by_number.get(self.number - 1)
+            return owner.by_number.get(self.number - 1)
         source = called_from(2)
-        most = plan.totals.get(source)
+        most = owner.totals.get(source)
         if most is None:
             return None
         place = self.counts.get(source, 0)
         self.counts[source] = place + 1
         if place >= most:
             raise self._unlike(f"an addition once more than at the example, after {most} sums,", source)
-        return plan.by_place.get((source, place))
+        return owner.by_place.get((source, place))
 
     def finish(self) -> None:
         """Raise FieldError if a sum was left out that the example had."""
-        for k, one in enumerate(self.plan.steps):
+        for k, one in enumerate(self.owner.steps):
             compiled, place = torch.compiler.is_compiling(), self.counts.get(one.source, 0)
             if one.always and (self.number <= one.number if compiled else place <= one.place):
-                got = f"a forward without the sum number {k + 1} of {len(self.plan.steps)} that it had at the example,"
+                got = f"a forward without the sum number {k + 1} of {len(self.owner.steps)} that it had at the example,"
                 raise self._unlike(got, one.source)
 
     def _unlike(self, got: str, source: Any) -> FieldError:
         return FieldError(
-            f"{self.plan.name}: got {got} in line {source[2]} of {source[1]} ({source[0]}), expected the same sums at "
+            f"{self.owner.name}: got {got} in line {source[2]} of {source[1]} ({source[0]}), expected the same sums at "
             "every input and in training; give an example that shows them, or unswap (a swapped model cannot be traced "
             "by torch.fx; torch.export can, strict=False)"
         )
 
     def _take(self, one: Sum, func: Function, given: tuple[Tensor, ...], factor: float) -> Tensor:
-        _refuse_checkpoint(self.plan)
+        _refuse_checkpoint(self.owner)
         u, added = given[one.side], [Added(func, (*given[: one.side], *given[one.side + 1 :]), factor)]
         if id(u) in self.parts:
             u, earlier, _ = self.parts.pop(id(u))
@@ -118,7 +92,7 @@ class Watch(TorchFunctionMode):
         chain, n, carried = self._entered(one, u)
         stages = None
         if self.tape is not None and (chain.observer is not None or chain.elsewhere(n)):
-            stages = Stages(self.tape, one, u, added, self.plan.module.training)
+            stages = Stages(self.tape, one, u, added, self.owner.module.training)
         if chain.observer is not None:
             chain.observer.on_step(n, (u, *carried), stages)
         out, *left = chain.advance(n, carried, u, branch, stages)
@@ -158,13 +132,13 @@ class Watch(TorchFunctionMode):
         return value
 
 
-def _refuse_checkpoint(plan: Plan) -> None:
+def _refuse_checkpoint(owner: Any) -> None:
     """Refuse a sum between torch.utils.checkpoint and the forward that is watched, whose frame is in this package."""
     frame: FrameType | None = None if torch.compiler.is_compiling() else sys._getframe(3)
     while frame is not None and frame.f_globals.get("__package__") != __package__:
         if frame.f_globals.get("__name__") == checkpoint.__name__:
             raise FieldError(
-                f"{plan.name}: got a sum under torch.utils.checkpoint inside of it, which would run it again "
-                f"without {plan.scheme}; expected activation checkpointing around it, or none"
+                f"{owner.name}: got a sum under torch.utils.checkpoint inside of it, which would run it again "
+                f"without {owner.scheme}; expected activation checkpointing around it, or none"
             )
         frame = frame.f_back
