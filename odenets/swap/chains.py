@@ -37,13 +37,13 @@ def find(model: nn.Module, example: Any) -> Judge:
         text = f"the pass at the example failed in training, which is not looked at: {type(error).__name__}: {first}"
         judge.notes = (text,)
         for one in judge.taken:
-            one.draws = (one.draws[0], "a branch whose pass in training failed at the example, and may draw")
+            text = "a branch whose pass in training failed at the example, and may draw random numbers"
+            one.hidden = (one.hidden[0], text)
         return judge
     known = {one.at: one for one in trained.taken}
     for one in judge.taken:
         other = known.get(one.at, one)
-        one.once, one.draws = one.once or other.once, (one.draws[0], other.draws[0])
-    judge.trace.aliased = judge.trace.aliased or trained.trace.aliased
+        one.once, one.hidden = one.once or other.once, (one.hidden[0], other.hidden[0])
     return judge
 
 
@@ -137,14 +137,13 @@ def install(model: nn.Module, findings: Judge, chains: Sequence[Chain], report: 
         indices = sorted({index for chain, n in step.places for index in chain.elsewhere(n)})
         for norm in map(model.get_submodule, step.norms):
             step.statistics.append((norm, {i: add_statistics(norm, step.label, i) for i in indices}))
-    history = chains[0].history if any(chain.tracked for chain in chains) else None
     # Also of modules all of whose sums are left: a watch around sees none of theirs.
     paths = [one.owner.module for sums in findings.chains for one in sums]
-    for path in dict.fromkeys([*paths, *(findings.between if history is not None else ())]):
+    for path in dict.fromkeys([*paths, *(findings.between if any(chain.tracked for chain in chains) else ())]):
         own = [chain for chain in chains if any(one.owner.module == path for one in chain.sums)] or chains
         at = sorted((step for step in steps.values() if step.owner.module == path), key=lambda step: step.number)
         module, name = model.get_submodule(path), path or "the model"
-        owners[path] = Owner(module, name, own, at, report=report, history=history, aliased=findings.trace.aliased)
+        owners[path] = Owner(module, name, own, at, report)
     for path, owner in owners.items():
         for module in unwatched(owner.module, path, findings.within) if owner.quiet else ():
             if not isinstance(getattr(vars(module).get("forward"), "__self__", None), Quiet):

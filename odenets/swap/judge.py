@@ -107,7 +107,8 @@ class Judge:
             part.owner = next(frame for frame in reversed(one.frames) if frame.start <= first)
         if unseen := next((value.unseen for value in branch if value.unseen), ""):
             one.once = f"its branch goes through {unseen} in a script or the like, whose calls cannot be seen"
-        one.draws = (next((f"{value.drew}, which draws" for value in branch if value.drew), ""),) * 2
+        drew = next((f"{value.drew}, which draws random numbers" for value in branch if value.drew), "")
+        one.hidden = (drew or ("a forward that writes through views" if self.trace.aliased else ""),) * 2
         used = dict.fromkeys(i for value in branch for i in value.inputs)
         one.norms = tuple(norm for i in used if (norm := self.values[i].norm) is not None)
 

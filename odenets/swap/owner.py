@@ -15,7 +15,7 @@ from ..fields import FieldError
 from ..net.networks_in_model import CHAIN
 from .around import whole_functions
 from .calls import Function
-from .chain import Chain, History
+from .chain import Chain
 from .replay import Tape
 from .report import SwapReport
 from .sums import Sum
@@ -66,25 +66,16 @@ class Quiet:
 class Owner(Quiet):
     """A module with sums in it, or with what is between them; ``name``: where it is.
 
-    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some; ``history`` that
-    of the model, where a chain must know which step it takes; ``aliased``: whether tensors with views were written to.
+    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        name: str,
-        chains: Sequence[Chain],
-        steps: Sequence[Sum],
-        *,
-        report: SwapReport,
-        history: History | None,
-        aliased: bool,
+        self, module: nn.Module, name: str, chains: Sequence[Chain], steps: Sequence[Sum], report: SwapReport
     ) -> None:
         super().__init__(module)
         vars(module).update({REPLICATE: self.refuse_replica, CHAIN: chains})
         self.name, self.chains, self.steps, self.report = name, chains, steps, report
-        self.history, self.aliased, self.scheme = history, aliased, chains[0].scheme.name
+        self.scheme, self.history = chains[0].scheme.name, next((c.history for c in chains if c.tracked), None)
         #: whether a step evaluates its branch elsewhere than at the state; whether calls are seen, and not recorded
         self.replays = any(chain.elsewhere(n) for one in steps for chain, n in one.places)
         self.quiet = not (self.replays or chains[0].plain)
@@ -146,11 +137,6 @@ class Owner(Quiet):
                     "there); expected none: pass use_cache=False, or take a scheme of one evaluation a step, such as "
                     "euler, lm or ab2"
                 )
-        if torch.compiler.is_compiling() and self.aliased:
-            raise FieldError(
-                f"{self.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
-                f"is written to, with {self.scheme}, expected a scheme of one evaluation a step"
-            )
 
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
         watch, compiled = Watch(self, Tape(self.name) if taped else None), torch.compiler.is_compiling()

@@ -61,10 +61,10 @@ class Stages:
     def __init__(self, tape: Tape, one: Sum, u: Tensor, added: Sequence[Added], training: bool) -> None:
         self.tape, self.sum, self.u, self.added = tape, one, u, added
         terms, self.dependent = [x for part in added for x in part.terms], {id(u)}
-        if one.draws[training] and recorded():
+        if one.hidden[training] and recorded():
             raise tape.refused(
-                f"{one.draws[training]} random numbers under torch.compile or in a CUDA graph, where the same ones "
-                "cannot be drawn again"
+                f"{one.hidden[training]} under torch.compile or in a CUDA graph, where nobody can tell what is written "
+                "to, nor draw the same numbers again"
             )
         live = self._from(u)
         while not all(any(id(x) in self.dependent for x in part.terms) for part in added):

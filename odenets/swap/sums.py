@@ -44,10 +44,11 @@ class Sum:
     weighed: bool = True
     #: earlier additions of the same step, as x + a in x + a + b
     parts: tuple[Sum, ...] = ()
-    #: why it is left alone; why what is added cannot be had at other states; what draws in evaluation and in training
+    #: why it is left alone; why what is added cannot be had at other states, or not where what runs is recorded by
+    #: torch, in evaluation and in training
     reason: str = ""
     once: str = ""
-    draws: tuple[str, str] = ("", "")
+    hidden: tuple[str, str] = ("", "")
     #: the innermost call of a module that has seen all between the state and it
     owner: Frame = NOBODY
     #: which addition in its line it is in one call of the owner, of how many, and which of all; is it in each call
