@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -107,6 +107,14 @@ class Added(NamedTuple):
         value = terms[0] if len(terms) == 1 else terms[0] * terms[1]
         factor = -self.factor if self.func in SUBTRACT else self.factor
         return value if factor == 1 else value * factor
+
+
+def total(added: Sequence[Added], u: Tensor, found: Mapping[int, Tensor]) -> Tensor:
+    """What is added to a state u, of the parts of a step; some terms, known by their id, are others."""
+    value = added[0].value(found)
+    for part in added[1:]:
+        value = value + part.value(found)
+    return value if value.shape == u.shape else value.expand_as(u)
 
 
 def addition(

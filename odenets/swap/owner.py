@@ -13,13 +13,12 @@ from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
 from ..fields import FieldError
 from ..net.networks_in_model import CHAIN
-from .around import whole_functions
 from .calls import Function
 from .chain import Chain
 from .replay import Tape
 from .report import SwapReport
 from .sums import Sum
-from .watch import Watch
+from .watch import Watch, whole_functions
 
 #: arguments that no evaluation of a branch can change, and those of torch.fx, in which no sum will be found
 PLAIN = (Tensor, type(None), bool, int, float, complex, str, torch.dtype, torch.device, torch.fx.Proxy)

@@ -8,20 +8,70 @@ in what was true when it was made. A recording lives from one sum to the next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..fields import FieldError
+from ..fields.masks import contents
 from ..program import Evaluate
 from ..program.transforms import recorded
-from .around import Generators, again, surroundings
-from .calls import LAYOUT, STATISTICS, Added, Call, among, does_nothing, name_of, put, root, tensors_in, version
+from .calls import LAYOUT, STATISTICS, Added, Call, among, does_nothing, name_of, put, root, tensors_in, total, version
 from .sums import Sum
 
 NUMBERS = (int, float, complex, str, bytes)
 KINDS = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
+
+
+#: generators with states that they were in
+Drawn = list[tuple[torch.Generator, Tensor]]
+
+
+class Generators:
+    """The default generators of all devices, and their states after the last call."""
+
+    def __init__(self) -> None:
+        self.generators = [torch.default_generator]
+        if torch.cuda.is_initialized():
+            self.generators += torch.cuda.default_generators
+        if torch.backends.mps.is_available():
+            self.generators.append(torch.mps._get_default_generator())  # type: ignore[attr-defined]
+        self.states: tuple[Tensor, ...] = ()
+        self.contents: list[bytes] = []
+        self.drawn()
+
+    def drawn(self) -> Drawn | None:
+        """The generators with their states before, if something was drawn since the last time."""
+        before, old = self.states, self.contents
+        self.states = tuple(generator.get_state() for generator in self.generators)
+        self.contents = contents(self.states)
+        return None if self.contents == old else list(zip(self.generators, before, strict=False))
+
+
+def surroundings() -> tuple[Any, ...]:
+    """Whether gradients are recorded; autocast of the CPU and of the accelerator: device, whether it is on, dtype."""
+    kinds = ["cpu"]
+    if not torch.compiler.is_compiling() and torch.accelerator.is_available():
+        kinds.append(torch.accelerator.current_accelerator().type)  # type: ignore[union-attr]
+    autocast = tuple((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds)
+    return torch.is_grad_enabled(), autocast
+
+
+def again(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], now: tuple[Any, ...]) -> Any:
+    """Make a call with other arguments, in what was around it, with the random numbers that it drew."""
+    if call.random is None and call.around == now:
+        return call.func(*args, **kwargs)
+    with ExitStack() as stack:
+        if call.around[0] != now[0]:
+            stack.enter_context(torch.set_grad_enabled(call.around[0]))
+        for kind, enabled, dtype in call.around[1] if call.around[1] != now[1] else ():
+            stack.enter_context(torch.autocast(kind, enabled=enabled, dtype=dtype))
+        for generator, state in call.random or ():  # outside nothing has been drawn
+            stack.callback(generator.set_state, generator.get_state())
+            generator.set_state(state)
+        return call.func(*args, **kwargs)
 
 
 class Tape:
@@ -147,14 +197,6 @@ class Stages:
                 )
             found.update(zip(map(id, call.made), tensors_in(value), strict=True))
         return total(self.added, y, found)
-
-
-def total(added: Sequence[Added], u: Tensor, found: Mapping[int, Tensor]) -> Tensor:
-    """What is added to a state u, of the parts of a step; some terms, known by their id, are others."""
-    value = added[0].value(found)
-    for part in added[1:]:
-        value = value + part.value(found)
-    return value if value.shape == u.shape else value.expand_as(u)
 
 
 def _asks(call: Call) -> bool:

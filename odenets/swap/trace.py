@@ -17,9 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..net.copies import copy_of
-from .around import Generators, whole_functions
 from .calls import ADD, Call, Function, addition, among, called_from, name_of, tensors_in, version
+from .replay import Generators
 from .sums import Frame, Frames, Numbers, Sum
+from .watch import whole_functions
 
 
 @dataclass(eq=False)

@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.autograd import Function
+from torch.overrides import TorchFunctionMode, handle_torch_function
 from torch.utils import checkpoint
 
 from ..fields import FieldError
 from ..program.step import State
-from .calls import ADDITIONS, FOLLOWED, IN_PLACE, MOVES, Added, Function, addition, called_from, does_nothing, version
+from .calls import ADDITIONS, FOLLOWED, IN_PLACE, MOVES, Added, addition, called_from, does_nothing, total, version
 from .chain import Chain, History, Session
-from .replay import Stages, Tape, total
+from .replay import Stages, Tape
 from .sums import Sum
+
+_LOCK = threading.Lock()
+_PLAIN = Function.__dict__["apply"]
+#: the threads of the recordings that are under way
+_RECORDINGS: list[int] = []
+
+
+def _apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+    # Threads that record nothing have no mode, and are not concerned; nor is checkpointing where nothing is recorded.
+    seen = cls is checkpoint.CheckpointFunction and not torch.is_grad_enabled()
+    if torch._C._is_torch_function_mode_enabled() and not seen:
+        return handle_torch_function(cls.apply, args, *args, **kwargs)  # type: ignore[attr-defined]
+    return _PLAIN.__func__(cls, *args, **kwargs)
+
+
+@contextmanager
+def whole_functions() -> Iterator[None]:
+    """While this holds, a mode is shown ``MyFunction.apply`` itself: only so has it its own backward pass again.
+
+    For the time of a recording alone, since torch has no public place where one could say so. FieldError if another
+    thread records: stages draw from the generators that all threads have.
+    """
+    with _LOCK:
+        if any(thread != threading.get_ident() for thread in _RECORDINGS):
+            raise FieldError(
+                "swap_scheme: got a second thread in a model under a scheme of several stages, which would draw the "
+                "random numbers of the first one's, expected one thread at a time"
+            )
+        _RECORDINGS.append(threading.get_ident())
+        setattr(Function, "apply", classmethod(_apply))  # noqa: B010  (a method is assigned)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _RECORDINGS.pop()
+            if not _RECORDINGS:
+                setattr(Function, "apply", _PLAIN)  # noqa: B010
 
 
 class Watch(TorchFunctionMode):
@@ -34,7 +75,7 @@ class Watch(TorchFunctionMode):
         #: x + a, where a step is x + a + b -> x, what is added, and x + a itself
         self.parts: dict[int, tuple[Tensor, list[Added], Tensor]] = {}
 
-    def __torch_function__(self, func: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make a call, or take a step."""
         given = kwargs or {}
         if func in self.special:
@@ -78,7 +119,7 @@ class Watch(TorchFunctionMode):
             "by torch.fx; torch.export can, strict=False)"
         )
 
-    def _take(self, one: Sum, func: Function, given: tuple[Tensor, ...], factor: float) -> Tensor:
+    def _take(self, one: Sum, func: Any, given: tuple[Tensor, ...], factor: float) -> Tensor:
         _refuse_checkpoint(self.owner)
         u, added = given[one.side], [Added(func, (*given[: one.side], *given[one.side + 1 :]), factor)]
         if id(u) in self.parts:
@@ -117,7 +158,7 @@ class Watch(TorchFunctionMode):
             raise chain.broken(n)
         return chain, n, ()
 
-    def _follow(self, history: History, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _follow(self, history: History, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that may move a state, or be an activation of it; what is carried goes with the state."""
         x: Any = args[0] if args else kwargs.get("input")
         session = history.find(x) if isinstance(x, Tensor) else None
