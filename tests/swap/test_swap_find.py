@@ -93,6 +93,12 @@ def test_parameters_after_the_sum_are_refused():
         swap_scheme(nn.Sequential(PostLN()), "euler", example=torch.randn(2, 6))
 
 
+def test_an_error_names_each_reason_once():
+    with pytest.raises(FieldError) as caught:
+        swap_scheme(nn.Sequential(*[PostLN() for _ in range(4)]), "euler", example=torch.randn(2, 6))
+    assert str(caught.value).count("parameters follow its sum") == 1
+
+
 class Stages(nn.Module):
     """Pre-norm blocks, a token, more blocks from behind a norm, and a norm at last: nothing is post-LN."""
 
