@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from torch.nn import functional as F
 Function = Callable[..., Any]
 #: where a call is made: the file, the function, the line, and where in it
 Source = tuple[str, str, int, Any]
+#: what an addition adds to a state: its other operands, one or two that are multiplied, and a factor
+Added = tuple[tuple[Tensor, ...], float]
 
 
 def named(names: str, *places: Any) -> frozenset[Function]:
@@ -94,36 +96,19 @@ class Call:
         return self.value
 
 
-class Added(NamedTuple):
-    """What an addition adds to a state: its other operands, one or two that are multiplied, and a factor."""
-
-    func: Function
-    terms: tuple[Tensor, ...]
-    factor: Any
-
-    def value(self, found: Mapping[int, Tensor]) -> Tensor:
-        """What is added, where some of the terms, known by their id, are others."""
-        terms = [found.get(id(x), x) for x in self.terms]
-        value = terms[0] if len(terms) == 1 else terms[0] * terms[1]
-        factor = -self.factor if self.func in SUBTRACT else self.factor
-        return value if factor == 1 else value * factor
-
-
 def total(added: Sequence[Added], u: Tensor, found: Mapping[int, Tensor]) -> Tensor:
     """What is added to a state u, of the parts of a step; some terms, known by their id, are others."""
-    value = added[0].value(found)
-    for part in added[1:]:
-        value = value + part.value(found)
+    parts = []
+    for terms, factor in added:
+        own = [found.get(id(x), x) for x in terms]
+        value = own[0] if len(own) == 1 else own[0] * own[1]
+        parts.append(value if factor == 1 else value * factor)
+    value = sum(parts[1:], parts[0])
     return value if value.shape == u.shape else value.expand_as(u)
 
 
-def addition(
-    func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Tensor, ...], float] | None:
-    """The operands of an addition of floating-point tensors, of which one may be the state, and a factor.
-
-    The factor is that of the second operand, or of the product of the others. None where a call is no addition.
-    """
+def addition(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Added | None:
+    """The operands of an addition of floats, of which one may be the state, and the others' factor; None of others."""
     factor: Any = 1
     if kwargs:
         more = dict(kwargs)
@@ -136,7 +121,7 @@ def addition(
     for x in args:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             return None
-    return args, factor
+    return args, -factor if func in SUBTRACT else factor
 
 
 def does_nothing(func: Function, args: tuple[Any, ...]) -> bool:

@@ -110,14 +110,14 @@ class Stages:
 
     def __init__(self, tape: Tape, one: Sum, u: Tensor, added: Sequence[Added], training: bool) -> None:
         self.tape, self.sum, self.u, self.added = tape, one, u, added
-        terms, self.dependent = [x for part in added for x in part.terms], {id(u)}
+        terms, self.dependent = [x for own, _ in added for x in own], {id(u)}
         if one.hidden[training] and recorded():
             raise tape.refused(
                 f"{one.hidden[training]} under torch.compile or in a CUDA graph, where nobody can tell what is written "
                 "to, nor draw the same numbers again"
             )
         live = self._from(u)
-        while not all(any(id(x) in self.dependent for x in part.terms) for part in added):
+        while not all(any(id(x) in self.dependent for x in own) for own, _ in added):
             self.u = self._copied(self.u)
             live = self._from(self.u)
         needed = {i for x in terms for i in (id(x), root(x))}

@@ -22,10 +22,9 @@ from .chain import Chain, History, Session
 from .replay import Stages, Tape
 from .sums import Sum
 
-_LOCK = threading.Lock()
+#: held by the thread that records
+_RECORDING = threading.RLock()
 _PLAIN = Function.__dict__["apply"]
-#: the threads of the recordings that are under way
-_RECORDINGS: list[int] = []
 
 
 def _apply(cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -43,21 +42,18 @@ def whole_functions() -> Iterator[None]:
     For the time of a recording alone, since torch has no public place where one could say so. FieldError if another
     thread records: stages draw from the generators that all threads have.
     """
-    with _LOCK:
-        if any(thread != threading.get_ident() for thread in _RECORDINGS):
-            raise FieldError(
-                "swap_scheme: got a second thread in a model under a scheme of several stages, which would draw the "
-                "random numbers of the first one's, expected one thread at a time"
-            )
-        _RECORDINGS.append(threading.get_ident())
-        setattr(Function, "apply", classmethod(_apply))  # noqa: B010  (a method is assigned)
+    if not _RECORDING.acquire(blocking=False):
+        raise FieldError(
+            "swap_scheme: got a second thread in a model under a scheme of several stages, which would draw the random "
+            "numbers of the first one's, expected one thread at a time"
+        )
+    before = Function.__dict__["apply"]
+    setattr(Function, "apply", classmethod(_apply))  # noqa: B010  (a method is assigned)
     try:
         yield
     finally:
-        with _LOCK:
-            _RECORDINGS.pop()
-            if not _RECORDINGS:
-                setattr(Function, "apply", _PLAIN)  # noqa: B010
+        setattr(Function, "apply", before)  # noqa: B010
+        _RECORDING.release()
 
 
 class Watch(TorchFunctionMode):
@@ -121,7 +117,7 @@ class Watch(TorchFunctionMode):
 
     def _take(self, one: Sum, func: Any, given: tuple[Tensor, ...], factor: float) -> Tensor:
         _refuse_checkpoint(self.owner)
-        u, added = given[one.side], [Added(func, (*given[: one.side], *given[one.side + 1 :]), factor)]
+        u, added = given[one.side], [((*given[: one.side], *given[one.side + 1 :]), factor)]
         if id(u) in self.parts:
             u, earlier, _ = self.parts.pop(id(u))
             added = [*earlier, *added]
