@@ -59,9 +59,9 @@ class History:
 
     def find(self, u: Tensor) -> Session | None:
         """What belongs to u, if anything does."""
-        if not torch.compiler.is_compiling() and (found := self.sessions.get(u)) is not None:
-            return found
-        return next((session for session in self.traced if session.u is u), None)
+        if torch.compiler.is_compiling():
+            return next((session for session in self.traced if session.u is u), None)
+        return self.sessions.get(u)
 
     def keep(self, session: Session, u: Tensor) -> None:
         """Keep what a step has left for the next, whose state is u."""
