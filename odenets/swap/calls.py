@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,16 +16,13 @@ from torch.nn import functional as F
 Function = Callable[..., Any]
 #: where a call is made: the file, the function, the line, and where in it
 Source = tuple[str, str, int, Any]
-
-
-def words(text: str) -> frozenset[str]:
-    """The words of a text."""
-    return frozenset(text.split())
+#: what an addition adds to a state: its other operands, one or two that are multiplied, and a factor
+Added = tuple[tuple[Tensor, ...], float]
 
 
 def named(names: str, *places: Any) -> frozenset[Function]:
     """Functions by their names, as modes are shown them: of an attribute, what reads it."""
-    found = [getattr(place, name) for place in places for name in words(names) if hasattr(place, name)]
+    found = [getattr(place, name) for place in places for name in names.split() if hasattr(place, name)]
     return frozenset(one if callable(one) else one.__get__ for one in found)
 
 
@@ -35,6 +32,31 @@ MULTIPLY_ADD = named("addcmul addcmul_", Tensor, torch)
 ADDITIONS = ADD | SUBTRACT | MULTIPLY_ADD
 IN_PLACE = named("add_ __iadd__ sub_ __isub__ addcmul_", Tensor)
 COPIES = named("clone contiguous", Tensor, torch)
+#: what moves the values of a state and keeps them all
+MOVES = named(
+    "view reshape flatten unflatten permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze contiguous "
+    "clone roll T mT alias",
+    Tensor,
+    torch,
+)
+#: what may follow a sum, and is applied to the state alone
+ACTIVATIONS = named(
+    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu selu_ celu gelu silu mish softplus hardtanh hardtanh_ "
+    "hardswish hardsigmoid tanh tanh_ sigmoid sigmoid_ rrelu softsign clamp clamp_ __setitem__ fill_ masked_fill "
+    "masked_fill_ nan_to_num dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
+    Tensor,
+    torch,
+    F,
+)
+#: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
+LAYOUT = named(
+    "shape size dim ndim numel nelement stride storage_offset dtype device layout is_contiguous is_floating_point "
+    "is_complex is_cuda is_sparse is_quantized element_size itemsize nbytes __len__ requires_grad is_leaf grad_fn grad "
+    "_version data_ptr names get_device type is_meta is_mps is_nested is_inference _base output_nr",
+    Tensor,
+)
+#: what may be seen between sums, where histories go on
+FOLLOWED = ADDITIONS | MOVES | ACTIVATIONS
 #: these write running statistics without a new version
 STATISTICS = frozenset({F.batch_norm, F.instance_norm, torch.batch_norm, torch.instance_norm, torch.native_batch_norm})
 ASSIGNING = named("__setitem__ copy_ set_", Tensor)
@@ -55,7 +77,7 @@ class Call:
         #: what was around it; the generators from which it drew, as they were before
         self.around: Any = None
         self.random: Any = None
-        #: see the marks of a tape
+        #: marks of what depends on a state, see there
         self.outside: list[Tensor] = []
         self.reads = False
 
@@ -64,59 +86,46 @@ class Call:
         self.value = self.func(*self.args, **self.kwargs)
         self.made = list(tensors_in(self.value))
         if self.func in STATISTICS:
-            named = (self.kwargs.get("running_mean"), self.kwargs.get("running_var"))
-            self.written = [x for x in (*self.args[1:3], *named) if x is not None]
+            found = (*self.args[1:3], self.kwargs.get("running_mean"), self.kwargs.get("running_var"))
+            self.written = [x for x in found if x is not None]
         elif torch.compiler.is_compiling():  # where nothing is counted
             assigned = self.given[:1] if self.func in ASSIGNING else []
-            self.written = [x for x in self.given if any(x is y for y in self.made)] + assigned
+            self.written = [x for x in self.given if among(x, self.made)] + assigned
         else:
             self.written = [x for x, old in zip(self.given, self.versions, strict=True) if version(x) != old]
         return self.value
 
 
-class Added(NamedTuple):
-    """What an addition adds to a state: its other operands, one or two that are multiplied, and a factor."""
-
-    func: Function
-    terms: tuple[Tensor, ...]
-    factor: Any
-
-    def value(self, terms: tuple[Tensor, ...]) -> Tensor:
-        """What is added, made of other terms."""
-        value = terms[0] if len(terms) == 1 else terms[0] * terms[1]
-        factor = -self.factor if self.func in SUBTRACT else self.factor
-        return value if factor == 1 else value * factor
+def total(added: Sequence[Added], u: Tensor, found: Mapping[int, Tensor]) -> Tensor:
+    """What is added to a state u, of the parts of a step; some terms, known by their id, are others."""
+    parts = []
+    for terms, factor in added:
+        own = [found.get(id(x), x) for x in terms]
+        value = own[0] if len(own) == 1 else own[0] * own[1]
+        parts.append(value if factor == 1 else value * factor)
+    value = sum(parts[1:], parts[0])
+    return value if value.shape == u.shape else value.expand_as(u)
 
 
-def operands(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
-    """Those of an addition of floating-point tensors, of which one may be the state; None where a call is none."""
+def addition(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Added | None:
+    """The operands of an addition of floats, of which one may be the state, and the others' factor; None of others."""
+    factor: Any = 1
     if kwargs:
-        if kwargs.keys() - {"input", "other", "alpha", "tensor1", "tensor2", "value"}:
-            return None
-        args = (*args, *(kwargs[key] for key in ("input", "other", "tensor1", "tensor2") if key in kwargs))
-        if isinstance(factor_of(func, kwargs), Tensor):
+        more = dict(kwargs)
+        factor = more.pop("value" if func in MULTIPLY_ADD else "alpha", 1)
+        args = (*args, *(more.pop(key) for key in ("input", "other", "tensor1", "tensor2") if key in more))
+        if more or isinstance(factor, Tensor):
             return None
     if func not in ADDITIONS or len(args) != (3 if func in MULTIPLY_ADD else 2):
         return None
     for x in args:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             return None
-    return args
+    return args, -factor if func in SUBTRACT else factor
 
 
-def factor_of(func: Function, kwargs: Mapping[str, Any]) -> Any:
-    """By what an addition multiplies the second of its operands, or the product of its others."""
-    return kwargs.get("value" if func in MULTIPLY_ADD else "alpha", 1)
-
-
-def others(operands: tuple[Any, ...], side: int) -> tuple[Any, ...]:
-    """All operands but one."""
-    return (*operands[:side], *operands[side + 1 :])
-
-
-def nothing_done(call: Call) -> bool:
+def does_nothing(func: Function, args: tuple[Any, ...]) -> bool:
     """Whether a call returns the value that it is given: u + 0, which Python's sum() begins with, or a copy."""
-    func, args = call.func, call.args
     return func in COPIES or (func in ADD and len(args) == 2 and type(args[1]) is int and args[1] == 0)
 
 
@@ -140,20 +149,22 @@ _SOURCES: dict[tuple[int, int], tuple[CodeType, Source]] = {}
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors in nested tuples, lists, slices, mappings and objects with fields such as model outputs."""
+    items: Any = ()
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
+        items = value
     elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
+        items = list(value.values())
     elif isinstance(value, slice):
-        yield from tensors_in((value.start, value.stop, value.step))
+        items = (value.start, value.stop, value.step)
     elif not torch.compiler.is_compiling():
         if isinstance(value, Mapping):
-            yield from tensors_in(dict(value))
+            items = value.values()
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from tensors_in([getattr(value, entry.name) for entry in dataclasses.fields(value)])
+            items = [getattr(value, entry.name) for entry in dataclasses.fields(value)]
+    for item in items:
+        yield from tensors_in(item)
 
 
 def put(value: Any, found: Mapping[int, Tensor]) -> Any:
@@ -171,14 +182,14 @@ def put(value: Any, found: Mapping[int, Tensor]) -> Any:
     return value
 
 
+def among(x: Tensor, some: list[Tensor]) -> bool:
+    """Whether a tensor is one of some."""
+    return any(x is y for y in some)
+
+
 def version(x: Tensor) -> int:
     """How often x has been written to, where that can be known."""
-    if torch.compiler.is_compiling():
-        return 0
-    try:
-        return x._version
-    except RuntimeError:  # of inference mode
-        return 0
+    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
 def root(x: Tensor) -> int:

@@ -1,4 +1,10 @@
-"""A chain of sums as an ODENet whose steps are taken one by one, wherever the model makes the sums; its history."""
+"""A chain of sums as an ODENet whose steps are taken one by one, wherever the model makes the sums; what it keeps.
+
+That are the histories of passes, by their states, and what the original had not, in the blocks that it belongs to:
+coefficients are parameters of these, ``<block>.odenets_k_<sum>``, and statistics of further stages are kept in the
+BatchNorm that they are of. A module of the model's own for it was rejected: who iterates over the children of the
+model, or cuts the last one off, would meet it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +16,11 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..fields import Field, FieldError, Noise
+from ..fields.stage_statistics import StageStatistics
 from ..gradients import Direct, Gradient, Runner
 from ..net import ODENet
-from ..program import Evaluate, Program, compile_scheme
+from ..net.learnable_coefficients import PREFIX, Coefficients, is_added
+from ..program import Evaluate, compile_scheme
 from ..program.step import State, step
 from ..scheme import Scheme
 from ..zoo import as_scheme
@@ -21,84 +29,51 @@ from .sums import Sum
 
 
 class Session(NamedTuple):
-    """Between two steps: the number of the one before, what is carried, and the state where nothing else holds it."""
+    """Between two steps of a chain: the number of the one before, what is carried, and how the state was moved since.
 
+    ``versions`` of the state and of what is carried; ``u`` is the state where nothing else holds it.
+    """
+
+    chain: Chain
     step: int
     carried: State
     versions: tuple[int, ...]
+    moves: tuple[Callable[[Tensor], Tensor], ...] = ()
     u: Tensor | None = None
 
 
 class History:
-    """Carried values of a chain; two passes, also of two threads, do not meet.
+    """What the chains of a model carry, by their states; two passes, also of two threads, do not meet.
 
-    An entry is kept for as long as its state is: activation checkpointing comes back to it. ``names`` say where the
-    sums of the chain are.
+    An entry is kept for as long as its state is: activation checkpointing comes back to it.
     """
 
-    def __init__(self, names: Sequence[str], scheme: str) -> None:
-        self.names, self.scheme = tuple(names), scheme
+    def __init__(self) -> None:
         self.sessions = WeakTensorKeyDictionary()
         #: those that there are while torch.compile traces
         self.traced: list[Session] = []
 
-    def __getstate__(self) -> tuple[Sequence[str], str]:
+    def __reduce__(self) -> Any:
         """Copies and pickles are without what passes under way have left."""
-        return self.names, self.scheme
-
-    def __setstate__(self, state: tuple[Sequence[str], str]) -> None:
-        """With nothing carried."""
-        self.__init__(*state)  # type: ignore[misc]
+        return History, ()
 
     def find(self, u: Tensor) -> Session | None:
         """What belongs to u, if anything does."""
-        if not torch.compiler.is_compiling() and (found := self.sessions.get(u)) is not None:
-            session: Session = found
-            return session
-        return next((session for session in self.traced if session.u is u), None)
+        if torch.compiler.is_compiling():
+            return next((session for session in self.traced if session.u is u), None)
+        return self.sessions.get(u)
 
-    def carried(self, session: Session, u: Tensor) -> State:
-        """What is carried into the step after a session's, whose state is u.
-
-        Raises:
-            FieldError: it, or u, was written to since.
-        """
-        n = session.step + 1
-        if session.carried and session.versions != _versions((u, *session.carried)):
-            raise FieldError(
-                f"{self.names[n]}: got a state that was written to after {self.names[n - 1]} had returned it, or one "
-                f"before it that {self.scheme} goes on from, or what was added to it, which {self.scheme} goes on "
-                "from, expected none of these changed; write to a copy"
-            )
-        return session.carried
-
-    def broken(self, n: int) -> FieldError:
-        """The error for a state that no step before step n has made."""
-        return FieldError(
-            f"{self.names[n]}: got an input that is not what {self.names[n - 1]} returned, which {self.scheme} goes on "
-            "from; expected the steps of the chain one after the other, with nothing between them but what was there "
-            "at the example (no dropout, no layer drop, no reentrant activation checkpointing around one of them), and "
-            "all or none of them compiled (compile the model)"
-        )
-
-    def keep(self, n: int, u: Tensor, carried: State) -> None:
-        """Keep what step n has left for the next, whose state is u."""
-        if n == len(self.names) - 1:
-            self.traced = []
-        elif torch.compiler.is_compiling():
-            # Of the steps before, nobody asks any more.
-            own = Session(n, carried, _versions((u, *carried)), u)
-            self.traced = [*(session for session in self.traced if session.step == n), own]
-        else:  # without u, or the entry would keep it alive
-            self.sessions[u] = Session(n, carried, _versions((u, *carried)))
-
-    def follow(self, session: Session, u: Tensor, move: Callable[[Tensor], Tensor] | None) -> None:
-        """The state has become u: carried values are moved as it was, and activations are not applied to them."""
-        self.keep(session.step, u, session.carried if move is None else tuple(map(move, session.carried)))
-
-
-def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    return tuple(version(x) for x in tensors)
+    def keep(self, session: Session, u: Tensor) -> None:
+        """Keep what a step has left for the next, whose state is u."""
+        chain, n = session.chain, session.step
+        last = n == len(chain.sums) - 1
+        if torch.compiler.is_compiling():  # of the steps before, nobody asks any more
+            others = (other for other in self.traced if other.chain is not chain or other.step == n)
+            self.traced = [*others, session._replace(u=u)]
+        elif not last:  # without u, or the entry would keep it alive
+            self.sessions[u] = session
+        if last:
+            self.traced = [other for other in self.traced if other.chain is not chain]
 
 
 class Branches(Field):
@@ -117,30 +92,26 @@ class Branches(Field):
 
 
 class Chain(ODENet):
-    """The sums of a chain as the layers of one network.
+    """The sums of a chain as the layers of one network; ``modules`` for each the one whose forward has it.
 
-    Args:
-        sums: the sums.
-        modules: for each the module whose forward has it.
-        stages: whether the activation after a sum is applied to stages.
-        options: of ODENet: start, coefficient_shape, gradient.
+    ``history`` is that of all chains of the model; ``options`` of ODENet: start, coefficient_shape, gradient.
     """
 
+    field: Branches
+
     def __init__(
-        self, sums: Sequence[Sum], modules: Sequence[nn.Module], scheme: Scheme, *, stages: bool, **options: Any
+        self, sums: Sequence[Sum], modules: Sequence[nn.Module], scheme: Scheme, history: History, **options: Any
     ) -> None:
         super().__init__(Branches(modules), scheme, **options)
-        self.sums, self.stages = list(sums), stages
-        #: whether a step is the sum that it was
+        self.sums, self.history = list(sums), history
+        #: whether a step is the sum that it was, as of Euler's method, so that nothing need be done
         self.plain = self.program.instructions == compile_scheme(as_scheme("euler"), 1.0).instructions
-        self.history = History([one.owner.module or "the model" for one in sums], scheme.name)
+        self.names = [one.owner.module or "the model" for one in sums]
         #: whether a step must know which it is; and whether it cannot go on where it does not
         self.tracked = scheme.carried > 1
         self.exact = scheme.carried > 1 or bool(scheme.symbols)
         #: who sees it at work: its ``on_step(n, state, branch)`` is called before each step, ``branch`` a Stages
         self.observer: Any = None
-        #: the swap that it is of
-        self.origin: Any = None
 
     def runner_of(self, options: Gradient) -> Runner:
         """As of ODENet, of the one way to gradients that there is."""
@@ -152,15 +123,35 @@ class Chain(ODENet):
         return super().runner_of(options)
 
     @property
-    def branches(self) -> Branches:
-        """The field."""
-        assert isinstance(self.field, Branches)
-        return self.field
-
-    @property
     def evaluations(self) -> int:
         """Evaluations of branches in one pass."""
-        return sum(1 + len(elsewhere(self.program_of(n))) for n in range(self.steps))
+        return sum(1 + len(self.elsewhere(n)) for n in range(self.steps))
+
+    def elsewhere(self, n: int) -> list[int]:
+        """Which evaluations of step n are elsewhere than at the state, where the model itself evaluates the branch."""
+        return [what.index for what in self.program_of(n).evaluated if what.source != 0]
+
+    def carried(self, session: Session, u: Tensor) -> State:
+        """What is carried into the step after a session's, moved as its state u was; FieldError if written to since."""
+        n, carried = session.step + 1, session.carried
+        if carried and session.versions != tuple(map(version, (u, *carried))):
+            raise FieldError(
+                f"{self.names[n]}: got a state that was written to after {self.names[n - 1]} had returned it, or one "
+                f"before it that {self.scheme.name} goes on from, or what was added to it, which {self.scheme.name} "
+                "goes on from, expected none of these changed; write to a copy"
+            )
+        for move in session.moves:
+            carried = tuple(map(move, carried))
+        return carried
+
+    def broken(self, n: int) -> FieldError:
+        """The error for a state that no step before step n has made."""
+        return FieldError(
+            f"{self.names[n]}: got an input that is not what {self.names[n - 1]} returned, which {self.scheme.name} "
+            "goes on from; expected the steps of the chain one after the other, with nothing between them but what was "
+            "there at the example (no dropout, no layer drop, no reentrant activation checkpointing around one of "
+            "them), and all or none of them compiled (compile the model)"
+        )
 
     def advance(self, n: int, carried: State, u: Tensor, branch: Tensor, stage: Callable[..., Tensor] | None) -> State:
         """Step n from u, where what is added is ``branch``; at other states y it is ``stage(evaluation, y)``."""
@@ -178,6 +169,49 @@ class Chain(ODENet):
         return (new[0].clone(), *new[1:]) if any(new[0] is other for other in (u, branch, *new[1:])) else new
 
 
-def elsewhere(program: Program) -> list[int]:
-    """Which evaluations of a step are elsewhere than at the state, where the model itself evaluates the branch."""
-    return [what.index for what in program.evaluated if what.source != 0]
+class AddedCoefficients(Coefficients):
+    """Those of a chain, put into the blocks that they belong to: ``homes[n]`` is (block, label) of layer n."""
+
+    def __init__(self, own: Coefficients, homes: Sequence[tuple[nn.Module, str]]) -> None:
+        nn.Module.__init__(self)
+        self._init, self._names, self._homes = own._init, dict[int, dict[str, str]](), list(homes)
+        for n, (block, label) in enumerate(homes):
+            for symbol, parameter in own.at(n).items():
+                name = self._names.setdefault(n, {})[symbol] = f"{PREFIX}{symbol}_{label}"
+                block.register_parameter(name, parameter)  # type: ignore[arg-type]
+
+    def at(self, n: int) -> dict[str, Tensor]:
+        """Symbol -> Parameter of layer n; empty where the layer has none."""
+        return {symbol: getattr(self._homes[n][0], name) for symbol, name in self._names.get(n, {}).items()}
+
+
+def add_statistics(norm: nn.Module, label: str, visit: int) -> StageStatistics:
+    """Statistics of a further evaluation of a sum, kept in the normalisation that they are of."""
+    own, name = StageStatistics(norm), f"{PREFIX}{label}_{visit}"
+    while name in norm._modules:  # blocks may share it
+        name += "_"
+    norm.add_module(name, own)
+    return own
+
+
+def remove_added(model: nn.Module) -> None:
+    """Take parameters, statistics and hooks out again."""
+    for module in model.modules():
+        for name in [name for name in (*module._parameters, *module._modules) if name.startswith(PREFIX)]:
+            delattr(module, name)
+        hooks = module._load_state_dict_post_hooks
+        for key in [key for key, hook in hooks.items() if hook is forgive]:
+            del hooks[key]
+
+
+def forgive(model: nn.Module, incompatible: Any) -> None:
+    """After a state_dict of the original was loaded: coefficients stay, statistics are those of their norms."""
+    # Of counts of batches nobody says that they are missing: BatchNorm makes them.
+    own = [key for key in model.state_dict() if is_added(key) and not key.endswith("num_batches_tracked")]
+    lacking = [key for key in incompatible.missing_keys if key.endswith(tuple(own))]
+    if len(lacking) == len(own):
+        for key in lacking:
+            incompatible.missing_keys.remove(key)
+        for norm in model.modules():
+            for copied in (child.norms[0] for child in norm.children() if isinstance(child, StageStatistics)):
+                copied.load_state_dict(dict(norm.named_buffers(recurse=False)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from .calls import Source, name_of, nothing_done, others
-from .sums import ACTIVATIONS, MOVES, Frame, Sum
+from .calls import ACTIVATIONS, MOVES, Source, does_nothing
+from .sums import Frame, Sum
 from .trace import Trace, Value
 
 #: with more sums than this inside its branch a sum goes around blocks, and these are taken in its place
@@ -16,10 +16,15 @@ PART = "it is part of what is added by"
 
 
 class Judge:
-    """The sums of a trace, with the reason of those that are left alone."""
+    """The sums of a trace, with the reason of those that are left alone, and the chains of the others.
+
+    ``between``: modules without sums that move a state from one sum to the next; ``within``: all in which, or in
+    modules inside of them, a sum or a move is made.
+    """
 
     def __init__(self, trace: Trace) -> None:
-        self.trace, self.values, self.sums = trace, trace.values, list[Sum]()
+        self.trace, self.values, self.sums, self.chains = trace, trace.values, list[Sum](), list[list[Sum]]()
+        self.between, self.within, self.notes = set[str](), set[str](), tuple[str, ...]()
         for one in trace.additions:
             if self._is_sum(one):
                 self.sums.append(one)
@@ -36,22 +41,20 @@ class Judge:
         """Those that are not left alone."""
         return [one for one in self.sums if not one.reason]
 
-    # ------------------------------------------------------------------------------------------- what is a sum
-
     def _is_sum(self, one: Sum) -> bool:
-        fixed, shape = [self.values[n].fixed for n in one.operands], self.values[one.made].shape
+        fixed, shape = [self.values[n].fixed for n in one.operands], self._shape(one.made)
         if fixed[0] or all(fixed[1:]):
             return False
-        sides = [s for s in one.sides if self.values[one.operands[s]].shape == shape]
+        sides = [s for s in one.sides if self._shape(one.operands[s]) == shape]
         found = any(self._direct(one, side, "weighed") or self._further(one, side) for side in sides)
         return found or any(self._direct(one, side, "scaled") for side in sides) or self._projected(one)
 
     def _direct(self, one: Sum, side: int, by: str) -> bool:
         """U + f(u), by way of a parameter."""
-        terms, state = others(one.operands, side), one.operands[side]
+        terms, state = one.others(side), one.operands[side]
         while not any(getattr(self.values[f], by) >> state & 1 for f in terms):
             value = self.values[state]
-            if value.call is None or not nothing_done(value.call):
+            if value.call is None or not does_nothing(value.call.func, value.call.args):
                 return False
             state = value.inputs[0]  # of which it is a copy
         one.side, one.state, one.terms, one.weighed = side, state, terms, by == "weighed"
@@ -59,15 +62,14 @@ class Judge:
 
     def _further(self, one: Sum, side: int) -> bool:
         """X + a + b, the second addition: what is added depends on the state of the first, and not on x + a."""
-        u, terms = one.operands[side], [self.values[f] for f in others(one.operands, side)]
+        u, terms = one.operands[side], [self.values[f] for f in one.others(side)]
         last = next((first for first in reversed(self.sums) if first.made == u and not first.reason), None)
         if last is None or last.frames[-1] is not one.frames[-1] or len(self.consumers(u)) > 1:
             return False
         if not any(f.weighed >> last.state & 1 for f in terms) or any(f.before >> u & 1 for f in terms):
             return False
         self.sums.remove(last)
-        one.side, one.state, one.parts = side, last.state, last.additions
-        one.terms = (*last.terms, *others(one.operands, side))
+        one.side, one.state, one.terms, one.parts = side, last.state, last.terms + one.others(side), last.additions
         return True
 
     def _projected(self, one: Sum) -> bool:
@@ -78,39 +80,35 @@ class Judge:
         state = next(ancestors, None)
         if state is None or not (a.weighed | b.weighed) >> state & 1:
             return False
-        before, after = tuple(self.values[state].shape), tuple(self.values[one.made].shape)
         one.state, one.terms = state, one.operands[:2]
+        before, after, *shapes = map(self._shape, (state, one.made, *one.terms))
         one.reason = "neither of its operands is what the other is made of"
         if before != after:
             one.reason = f"it changes the shape, from {before} to {after}"
-        if a.shape != b.shape:
-            small = tuple(a.shape if a.shape != self.values[one.made].shape else b.shape)
+        if shapes[0] != shapes[1]:
+            small = next(shape for shape in shapes if shape != after)
             one.reason = f"it adds to a state {after} what is broadcast to it, {small}, and not made of it"
         return True
 
     def consumers(self, number: int) -> list[Value | None]:
         """What is made of a value, one for each call; None for the model's output."""
         uses = self.values[number].uses
-        found: dict[int, Value] = {}
-        for n in uses:
-            if n >= 0:
-                found.setdefault(id(self.values[n].call), self.values[n])
+        found = {id(self.values[n].call): self.values[n] for n in reversed(uses) if n >= 0}
         return [*found.values(), *([None] if -1 in uses else [])]
 
-    def _branch(self, one: Sum) -> list[Value]:
-        return [value for f in one.terms for value in self.trace.between(one.state, f)]
-
-    # ---------------------------------------------------------------------------------------- what is left alone
+    def _shape(self, number: int) -> tuple[int, ...]:
+        return tuple(self.values[number].tensor.shape)
 
     def _own(self, one: Sum) -> None:
         """The innermost call of a module that has seen all between the state and the sum; what is in the branch."""
-        branch = self._branch(one)
+        branch = [value for f in one.terms for value in self.trace.between(one.state, f)]
         first = min((value.number for value in branch), default=one.made)
-        one.owner = next(frame for frame in reversed(one.frames) if frame.start <= first)
-        unseen = next((value.unseen for value in branch if value.unseen), "")
-        if unseen:
+        for part in one.additions:
+            part.owner = next(frame for frame in reversed(one.frames) if frame.start <= first)
+        if unseen := next((value.unseen for value in branch if value.unseen), ""):
             one.once = f"its branch goes through {unseen} in a script or the like, whose calls cannot be seen"
-        one.draws = (next((f"{value.drew}, which draws" for value in branch if value.drew), ""),) * 2
+        drew = next((f"{value.drew}, which draws random numbers" for value in branch if value.drew), "")
+        one.hidden = (drew or ("a forward that writes through views" if self.trace.aliased else ""),) * 2
         used = dict.fromkeys(i for value in branch for i in value.inputs)
         one.norms = tuple(norm for i in used if (norm := self.values[i].norm) is not None)
 
@@ -168,13 +166,11 @@ class Judge:
                 )
                 return
 
-    # ------------------------------------------------------------------------------------------- how it is known
-
     def _placed(self) -> bool:
         """Number the additions of each call of an owner; whether a sum was refused, since calls of it differ."""
         owners = {one.owner.module for one in self.taken}
         steps = {id(part): (one, i) for one in self.taken for i, part in enumerate(one.additions)}
-        counts, lines, totals = Counter[Frame](), Counter[tuple[Frame, Source]](), dict[tuple[str, Source], int]()
+        counts, lines = Counter[Frame](), Counter[tuple[Frame, Source]]()
         known: dict[tuple[str, Source, int], list[tuple[Sum, Sum | None, int]]] = {}
         for added in self.trace.additions:
             # What is added in an owner is not seen by one around it.
@@ -188,7 +184,7 @@ class Judge:
             if one is not None and one.owner is not frame:
                 one.reason = "it is made in a module that has a sum of its own"
             known.setdefault((frame.module, added.source, added.place), []).append((added, one, i))
-            totals[frame.module, added.source] = max(added.place + 1, totals.get((frame.module, added.source), 0))
+        totals = Counter((module, source) for module, source, _ in known)
         for (module, source, _), calls in known.items():
             kinds = {None if one is None else (*(part.side for part in one.additions), i) for _, one, i in calls}
             for added, one, _ in calls:
@@ -197,16 +193,14 @@ class Judge:
                     one.reason = "the same line makes no step, or another one, in another call of its module"
         return {one.owner.module for one in self.taken} != owners
 
-    # ------------------------------------------------------------------------------------------ between two sums
-
     def passes(self, number: int) -> int | None:
         """The one value that a value is made of, by moving it or as an activation."""
         value = self.values[number]
         inputs = [i for i in value.inputs if not self.values[i].fixed]
         if value.call is None or len(inputs) != 1 or any(self.values[i].parameter for i in value.inputs):
             return None
-        known = name_of(value.call.func) in MOVES | ACTIVATIONS or nothing_done(value.call)
-        return inputs[0] if known and value.shape.numel() == self.values[inputs[0]].shape.numel() else None
+        known = value.call.func in MOVES | ACTIVATIONS or does_nothing(value.call.func, value.call.args)
+        return inputs[0] if known and value.tensor.numel() == self.values[inputs[0]].tensor.numel() else None
 
     def back(self, number: int | None) -> Iterator[int]:
         """A value, and what it is made of by moves and activations alone."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
 from ..fields import FieldError
 from ..net.networks_in_model import CHAIN
-from .around import whole_functions
 from .calls import Function
-from .steps import Plan
-from .tape import Tape
-from .watch import Watch
+from .chain import Chain
+from .replay import Tape
+from .report import SwapReport
+from .sums import Sum
+from .watch import Watch, whole_functions
 
 #: arguments that no evaluation of a branch can change, and those of torch.fx, in which no sum will be found
 PLAIN = (Tensor, type(None), bool, int, float, complex, str, torch.dtype, torch.device, torch.fx.Proxy)
@@ -32,21 +32,17 @@ class Quiet:
     """A module whose forward no watch need see: it runs outside, which costs less and leaves torch its fast paths."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        #: a forward that the module itself had, in the place of its class's
-        self.own: Any = None
-
-    def install(self) -> None:
-        """Take the place of the module's forward."""
-        self.own = self.module.__dict__.get("forward")
-        # A bound method: it is copied and pickled with the module, and torch.compile traces through it.
-        self.module.__dict__["forward"] = self.forward
+        # A bound method: it is copied and pickled with the module, and torch.compile traces through it. ``own`` is a
+        # forward that the module itself had, in the place of its class's.
+        self.module, self.own = module, vars(module).get("forward")
+        vars(module)["forward"] = self.forward
 
     def remove(self) -> None:
-        """Give the module its own forward back."""
-        del self.module.__dict__["forward"]
+        """Give the module its own forward back, and leave nothing behind."""
+        for key in ("forward", REPLICATE, CHAIN):
+            vars(self.module).pop(key, None)
         if self.own is not None:
-            self.module.__dict__["forward"] = self.own
+            vars(self.module)["forward"] = self.own
 
     def original(self, *args: Any, **kwargs: Any) -> Any:
         """The module's forward as it was."""
@@ -67,93 +63,56 @@ class Quiet:
 
 
 class Owner(Quiet):
-    """A module with sums in it, or with what is between them. ``path``: where it is in the model."""
+    """A module with sums in it, or with what is between them; ``name``: where it is.
 
-    def __init__(self, path: str, plan: Plan) -> None:
-        super().__init__(plan.module)
-        self.path, self.plan = path, plan
-        #: the thread that records
-        self.thread: int | None = None
+    ``chains`` are those of its sums, or all; ``steps`` the additions that are steps or parts of some.
+    """
 
-    def install(self) -> None:
-        """And say which chains there are, and that it is not to be replicated."""
-        super().install()
-        self.module.__dict__.update({REPLICATE: self.refuse_replica, CHAIN: self.plan.chains})
-
-    def remove(self) -> None:
-        """Leave nothing behind."""
-        super().remove()
-        for key in (REPLICATE, CHAIN):
-            del self.module.__dict__[key]
+    def __init__(
+        self, module: nn.Module, name: str, chains: Sequence[Chain], steps: Sequence[Sum], report: SwapReport
+    ) -> None:
+        super().__init__(module)
+        vars(module).update({REPLICATE: self.refuse_replica, CHAIN: chains})
+        self.name, self.chains, self.steps, self.report = name, chains, steps, report
+        self.scheme, self.history = chains[0].scheme.name, next((c.history for c in chains if c.tracked), None)
+        #: whether a step evaluates its branch elsewhere than at the state; whether calls are seen, and not recorded
+        self.replays = any(chain.elsewhere(n) for one in steps for chain, n in one.places)
+        self.quiet = not (self.replays or chains[0].plain)
+        self.totals = {one.source: one.total for one in steps}
+        self.by_place = {(one.source, one.place): one for one in steps}
+        self.by_number = {one.number: one for one in steps}
 
     def refuse_replica(self) -> nn.Module:
         """A replica would have this forward, and so the weights of the original."""
         raise FieldError(
-            f"{self.plan.name}: got a replica for torch.nn.DataParallel, expected none of a swapped block; use "
+            f"{self.name}: got a replica for torch.nn.DataParallel, expected none of a swapped block; use "
             "DistributedDataParallel"
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the module's own, with the scheme's step in the place of each sum; no watch around sees it."""
-        plan, around = self.plan, _get_current_function_mode()
+        around, compiled = _get_current_function_mode(), torch.compiler.is_compiling()
         if type(around) is Watch:
             _pop_mode()
             try:
                 return self.forward(*args, **kwargs)
             finally:
                 _push_mode(around)
-        taped = plan.replays or plan.chains[0].observer is not None  # a diagnosis observes all chains or none
-        special = CHECKPOINT in self.module.__dict__ or torch.compiler.is_compiling()
-        if taped or special or torch.is_inference_mode_enabled():
-            return self._forward(taped, args, kwargs)
-        # What most blocks under a scheme of one evaluation need, in as few calls of Python as can be.
-        watch = Watch(plan, None)
-        _push_mode(watch)
-        try:
-            output = self.original(*args, **kwargs)
-        finally:
-            _pop_mode()
-        if watch.counts != plan.totals:
-            watch.finish()
-        return output
-
-    def _forward(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        plan, compiled = self.plan, torch.compiler.is_compiling()
-        if not compiled and (taped or plan.tracked) and torch.is_inference_mode_enabled():
+        observed = self.chains[0].observer is not None  # by a diagnosis, which observes all chains or none
+        if self.chains[0].plain and not observed:
+            return self.original(*args, **kwargs)
+        taped = self.replays or observed
+        if (taped or self.history is not None) and not compiled and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
-                return self._forward(taped, args, kwargs)
+                return self.forward(*args, **kwargs)
         if taped:
-            self._refuse_objects((args, kwargs))
-        if compiled and taped and plan.aliased:
-            raise FieldError(
-                f"{plan.name}: got a forward that writes through views under torch.compile, where nobody can tell what "
-                f"is written to, with {plan.scheme}, expected a scheme of one evaluation a step"
-            )
-        if compiled:
-            return self._watched(taped, self.original, *args, **kwargs)
-        return self._alone(args, kwargs) if taped else self._checkpointed(False, args, kwargs)
-
-    def _alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """With the calls recorded, in one thread: stages draw from the generators that all threads have."""
-        before, own = self.thread, threading.get_ident()
-        if before not in (None, own):
-            raise FieldError(
-                f"{self.plan.scheme}: got a second thread in {self.plan.name}, which would draw the random numbers of "
-                "the first one's stages, expected one thread at a time; give each a copy.deepcopy of the model"
-            )
-        self.thread = own
-        try:
-            return self._checkpointed(True, args, kwargs)
-        finally:
-            self.thread = before
-
-    def _checkpointed(self, taped: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Transformers checkpoints inside the forward of its layers, which is run again in the backward pass."""
-        own, module = vars(self.module), self.module
-        checkpoint = own.get(CHECKPOINT)
+            self._refuse(args, kwargs)
+        own, module = self.module.__dict__, self.module
+        checkpoint = None if compiled else own.get(CHECKPOINT)
         if not (checkpoint and module.gradient_checkpointing and module.training and torch.is_grad_enabled()):
             return self._watched(taped, self.original, *args, **kwargs)
 
+        # Transformers checkpoints inside the forward of its layers, which is run again in the backward pass.
         def watched(forward: Function, *given: Any, **more: Any) -> Any:
             return checkpoint(partial(self._watched, taped, forward), *given, **more)
 
@@ -163,28 +122,28 @@ class Owner(Quiet):
         finally:
             own[CHECKPOINT] = checkpoint
 
+    def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse what cannot be had at further stages."""
+        items: list[Any] = [args, kwargs]
+        while items:
+            item = items.pop()
+            if isinstance(item, tuple) or type(item) in (list, dict):
+                items.extend(item.values() if type(item) is dict else item)
+            elif not isinstance(item, PLAIN):  # it would be changed once a step
+                raise FieldError(
+                    f"{self.name}: got a {type(item).__name__}, which what is added may change and go by (a key-value "
+                    f"cache grows at each call, and would not hold what further stages of {self.scheme} are to find "
+                    "there); expected none: pass use_cache=False, or take a scheme of one evaluation a step, such as "
+                    "euler, lm or ab2"
+                )
+
     def _watched(self, taped: bool, forward: Function, *args: Any, **kwargs: Any) -> Any:
-        watch, compiled = Watch(self.plan, Tape(self.plan) if taped else None), torch.compiler.is_compiling()
-        if taped and not compiled:
-            with whole_functions(), watch:
-                output = forward(*args, **kwargs)
-        else:
-            with watch:
-                output = forward(*args, **kwargs)
-        if compiled or watch.counts != self.plan.totals:
+        watch, compiled = Watch(self, Tape(self.name) if taped else None), torch.compiler.is_compiling()
+        with whole_functions() if taped and not compiled else nullcontext(), watch:
+            output = forward(*args, **kwargs)
+        if compiled or watch.counts != self.totals:
             watch.finish()
         return output
-
-    def _refuse_objects(self, value: Any) -> None:
-        """What is changed by a branch would be so once a step, and not at its further stages."""
-        for item in leaves(value):
-            if not isinstance(item, PLAIN):
-                raise FieldError(
-                    f"{self.plan.name}: got a {type(item).__name__}, which what is added may change and go by (a "
-                    "key-value cache grows at each call, and would not hold what further stages of "
-                    f"{self.plan.scheme} are to find there); expected none: pass use_cache=False, or take a scheme of "
-                    "one evaluation a step, such as euler, lm or ab2"
-                )
 
 
 def replaced(model: nn.Module) -> list[Quiet]:
@@ -193,22 +152,16 @@ def replaced(model: nn.Module) -> list[Quiet]:
     return [one for one in found if isinstance(one, Quiet)]
 
 
+def owners_of(model: nn.Module) -> list[Owner]:
+    """The owners in a model, in the order of its modules; none in one that is not swapped."""
+    return [one for one in replaced(model) if isinstance(one, Owner)]
+
+
 def unwatched(module: nn.Module, path: str, watched: Set[str]) -> Iterator[nn.Module]:
     """The largest modules inside one in which nothing is done that a watch must see."""
     for name, child in module.named_children():
         own = f"{path}.{name}" if path else name
         if own in watched or any(other.startswith(f"{own}.") for other in watched):
             yield from unwatched(child, own, watched)
-        elif not isinstance(child, (_DropoutNd, torch.jit.ScriptModule)) and any(True for _ in child.parameters()):
+        elif not isinstance(child, torch.jit.ScriptModule) and any(True for _ in child.parameters()):
             yield child
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """What nested tuples, lists and dictionaries hold."""
-    if isinstance(value, tuple) or type(value) is list:
-        for item in value:
-            yield from leaves(item)
-    elif type(value) is dict:
-        yield from leaves(list(value.values()))
-    else:
-        yield value

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
-from ..scheme import Scheme
-from .assemble import Swap
 from .chain import Chain
 from .judge import PART
-
-#: of an eigenvalue; a double one of V has the square root of the machine's
-ROUNDING = 1e-6
+from .sums import Sum
 
 
 @dataclass(frozen=True)
@@ -86,38 +80,17 @@ class SwapReport:
         yield from (f"note: {note}" for note in self.notes)
 
 
-def report(swap: Swap) -> SwapReport:
+def report(chains: Sequence[Chain], sums: Sequence[Sum], post_activation: str, notes: tuple[str, ...]) -> SwapReport:
     """What there is to be said about a swapped model."""
-    numbers = {one: i for i, chain in enumerate(swap.chains) for one in chain.sums}
-    sums = tuple(
-        SumReport(one.module, one.source[0], one.source[2], numbers.get(one, -1), swap.reason(one))
-        for one in swap.findings.sums
-    )
-    chains = tuple(map(_of_chain, swap.chains))
-    return SwapReport(swap.chains[0].scheme.name, swap.post_activation, chains, sums, swap.findings.notes)
+    numbers = {one: i for i, chain in enumerate(chains) for one in chain.sums}
+    found = tuple(SumReport(s.module, s.source[0], s.source[2], numbers.get(s, -1), s.reason) for s in sums)
+    return SwapReport(chains[0].scheme.name, post_activation, tuple(map(_of_chain, chains)), found, notes)
 
 
 def _of_chain(chain: Chain) -> ChainReport:
     blocks = [(path, len(list(run))) for path, run in groupby(one.owner.module for one in chain.sums)]
     starting = min(len(chain.starting_programs), chain.steps)
-    names = dict.fromkeys(name for one in chain.sums for name in one.activation_names)
+    names = dict.fromkeys(name for one in chain.sums for name in one.activations)
+    notes = ("every step is a starting step; the scheme itself takes none",) if starting == chain.steps else ()
     paths, counts = zip(*blocks, strict=True)
-    return ChainReport(paths, counts, chain.evaluations, starting, tuple(names), tuple(_notes(chain, starting)))
-
-
-def _notes(chain: Chain, starting: int) -> Iterator[str]:
-    if starting == chain.steps:
-        yield "every step is a starting step; the scheme itself takes none"
-    if len({one.source for one in chain.sums}) > 1 and parasitic(chain.scheme):
-        yield (
-            "the scheme has a root of modulus 1 beside 1, and the sums of a block are different functions in turn: it "
-            "weighs some of them against the others, and does not approximate u' = their sum"
-        )
-
-
-def parasitic(scheme: Scheme) -> bool:
-    """Whether V, the step where f = 0, has an eigenvalue of modulus 1 beside 1; of numbers, not of free symbols."""
-    if scheme.carried == 1 or scheme.V.free_symbols:
-        return False
-    roots = np.linalg.eigvals(np.array(scheme.V.tolist(), dtype=float))
-    return bool(((abs(abs(roots) - 1) < ROUNDING) & (abs(roots - 1) > ROUNDING)).any())
+    return ChainReport(paths, counts, chain.evaluations, starting, tuple(names), notes)

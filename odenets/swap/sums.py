@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from .calls import Function, Source, name_of, words
-
-#: what moves the values of a state and keeps them all
-MOVES = words(
-    "view reshape flatten unflatten permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze contiguous "
-    "clone roll T mT alias"
-)
-#: what may follow a sum, and is applied to the state alone
-ACTIVATIONS = words(
-    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu selu_ celu gelu silu mish softplus hardtanh hardtanh_ "
-    "hardswish hardsigmoid tanh tanh_ sigmoid sigmoid_ rrelu softsign clamp clamp_ __setitem__ fill_ masked_fill "
-    "masked_fill_ nan_to_num dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
-)
+from ..fields.stage_statistics import StageStatistics
+from .calls import Source
 
 
 @dataclass(eq=False)
@@ -31,55 +19,36 @@ class Frame:
     start: int
 
 
+#: calls of modules, from the outermost on; values, by their numbers
+Frames = tuple[Frame, ...]
+Numbers = tuple[int, ...]
 NOBODY = Frame("", 0)
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A function of the state alone that follows a sum, with its other arguments; without them where tensors are."""
-
-    func: Function
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    tensors: bool
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Its value at x, which is not written to."""
-        x = x.clone()
-        value = self.func(x, *self.args, **self.kwargs)
-        return value if isinstance(value, Tensor) else x
 
 
 @dataclass(eq=False)
 class Sum:
-    """An addition to a state of what is made of it, by the numbers of values.
+    """An addition to a state of what is made of it, by the numbers of values."""
 
-    Args:
-        source: the line.
-        frames: calls of the modules in whose forwards it is made, from the outermost on.
-        operands: what is added.
-        made: the sum.
-        sides: which operands may be the state.
-    """
-
+    #: the line; the modules in whose forwards it is made
     source: Source
-    frames: tuple[Frame, ...]
-    operands: tuple[int, ...]
+    frames: Frames
+    #: what is added, and the sum; which of these operands may be the state
+    operands: Numbers
     made: int
-    sides: tuple[int, ...]
-    #: which operand is the state, the state itself of which that may be a copy, and what is added to it
+    sides: Numbers
+    #: which is the state, the state itself of which that may be a copy, and what is added to it
     side: int = 0
     state: int = -1
-    terms: tuple[int, ...] = ()
+    terms: Numbers = ()
     #: by way of a weight of two dimensions or more
     weighed: bool = True
     #: earlier additions of the same step, as x + a in x + a + b
     parts: tuple[Sum, ...] = ()
-    #: why it is left alone; why what is added cannot be had at other states
+    #: why it is left alone; why what is added cannot be had at other states, or not where what runs is recorded by
+    #: torch, in evaluation and in training
     reason: str = ""
     once: str = ""
-    #: what draws random numbers in it, in evaluation and in training
-    draws: tuple[str, str] = ("", "")
+    hidden: tuple[str, str] = ("", "")
     #: the innermost call of a module that has seen all between the state and it
     owner: Frame = NOBODY
     #: which addition in its line it is in one call of the owner, of how many, and which of all; is it in each call
@@ -91,13 +60,14 @@ class Sum:
     label: str = ""
     #: whether no later sum of the owner has a state older than it
     clears: bool = True
-    #: what is done to the state between the sum before it in its chain and it, each with the module that sees it
-    moves: tuple[tuple[str, Function], ...] = ()
-    #: modules in whose forwards its additions and moves are made
-    within: frozenset[str] = frozenset()
     #: what follows it; paths of the normalisations in its branch
-    activations: tuple[Activation, ...] = ()
+    activations: tuple[str, ...] = ()
     norms: tuple[str, ...] = ()
+    #: once it is a step: which of which chains it may be, several where a module is called several times; the step that
+    #: it is a part of; the normalisations of its branch, each with its statistics of further stages
+    places: list[tuple[Any, int]] = field(default_factory=list)
+    whole: Sum | None = None
+    statistics: list[tuple[nn.Module, dict[int, StageStatistics]]] = field(default_factory=list)
 
     @property
     def module(self) -> str:
@@ -109,7 +79,21 @@ class Sum:
         """All of the step, in order."""
         return (*self.parts, self)
 
+    def others(self, side: int) -> Numbers:
+        """All operands but one."""
+        return (*self.operands[:side], *self.operands[side + 1 :])
+
     @property
-    def activation_names(self) -> tuple[str, ...]:
-        """Names of what follows it."""
-        return tuple(name_of(one.func) for one in self.activations)
+    def at(self) -> tuple[str, Source, int]:
+        """Where it is made: in a module's forward, a line, and a place in it."""
+        return self.owner.module, self.source, self.place
+
+    def statistics_of(self, index: int) -> dict[int, Tensor]:
+        """The running statistics of a further stage, by the id of those that they stand for; once a step."""
+        found: dict[int, Any] = {}
+        for norm, own in self.statistics:
+            copied: Any = own[index].norms[0]
+            if copied.num_batches_tracked is not None and norm.training:
+                copied.num_batches_tracked.add_(1)
+            found.update({id(norm.running_mean): copied.running_mean, id(norm.running_var): copied.running_var})
+        return found

@@ -17,8 +17,8 @@ from ..scheme import Scheme, SchemeError
 from ..scheme.errors import SchemeWarning
 from ..stages import Solver
 from ..zoo import as_scheme
-from .assemble import POST_ACTIVATION, assemble, install, owners_of, swap_of, uninstall
-from .find import find
+from .chains import POST_ACTIVATION, assemble, find, install, uninstall
+from .owner import owners_of
 from .report import SwapReport, report
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -52,12 +52,11 @@ def swap_scheme(
     Args:
         model: any nn.Module that torch.overrides can look into (no TorchScript).
         scheme: an explicit :class:`odenets.Scheme` of one function a step, or a name of ``odenets.schemes``.
-        example: an input: a tensor, a tuple of arguments or a mapping of named ones. Not needed for a model that is
-            swapped already.
+        example: an input: a tensor, a tuple of arguments or a mapping of named ones.
         gradient: as for :class:`odenets.ODENet`, of ODENets alone: other models have "direct".
         post_activation: where an activation follows a sum, as ReLU in ResNet v1: "project" applies it to what the
-            scheme combines, u_{n+1} = relu(...), and not to stages; "stages" to the stages of the step as well;
-            "refuse" leaves such sums alone. Sums that parameters follow (post-LN) are always left alone.
+            scheme combines, u_{n+1} = relu(...), and not to stages; "refuse" leaves such sums alone. Sums that
+            parameters follow (post-LN) are always left alone.
         coefficients: values for the learnable coefficients, one number or by symbol; ``coefficients=0`` makes LM
             the function that the model was. Default: drawn as the scheme says.
         inplace: change the model itself. Default: a deep copy, and the original is left as it is.
@@ -85,37 +84,28 @@ def swap_scheme(
         return with_scheme(model, scheme, inplace=inplace, **options)
     scheme = as_scheme(scheme)
     _check(model, scheme, post_activation, solver)
-    if not inplace:
-        model = copy_of(model)
-    before = swap_of(model) if example is None else None
-    if before is not None:
-        findings = before.findings
-    elif example is None:
+    if example is None:
         raise FieldError(
             "swap_scheme: got no example, expected one: an input, a tuple of arguments or a mapping of named ones, "
-            "on which the sums are found"
+            "on which the sums are found, also where the model is swapped already"
         )
-    else:
-        bare = copy_of(model, shared=model.parameters()) if owners_of(model) else model
-        uninstall(bare)
-        findings = find(bare, example)
+    if not inplace:
+        model = copy_of(model)
+    findings = find(unswap(model) if owners_of(model) else model, example)
     options.update(gradient=as_gradient(gradient or "direct"), coefficient_shape=coefficient_shape or ())
-    swap = assemble(model, scheme, findings, post_activation, options)
+    chains = assemble(model, scheme, findings, post_activation, options)
     if coefficients is not None:
-        for chain in swap.chains:
+        for chain in chains:
             chain.coefficients.set(coefficients)
-    longest = max(chain.steps for chain in swap.chains)
-    if scheme.starting_values >= longest:
-        steps = "one step each" if longest == 1 else f"at most {longest} steps"
-        warnings.warn(
-            f"swap_scheme: got {scheme.name}, which goes on from the step before, for chains of {steps}, all of them "
-            "starting steps, and has no step of its own: the model is what it was, or what the starting scheme makes "
-            "of it",
-            SchemeWarning,
-            stacklevel=2,
+    if scheme.starting_values >= (longest := max(chain.steps for chain in chains)):
+        text = (
+            f"swap_scheme: got {scheme.name}, which goes on from the step before, for chains of "
+            f"{'one step each' if longest == 1 else f'at most {longest} steps'}, all of them starting steps, and has "
+            "no step of its own: the model is what it was, or what the starting scheme makes of it"
         )
+        warnings.warn(text, SchemeWarning, stacklevel=2)
     uninstall(model)
-    install(model, swap)
+    install(model, findings, chains, report(chains, findings.sums, post_activation, findings.notes))
     return model
 
 
@@ -132,7 +122,7 @@ def unswap(model: Model, *, inplace: bool = False) -> Model:
     Raises:
         FieldError: it is not swapped.
     """
-    _refuse_unswapped(model)
+    swap_report(model)
     if not inplace:
         model = copy_of(model)
     uninstall(model)
@@ -145,13 +135,10 @@ def swap_report(model: nn.Module) -> SwapReport:
     Raises:
         FieldError: the model is not swapped.
     """
-    _refuse_unswapped(model)
-    return report(owners_of(model)[0].plan.chains[0].origin)
-
-
-def _refuse_unswapped(model: nn.Module) -> None:
-    if not owners_of(model):
+    owners = owners_of(model)
+    if not owners:
         raise FieldError(f"got a {type(model).__name__} that is not swapped, expected what swap_scheme returned")
+    return owners[0].report
 
 
 def _check(model: object, scheme: Scheme, post_activation: str, solver: Solver | None) -> None:

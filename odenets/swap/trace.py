@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,9 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..fields import FieldError
 from ..fields.masks import capture, replaying
 from ..net.copies import copy_of
-from .around import Generators, whole_functions
-from .calls import ADD, Call, Function, called_from, factor_of, name_of, operands, tensors_in, version
-from .sums import Frame, Sum
+from .calls import ADD, Call, Function, addition, among, called_from, name_of, tensors_in, version
+from .replay import Generators
+from .sums import Frame, Frames, Numbers, Sum
+from .watch import whole_functions
 
 
 @dataclass(eq=False)
@@ -37,9 +37,8 @@ class Value:
     number: int
     tensor: Tensor
     call: Call | None
-    inputs: tuple[int, ...]
-    frames: tuple[Frame, ...]
-    shape: torch.Size
+    inputs: Numbers
+    frames: Frames
     before: int
     weighed: int = 0
     scaled: int = 0
@@ -54,38 +53,27 @@ class Value:
 
 
 class Trace:
-    """Values by number, in the order in which they were made, and the additions among their calls."""
+    """Values by number, in the order in which they were made, and the additions among their calls.
+
+    ``called``: how often each module was; ``aliased``: whether a tensor was written to that is a view.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self.values: list[Value] = []
-        self.additions: list[Sum] = []
-        #: how often each module was called
-        self.called: dict[str, int] = {}
-        #: whether a tensor was written to that is a view
-        self.aliased = False
-        self.numbers: dict[tuple[int, int], int] = {}
-        self.last: dict[int, int] = {}
-        for name, parameter in model.named_parameters():
-            value = self.new(parameter, ())
-            value.fixed, value.parameter, value.name = True, True, name
-            value.kernel = sum(size > 1 for size in parameter.shape) > 1
-        for name, module in model.named_modules():
-            for buffer in module.buffers(recurse=False):
-                value = self.new(buffer, ())
-                value.fixed = True
-                value.norm = name if isinstance(module, _BatchNorm) and buffer is module.running_mean else None
+        self.values, self.additions, self.called, self.aliased = list[Value](), list[Sum](), dict[str, int](), False
+        self.numbers, self.last = dict[tuple[int, int], int](), dict[int, int]()
+        for name, x in [*model.named_parameters(), *model.named_buffers()]:
+            value, (home, _, last) = self.new(x, ()), name.rpartition(".")
+            value.fixed, value.parameter, value.name = True, isinstance(x, nn.Parameter), name
+            value.kernel = value.parameter and sum(size > 1 for size in x.shape) > 1
+            if last == "running_mean" and isinstance(model.get_submodule(home), _BatchNorm):
+                value.norm = home
 
     def new(
-        self,
-        x: Tensor,
-        inputs: tuple[int, ...],
-        call: Call | None = None,
-        frames: tuple[Frame, ...] = (),
-        more: tuple[int, ...] = (),
+        self, x: Tensor, inputs: Numbers, call: Call | None = None, frames: Frames = (), more: Numbers = ()
     ) -> Value:
         """Give a value a number; it is made of the inputs of its call, and of ``more``."""
         number, given = len(self.values), [self.values[i] for i in (*inputs, *more)]
-        value = Value(number, x, call, inputs, frames, x.shape, 1 << number)
+        value = Value(number, x, call, inputs, frames, 1 << number)
         kernel, parameter = any(one.kernel for one in given), any(one.parameter for one in given)
         for one in given:
             value.before |= one.before
@@ -106,47 +94,38 @@ class Trace:
             self.new(x, tuple(dict.fromkeys(before)))
         return self.numbers[id(x), version(x)]
 
-    def make(self, call: Call, frames: tuple[Frame, ...] = ()) -> list[Value]:
+    def make(self, call: Call, frames: Frames = ()) -> list[Value]:
         """Make a call: what it returns and what it writes to are made of its inputs. Returns these values."""
         inputs, first = tuple(dict.fromkeys(map(self.number, call.given))), len(self.values)
         call.make()
-        for x in call.written:
-            for t in (x, x._base):
-                if t is not None and (id(t), version(t)) not in self.numbers:
-                    last = self.last.get(id(t))
-                    more = () if last is None or last in inputs else (last,)
-                    self.new(t, inputs, call, frames, more)
-            self.aliased = self.aliased or x._base is not None
-        for x in call.made:
+        bases = [x._base for x in call.written if x._base is not None]
+        self.aliased = self.aliased or bool(bases)
+        for x in (*call.written, *bases, *call.made):
             if (id(x), version(x)) not in self.numbers:
-                self.new(x, inputs, call, frames)
+                last = None if among(x, call.made) else self.last.get(id(x))
+                self.new(x, inputs, call, frames, () if last is None or last in inputs else (last,))
         return self.values[first:]
 
     def between(self, first: int, last: int) -> Iterator[Value]:
         """The values on the ways from one to another, without the first."""
-        for i in range(first + 1, last + 1):
-            if self.values[last].before >> i & 1 and self.values[i].before >> first & 1:
-                yield self.values[i]
+        for value in self.values[first + 1 : last + 1]:
+            if self.values[last].before >> value.number & 1 and value.before >> first & 1:
+                yield value
 
 
 class Recorder(TorchFunctionMode):
     """Takes down every call; the forwards of the modules say in which of them it is made."""
 
     def __init__(self, trace: Trace) -> None:
-        super().__init__()
-        self.trace, self.depth, self.generators = trace, 0, Generators()
-        self.stack: list[Frame] = []
+        self.trace, self.depth, self.generators, self.stack = trace, 0, Generators(), list[Frame]()
 
-    def __torch_function__(
-        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make the call and note it."""
-        kwargs, trace, frames = kwargs or {}, self.trace, tuple(self.stack)
-        call = Call(func, args, kwargs)
+        trace, frames, call = self.trace, tuple(self.stack), Call(func, args, kwargs or {})
         if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in call.given):
-            return func(*args, **kwargs)  # what is inside shows as operators
-        added = operands(func, args, kwargs) or ()
-        numbers = tuple(map(trace.number, added))
+            return func(*args, **(kwargs or {}))  # what is inside shows as operators
+        operands, factor = addition(func, args, kwargs or {}) or ((), 1)
+        numbers = tuple(map(trace.number, operands))
         self.depth += 1
         try:
             made = trace.make(call, frames)
@@ -154,8 +133,8 @@ class Recorder(TorchFunctionMode):
             self.depth -= 1
         for one in made if self.generators.drawn() is not None else ():
             one.drew = name_of(func)
-        if added:
-            sides = (0, 1) if func in ADD and factor_of(func, kwargs) == 1 else (0,)
+        if operands:
+            sides = (0, 1) if func in ADD and factor == 1 else (0,)
             trace.additions.append(Sum(called_from(1), frames, numbers, trace.number(call.value), sides))
         return call.value
 
@@ -176,9 +155,7 @@ class Unseen(TorchDispatchMode):
         super().__init__()
         self.recorder = recorder
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make the call, and note what it returns if nobody else does."""
         if self.recorder.depth:
             return func(*args, **(kwargs or {}))
@@ -188,42 +165,22 @@ class Unseen(TorchDispatchMode):
         return call.value
 
 
-def fresh(value: Any) -> Any:
-    """A copy of an example, which a pass may write to, or append to where it is a cache."""
-    if isinstance(value, Tensor):
-        return value.detach().clone().requires_grad_(value.requires_grad)
-    if type(value) in (tuple, list):
-        return type(value)(map(fresh, value))
-    return {key: fresh(item) for key, item in value.items()} if isinstance(value, Mapping) else copy.deepcopy(value)
-
-
 def record(model: nn.Module, example: Any, training: bool = False) -> Trace:
-    """What happens in a pass of a copy of ``model``, which has the parameters themselves; nothing about it changes.
-
-    Args:
-        model: the model.
-        example: a tensor, a tuple of arguments, or a mapping of named ones.
-        training: whether the copy is in training.
-
-    Raises:
-        FieldError: a parameter was written to.
-    """
+    """What happens in a pass of a copy of ``model``, with its parameters; FieldError if one of them is written to."""
     device = next((x.device for x in tensors_in(example)), torch.device("cpu"))
     # Out of inference mode, where writes cannot be counted.
     with torch.inference_mode(False), torch.no_grad(), replaying(capture(device), device):
-        own, given = copy_of(model, shared=model.parameters()).train(training), fresh(example)
-        trace = Trace(own)
-        recorder, before = Recorder(trace), [(name, p, version(p)) for name, p in own.named_parameters()]
+        own = copy_of(model, shared=model.parameters()).train(training)
+        copies = {id(x): x.detach().clone().requires_grad_(x.requires_grad) for x in tensors_in(example)}
+        given = copy.deepcopy(example, copies)  # which a pass may write to, or append to where it is a cache
+        trace, before = Trace(own), [(name, p, version(p)) for name, p in own.named_parameters()]
+        recorder = Recorder(trace)
         for name, module in own.named_modules():
             if not isinstance(module, torch.jit.ScriptModule):  # the copy's forwards: nobody else has them
                 vars(module)["forward"] = partial(recorder.forward, name, module.forward)
-        with ExitStack() as stack:
-            for context in (torch.set_grad_enabled(training), whole_functions(), Unseen(recorder), recorder):
-                stack.enter_context(context)
-            if isinstance(given, Mapping):
-                output = own(**given)
-            else:
-                output = own(*given) if isinstance(given, (tuple, list)) else own(given)
+        with torch.set_grad_enabled(training), whole_functions(), Unseen(recorder), recorder:
+            args = given if isinstance(given, (tuple, list)) else (given,)
+            output = own(**given) if isinstance(given, Mapping) else own(*args)
         for x in tensors_in(output):
             trace.values[trace.number(x)].uses.append(-1)
         wrong = [name for name, p, old in before if version(p) != old]

@@ -4,9 +4,8 @@ import numpy as np
 import test_swap_zoos as zoos
 import torch
 from scipy.optimize import linear_sum_assignment
-from test_swap_zoos import TOKENS, basic, gpt2_branches, loop, randomise
+from test_swap_zoos import TOKENS, gpt2_branches, loop, randomise
 from torch import nn
-from torch.nn import functional as F
 
 vision, timm, transformers = zoos.vision, zoos.timm, zoos.transformers  # fixtures, which skip
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(5))
@@ -80,20 +79,6 @@ def branches(model):
 def steps(model, name, x=None, number=None):
     """The state after so many steps, or all, with k_n = 0.3 for LM."""
     return loop(name, branches(model)[:number], before_blocks(model, x), 0.3, after=lambda u: u)
-
-
-def heun_at_activated_stages(model, x):
-    """resnet18 under Heun's method with ReLU after each stage: y = relu(u + f(u)), relu(u + (f(u) + f(y)) / 2)."""
-    u = model.maxpool(F.relu(model.bn1(model.conv1(x))))
-    for i, stage in enumerate((model.layer1, model.layer2, model.layer3, model.layer4)):
-        for j, block in enumerate(stage):
-            if i and not j:  # it changes the shape
-                u = block(u)
-                continue
-            f = basic(block)
-            slope = f(u)
-            u = F.relu(u + (slope + f(F.relu(u + slope))) / 2)
-    return model.fc(u.mean((2, 3)))
 
 
 def gradients(model, x):

@@ -127,7 +127,7 @@ def test_the_model_is_left_as_it_is():
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     chain = networks(swapped)[0]
     assert chain.observer is None
-    assert not chain.branches.functions
+    assert not chain.field.functions
 
 
 def eigenvalues_by_hand(model, x):

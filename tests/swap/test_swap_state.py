@@ -277,7 +277,7 @@ class Sums(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("name", ["euler", "heun", "lm"])
+@pytest.mark.parametrize("name", ["in_resnet", "heun", "lm"])
 @pytest.mark.parametrize(
     ("sums", "error"), [(3, "once more than at the example, after 2 sums"), (1, "without the sum")]
 )
@@ -286,6 +286,12 @@ def test_other_sums_than_at_the_example_are_found_out(sums, error, name):
     swapped.eval()(X)
     with pytest.raises(FieldError, match=error):
         swapped.train()(X)
+
+
+@pytest.mark.parametrize("sums", [1, 2, 3])
+def test_under_euler_other_sums_are_those_of_the_original(sums):
+    model = nn.Sequential(Sums(sums), Sums(sums)).double()
+    assert torch.equal(swap_scheme(model, "euler", example=X).train()(X), model.train()(X))
 
 
 class WritesFirst(Smooth):

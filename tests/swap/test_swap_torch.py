@@ -203,6 +203,17 @@ def test_checkpoints_go_in_both_directions():
             other.load_state_dict(partial)
 
 
+@pytest.mark.parametrize("name", ["lm", "heun"])
+def test_originals_of_parts_are_loaded_into_the_whole(name):
+    model = nn.Sequential(ResNetV1(), ResNetV1())
+    parts = nn.Sequential(*[swap_scheme(part, name, example=IMAGES) for part in model])
+    parts.load_state_dict(nn.Sequential(ResNetV1(), randomise(ResNetV1())).state_dict())  # strict
+    own = parts.state_dict()
+    first = next(key for key in own if is_added(key) and not key.endswith("tracked"))
+    with pytest.raises(RuntimeError, match=rf"Missing key.*{first}"):
+        parts.load_state_dict({key: value for key, value in own.items() if key != first})
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_coefficients_have_the_models_dtype(dtype):
     model, args = networks()["deep"]

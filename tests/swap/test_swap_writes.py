@@ -10,7 +10,7 @@ from torch import nn
 import odenets
 from odenets import FieldError, swap_report, swap_scheme
 from odenets.swap.calls import Call
-from odenets.swap.tape import Tape
+from odenets.swap.replay import Tape
 
 X = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

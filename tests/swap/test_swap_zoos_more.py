@@ -50,19 +50,6 @@ def test_diagnosis_of_transformers(request, kind):
         swap_zoos.assert_spectrum(found.blocks[n], swap_zoos.branches(model)[n], steps(model, "ab2", number=n)[:2])
 
 
-# --------------------------------------------------------------------------------------- activation, gradients
-
-
-def test_an_activation_at_the_stages(vision):
-    torch.manual_seed(0)
-    model, x = resnet(vision).double(), IMAGES.double()
-    swapped = swap_scheme(model, "heun", example=x, post_activation="stages")
-    by_hand = partial(swap_zoos.heun_at_activated_stages, model)
-    by_hand.parameters = model.parameters
-    assert_same([swapped(x), *gradients(swapped, x)], [by_hand(x), *gradients(by_hand, x)])
-    assert not torch.allclose(swap_scheme(model, "heun", example=x)(x), by_hand(x), rtol=1e-3)
-
-
 # ----------------------------------------------------------------------------------- autocast, copies, state_dict
 
 

@@ -30,7 +30,7 @@ BENDS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.RReLU, nn.Hardtanh, nn.Ha
 def activations(visited: Sequence[Visited]) -> list[str]:
     """Names of what follows the sums of swapped blocks."""
     chains = [one.net for one in visited if isinstance(one.net, Chain)]
-    return list(dict.fromkeys(name for chain in chains for one in chain.sums for name in one.activation_names))
+    return list(dict.fromkeys(name for chain in chains for one in chain.sums for name in one.activations))
 
 
 def limits(

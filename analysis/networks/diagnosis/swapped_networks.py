@@ -12,7 +12,7 @@ from torch import Tensor
 from odenets import FieldError
 from odenets.program.step import State
 from odenets.swap.chain import Chain
-from odenets.swap.tape import Stages
+from odenets.swap.replay import Stages
 
 Branch = Callable[[Tensor], Tensor]
 
@@ -60,13 +60,19 @@ class Observed:
             found.append(self.branches[: chain.steps])
         chain.observer, self.calls, self.branches = None, calls, []
         for n, one in enumerate(found[0]):
-            if not all(_alike(one.constants(), other[n].constants()) for other in found[1:]):
+            if not all(_alike(_constants(one), _constants(other[n])) for other in found[1:]):
                 raise FieldError(
                     f"stage {stage}, step {n}: got a branch that uses something beside the state (a mask, or what was "
                     f"computed before) that may differ between the {len(runs)} samples, expected the same for all; use "
                     "samples=1"
                 )
-        chain.branches.functions = [partial(_each, one) for one in found[0]]
+        chain.field.functions = [partial(_each, one) for one in found[0]]
+
+
+def _constants(branch: Stages) -> list[Tensor]:
+    """The tensors besides the state that what is added is made of."""
+    made = {id(x) for call in branch.calls for x in call.made}
+    return [x for call in branch.calls for x in call.given if id(x) not in made and x is not branch.u]
 
 
 def _alike(some: list[Tensor], others: list[Tensor]) -> bool:

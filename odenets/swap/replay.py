@@ -8,38 +8,81 @@ in what was true when it was made. A recording lives from one sum to the next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..fields import FieldError
+from ..fields.masks import contents
 from ..program import Evaluate
 from ..program.transforms import recorded
-from .around import Generators, again, surroundings
-from .calls import STATISTICS, Added, Call, Function, name_of, named, nothing_done, put, root, tensors_in, version
-from .steps import Plan, Step, total
+from .calls import LAYOUT, STATISTICS, Added, Call, among, does_nothing, name_of, put, root, tensors_in, total, version
+from .sums import Sum
 
-#: what tells of a tensor how it is laid out, not what is in it; the state is laid out in the same way at all stages
-LAYOUT = named(
-    "shape size dim ndim numel nelement stride storage_offset dtype device layout is_contiguous is_floating_point "
-    "is_complex is_cuda is_sparse is_quantized element_size itemsize nbytes __len__ requires_grad is_leaf grad_fn grad "
-    "_version data_ptr names get_device type is_meta is_mps is_nested is_inference _base output_nr",
-    Tensor,
-)
 NUMBERS = (int, float, complex, str, bytes)
 KINDS = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
-class Tape:
-    """The calls of a module's forward since the last sum."""
+#: generators with states that they were in
+Drawn = list[tuple[torch.Generator, Tensor]]
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+
+class Generators:
+    """The default generators of all devices, and their states after the last call."""
+
+    def __init__(self) -> None:
+        self.generators = [torch.default_generator]
+        if torch.cuda.is_initialized():
+            self.generators += torch.cuda.default_generators
+        if torch.backends.mps.is_available():
+            self.generators.append(torch.mps._get_default_generator())  # type: ignore[attr-defined]
+        self.states: tuple[Tensor, ...] = ()
+        self.contents: list[bytes] = []
+        self.drawn()
+
+    def drawn(self) -> Drawn | None:
+        """The generators with their states before, if something was drawn since the last time."""
+        before, old = self.states, self.contents
+        self.states = tuple(generator.get_state() for generator in self.generators)
+        self.contents = contents(self.states)
+        return None if self.contents == old else list(zip(self.generators, before, strict=False))
+
+
+def surroundings() -> tuple[Any, ...]:
+    """Whether gradients are recorded; autocast of the CPU and of the accelerator: device, whether it is on, dtype."""
+    kinds = ["cpu"]
+    if not torch.compiler.is_compiling() and torch.accelerator.is_available():
+        kinds.append(torch.accelerator.current_accelerator().type)  # type: ignore[union-attr]
+    autocast = tuple((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds)
+    return torch.is_grad_enabled(), autocast
+
+
+def again(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], now: tuple[Any, ...]) -> Any:
+    """Make a call with other arguments, in what was around it, with the random numbers that it drew."""
+    if call.random is None and call.around == now:
+        return call.func(*args, **kwargs)
+    with ExitStack() as stack:
+        if call.around[0] != now[0]:
+            stack.enter_context(torch.set_grad_enabled(call.around[0]))
+        for kind, enabled, dtype in call.around[1] if call.around[1] != now[1] else ():
+            stack.enter_context(torch.autocast(kind, enabled=enabled, dtype=dtype))
+        for generator, state in call.random or ():  # outside nothing has been drawn
+            stack.callback(generator.set_state, generator.get_state())
+            generator.set_state(state)
+        return call.func(*args, **kwargs)
+
+
+class Tape:
+    """The calls of a module's forward since the last sum. ``name`` of the module."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.calls: list[Call] = []
         self.generators = None if recorded() else Generators()
 
-    def record(self, func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def record(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Make a call and keep it."""
         call = Call(func, args, kwargs)
         call.around = surroundings()
@@ -52,7 +95,7 @@ class Tape:
     def refused(self, reason: str) -> FieldError:
         """The error for what cannot be had again."""
         return FieldError(
-            f"{self.plan.name}: got {reason}; expected calls that can be made again at the stages of a step: take a "
+            f"{self.name}: got {reason}; expected calls that can be made again at the stages of a step: take a "
             "scheme of one evaluation a step, such as euler, lm or ab2"
         )
 
@@ -62,26 +105,22 @@ class Stages:
 
     ``outside`` of a call is what it writes to that was made before the state; one that ``reads`` has read such a
     tensor. What is made between, of nothing that depends on the state, and then written to by a call that does, is to
-    be made anew.
-
-    Raises:
-        FieldError: one of the calls could not be made again.
+    be made anew. FieldError where a call cannot be made again.
     """
 
-    def __init__(self, tape: Tape, step: Step, u: Tensor, added: Sequence[Added]) -> None:
-        self.tape, self.step, self.u, self.added = tape, step, u, added
-        self.terms, self.dependent = [x for one in added for x in one.terms], {id(u)}
-        drawing = step.whole.draws[tape.plan.module.training]
-        if drawing and recorded():
+    def __init__(self, tape: Tape, one: Sum, u: Tensor, added: Sequence[Added], training: bool) -> None:
+        self.tape, self.sum, self.u, self.added = tape, one, u, added
+        terms, self.dependent = [x for own, _ in added for x in own], {id(u)}
+        if one.hidden[training] and recorded():
             raise tape.refused(
-                f"{drawing} random numbers under torch.compile or in a CUDA graph, where the same ones cannot be drawn "
-                "again"
+                f"{one.hidden[training]} under torch.compile or in a CUDA graph, where nobody can tell what is written "
+                "to, nor draw the same numbers again"
             )
         live = self._from(u)
-        while not all(any(id(x) in self.dependent for x in one.terms) for one in added):
+        while not all(any(id(x) in self.dependent for x in own) for own, _ in added):
             self.u = self._copied(self.u)
             live = self._from(self.u)
-        needed = {id(x) for x in self.terms} | {root(x) for x in self.terms}
+        needed = {i for x in terms for i in (id(x), root(x))}
         self.calls: list[Call] = []
         for call in reversed(live):
             used = any(id(x) in needed for x in call.made) or any(root(x) in needed for x in call.written)
@@ -89,15 +128,14 @@ class Stages:
                 if reason := self._unrepeatable(call):
                     raise tape.refused(reason)
                 self.calls.insert(0, call)
-                needed.update(id(x) for x in call.given)
-                needed.update(root(x) for x in call.given)
+                needed.update(i for x in call.given for i in (id(x), root(x)))
 
     def _copied(self, u: Tensor) -> Tensor:
         """The tensor that a state is a copy of."""
-        maker = next((call for call in reversed(self.tape.calls) if any(x is u for x in call.made)), None)
-        if maker is not None and nothing_done(maker):
+        maker = next((call for call in reversed(self.tape.calls) if among(u, call.made)), None)
+        if maker is not None and does_nothing(maker.func, maker.args):
             return maker.given[0]
-        if any(x is u for call in self.tape.calls for x in call.written):
+        if any(among(u, call.written) for call in self.tape.calls):
             raise self.tape.refused("a state that was written to after what is added to it was made of it")
         raise self.tape.refused(
             "no recorded call that leads from the state to what is added to it (numpy, a script, an autograd.Function "
@@ -107,9 +145,9 @@ class Stages:
     def _from(self, u: Tensor) -> list[Call]:
         """The calls that depend on a state; their marks, and the ids of all tensors that do."""
         calls = self.tape.calls
-        makers = [i for i, c in enumerate(calls) if any(x is u for x in (*c.made, *c.written))]
+        makers = [i for i, call in enumerate(calls) if among(u, [*call.made, *call.written])]
         calls = calls[makers[-1] + 1 if makers else 0 :]
-        made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not any(x is y for y in c.given)}
+        made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not among(x, c.given)}
         anew: set[int] = set()
         more: set[int] = set()
         while True:
@@ -127,7 +165,7 @@ class Stages:
                 call.outside = [x for x in written if root(x) not in made]
                 if call.func not in STATISTICS:
                     changed.update(i for x in call.outside for i in (id(x), root(x)))
-                self.dependent.update(id(x) for x in call.made if not any(x is y for y in call.outside))
+                self.dependent.update(id(x) for x in call.made if not among(x, call.outside))
             if more <= anew:
                 return live
             anew |= more
@@ -135,20 +173,18 @@ class Stages:
     def _unrepeatable(self, call: Call) -> str:
         """Why a call cannot be made again; empty where it can."""
         name = name_of(call.func)
-        if call.reads or any(x is y for x in call.made for y in call.outside):
+        if call.reads or any(among(x, call.outside) for x in call.made):
             return f"{name}, which reads what the branch wrote into a tensor that there was before (a cache, a buffer)"
         for x, old in zip(call.given, call.versions, strict=True):
             if x is self.u and version(x) != old:
                 return f"a state that was written to after {name} had read it"
-            if id(x) not in self.dependent and version(x) != old and not any(x is y for y in call.written):
+            if id(x) not in self.dependent and version(x) != old and not among(x, call.written):
                 return f"a tensor that was written to between {name}, which read it, and the sum"
         return ""
 
     def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
         """Its value at y, in an evaluation of the step, or for an analysis."""
-        for function in self.step.whole.activations if self.step.places[0][0].stages else ():
-            y = function(y)
-        statistics = {} if what is None else self.step.of_stage(what.index)
+        statistics = {} if what is None else self.sum.statistics_of(what.index)
         found, now = {**statistics, id(self.u): y}, surroundings()
         for call in self.calls:
             aside = {id(x): x.detach().clone() for x in call.outside if id(x) not in statistics}
@@ -160,12 +196,7 @@ class Stages:
                     f"{_brief(value)} at a further stage, which the forward may have gone by"
                 )
             found.update(zip(map(id, call.made), tensors_in(value), strict=True))
-        return total([one.value(tuple(found.get(id(x), x) for x in one.terms)) for one in self.added], y)
-
-    def constants(self) -> list[Tensor]:
-        """The tensors besides the state that what is added is made of."""
-        made = {id(x) for call in self.calls for x in call.made}
-        return [x for call in self.calls for x in call.given if id(x) not in made and x is not self.u]
+        return total(self.added, y, found)
 
 
 def _asks(call: Call) -> bool:
