@@ -21,7 +21,9 @@ SCRIPTS = (
     "play.js",
     "plots.js",
     "region.js",
+    "address.js",
     "controls.js",
+    "moves.js",
     "main.js",
 )
 MARK = re.compile(r"<!-- (style|data|scripts) -->")

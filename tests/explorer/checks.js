@@ -19,7 +19,7 @@ found.warm = asked.cases.map(([name, values]) => {
   const { phi } = analyse(ZOO.get(name), values);
   return packed(asked.path.map((x) => radiusAt(phi, x, 0.3, true)));
 });
-found.zero = asked.zero.map(([name, values]) => zeroStable(analyse(ZOO.get(name), values)));
+found.zero = asked.zero.map(([name, values]) => zeroStable(ZOO.get(name), values));
 found.range = zeroStableRange(ZOO.get("lm"), { k: -0.05 }, ZOO.get("lm").symbols[0]);
 found.stars = asked.stars.map((name) => {
   const size = principal(analyse(ZOO.get(name), {}).phi, asked.reach);
@@ -31,7 +31,10 @@ found.orders = asked.tableaus.map((name) => {
 });
 found.played = asked.played.map(([name, z]) => packed(played(analyse(ZOO.get(name), {}), z, 12).flat()));
 
-const said = (own) => { useOwn(own); return [get("own-said").textContent, get("own-said").classList.contains("bad")]; };
+const said = (own) => {
+  useOwn(own);
+  return [get("own-said").textContent, get("own-said").classList.contains("bad")];
+};
 found.own = asked.own.map(said);
 found.table = [...get("properties").rows].map((row) => row.cells[row.cells.length - 1].textContent);
 found.linked = fromAddress(toAddress(state)).state.own;

@@ -3,7 +3,8 @@
 let state = initial();
 let members = [];
 const region = new Region(get("region"));
-let playing = 0, shownSteps = state.steps;
+let playing = 0,
+  shownSteps = state.steps;
 
 function schemesChosen() {
   return state.chosen.map((name) => (name === OWN ? ownScheme(state.own) : ZOO.get(name)));
@@ -17,8 +18,10 @@ function changed({ rebuild = false, region: redraw = true, keep = true }) {
     showProperties(get("properties"), members);
   }
   if (redraw) {
-    region.draw(members, state.view, state.z, state.star, (ms) => { document.body.dataset.redraw = ms.toFixed(1); });
-    members.forEach((member) => showVerdict(member, state, member));
+    region.draw(members, state.view, state.z, state.star, (ms) => {
+      document.body.dataset.redraw = ms.toFixed(1);
+    });
+    members.forEach(({ scheme }) => showVerdict(scheme, state));
   } else {
     region.now = { ...region.now, z: state.z };
     region.show();
@@ -52,91 +55,18 @@ function tell(place, text, bad) {
   get(place).classList.toggle("bad", bad);
 }
 
-// ------------------------------------------------------------------------------------------------- the plane
-
-function move(z) {
-  state.z = z.map((x) => Number(x.toPrecision(6)));
-  changed({ region: false });
-}
-
-function zoom(factor, around = [state.view.x, state.view.y]) {
-  const half = Math.min(1e4, Math.max(1e-9, state.view.half * factor)), part = half / state.view.half;
-  state.view = { x: around[0] + (state.view.x - around[0]) * part, y: around[1] + (state.view.y - around[1]) * part, half };
-  if (Math.abs(state.view.y) < half * 1e-12) state.view.y = 0;
-  changed({});
-}
-
-function pan(x, y) {
-  state.view = { ...state.view, x: state.view.x + x, y: state.view.y + y };
-  changed({});
-}
-
-function home() {
-  state.view = { ...HOME };
-  changed({});
-}
-
-const KEYS = {
-  "+": () => zoom(0.8), "=": () => zoom(0.8), "-": () => zoom(1.25), 0: home,
-  ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1],
-};
-
-function key(event) {
-  const found = KEYS[event.key];
-  if (!found || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  const { half } = state.view;
-  if (typeof found === "function") found();
-  else if (event.shiftKey) pan(found[0] * half * 0.2, found[1] * half * 0.2);
-  else move(state.z.map((x, i) => x + found[i] * half * 0.02));
-}
-
-// The point follows the pointer; dragging moves the plane, two fingers zoom.
-function pointers(canvas) {
-  const down = new Map();
-  let before = null;
-  canvas.onpointerdown = (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    down.set(event.pointerId, event);
-    before = { view: { ...state.view }, at: region.at(event), moved: false, gap: gapOf(down) };
-  };
-  canvas.onpointermove = (event) => {
-    if (!down.size) { if (event.pointerType === "mouse" && !event.shiftKey) move(region.at(event)); return; }
-    down.set(event.pointerId, event);
-    if (down.size === 2) {
-      const gap = gapOf(down);
-      if (before.gap > 0 && gap > 0) zoom(before.gap / gap, before.at);
-      before.gap = gap;
-      return;
-    }
-    const now = region.at(event);
-    pan(before.at[0] - now[0], before.at[1] - now[1]);
-    region.show();
-    before.moved = true;
-  };
-  canvas.onpointerup = canvas.onpointercancel = (event) => {
-    down.delete(event.pointerId);
-    if (before && !before.moved && event.type === "pointerup") move(region.at(event));
-  };
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    zoom(2 ** (event.deltaY / 400), region.at(event));
-  }, { passive: false });
-}
-
-function gapOf(down) {
-  const [p, q] = [...down.values()];
-  return q ? Math.hypot(p.clientX - q.clientX, p.clientY - q.clientY) : 0;
-}
-
-// ------------------------------------------------------------------------------------------------- playing, and the own scheme
+// ------------------------------------------------------------------------------------------- steps, the own scheme
 
 function play() {
   clearInterval(playing);
   shownSteps = 0;
   playing = setInterval(() => {
     shownSteps++;
-    if (shownSteps >= state.steps) { clearInterval(playing); playing = 0; shownSteps = state.steps; }
+    if (shownSteps >= state.steps) {
+      clearInterval(playing);
+      playing = 0;
+      shownSteps = state.steps;
+    }
     drawPlay(get("play"), members, state.z, state.steps, shownSteps);
   }, 150);
 }
@@ -159,7 +89,8 @@ function useOwn(own) {
   try {
     const scheme = ownScheme(own);
     analyse(scheme, {});
-    if (!state.chosen.includes(OWN) && state.chosen.length >= MOST_CHOSEN) throw new Error(`got ${MOST_CHOSEN} schemes already, expected fewer: remove one`);
+    if (!state.chosen.includes(OWN) && state.chosen.length >= MOST_CHOSEN)
+      throw new Error(`got ${MOST_CHOSEN} schemes already, expected fewer: remove one`);
     state.own = own;
     if (!state.chosen.includes(OWN)) state.chosen = [...state.chosen, OWN];
     tell("own-said", scheme.said, false);
@@ -171,7 +102,14 @@ function useOwn(own) {
 
 function add(name) {
   if (!name || state.chosen.includes(name)) return;
-  if (state.chosen.length >= MOST_CHOSEN) { tell("address-error", `Got ${MOST_CHOSEN} schemes, which is as many as colours tell apart: remove one first.`, true); return; }
+  if (state.chosen.length >= MOST_CHOSEN) {
+    tell(
+      "address-error",
+      `Got ${MOST_CHOSEN} schemes, which is as many as colours tell apart: remove one first.`,
+      true,
+    );
+    return;
+  }
   state.chosen = [...state.chosen, name];
   changed({ rebuild: true });
 }
@@ -186,17 +124,27 @@ function number(input, set) {
 
 function start() {
   fillPicker(get("add"));
-  get("add").onchange = (event) => { add(event.target.value); event.target.value = ""; };
+  get("add").onchange = (event) => {
+    add(event.target.value);
+    event.target.value = "";
+  };
   number(get("re"), (x) => move([x, state.z[1]]));
   number(get("im"), (y) => move([state.z[0], y]));
-  get("star").onchange = (event) => { state.star = event.target.checked; changed({}); };
-  get("steps").oninput = (event) => { state.steps = Number(event.target.value); changed({ region: false }); };
+  get("star").onchange = (event) => {
+    state.star = event.target.checked;
+    changed({});
+  };
+  get("steps").oninput = (event) => {
+    state.steps = Number(event.target.value);
+    changed({ region: false });
+  };
   get("zoom-in").onclick = () => zoom(0.8);
   get("zoom-out").onclick = () => zoom(1.25);
   get("home").onclick = home;
   get("run").onclick = play;
   get("use-tableau").onclick = () => useOwn({ A: get("own-A").value, b: get("own-b").value });
-  get("use-multistep").onclick = () => useOwn({ a: get("own-a").value, c: get("own-c").value, n: get("own-next").value });
+  get("use-multistep").onclick = () =>
+    useOwn({ a: get("own-a").value, c: get("own-c").value, n: get("own-next").value });
   get("region").onkeydown = key;
   pointers(get("region"));
   window.onhashchange = () => open(location.hash);

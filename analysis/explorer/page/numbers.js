@@ -63,7 +63,8 @@ const Fixed = {
   },
   pow(a, p) {
     if (a < 0n && p.d % 2n === 0n) throw new Error("got an even root of a negative number, expected a real one");
-    const base = p.d === 1n ? a : a < 0n ? -integerRoot(-a * UNIT ** (p.d - 1n), p.d) : integerRoot(a * UNIT ** (p.d - 1n), p.d);
+    const base =
+      p.d === 1n ? a : a < 0n ? -integerRoot(-a * UNIT ** (p.d - 1n), p.d) : integerRoot(a * UNIT ** (p.d - 1n), p.d);
     let power = UNIT;
     for (let i = p.n < 0n ? -p.n : p.n; i > 0n; i--) power = Fixed.mul(power, base);
     return p.n < 0n ? Fixed.div(UNIT, power) : power;

@@ -1,9 +1,11 @@
 // The order star: where |zeta(z) e^-z| > 1, zeta the principal root, continued from 1 at z = 0 straight outwards.
 
-const SPOKES = 240, RINGS = 100;
+const SPOKES = 240,
+  RINGS = 100;
 
 function nearest(roots, guess) {
-  let best = roots[0], least = Infinity;
+  let best = roots[0],
+    least = Infinity;
   for (const root of roots) {
     const size = Math.hypot(...root);
     // A distance on the Riemann sphere, so that a pole is passed.
@@ -17,9 +19,12 @@ function nearest(roots, guess) {
 function predict(phi, known, at, to) {
   const step = minus(to, at);
   if (at[0] === 0 && at[1] === 0) return [Math.exp(step[0]) * Math.cos(step[1]), Math.exp(step[0]) * Math.sin(step[1])];
-  let slopeZ = [0, 0], slopeZeta = [0, 0], total = [0, 0];
+  let slopeZ = [0, 0],
+    slopeZeta = [0, 0],
+    total = [0, 0];
   for (const row of phi) {
-    let c = [0, 0], d = [0, 0];
+    let c = [0, 0],
+      d = [0, 0];
     for (let j = row.length - 1; j >= 0; j--) {
       d = plus(times(d, at), c);
       c = plus(times(c, at), [row[j], 0]);

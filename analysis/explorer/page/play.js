@@ -4,7 +4,8 @@ const complexProduct = (P, Q) => product(P, Q, plus, times, [0, 0]);
 
 // P^-1 Q by elimination.
 function solveLinear(P, Q) {
-  const n = P.length, rows = P.map((row, i) => [...row, ...Q[i]]);
+  const n = P.length,
+    rows = P.map((row, i) => [...row, ...Q[i]]);
   for (let k = 0; k < n; k++) {
     let pivot = k;
     for (let i = k; i < n; i++) if (Math.hypot(...rows[i][k]) > Math.hypot(...rows[pivot][k])) pivot = i;
@@ -23,14 +24,19 @@ function stepMatrix({ A, U, B, V }, z) {
   const byZ = (x) => [x * z[0], x * z[1]];
   const inverse = solveLinear(
     A.map((row, i) => row.map((x, j) => minus([i === j ? 1 : 0, 0], byZ(x)))),
-    U.map((row) => row.map((x) => [x, 0])));
-  const moved = complexProduct(B.map((row) => row.map(byZ)), inverse);
+    U.map((row) => row.map((x) => [x, 0])),
+  );
+  const moved = complexProduct(
+    B.map((row) => row.map(byZ)),
+    inverse,
+  );
   return V.map((row, i) => row.map((x, j) => plus([x, 0], moved[i][j])));
 }
 
 // e^(t z G) u_0 with u' = z G u, by Taylor's series of a small part of it, squared up.
 function exact({ scheme }, z, t) {
-  const share = shares(scheme), n = scheme.components;
+  const share = shares(scheme),
+    n = scheme.components;
   const G = matrix(n, n, () => 0);
   scheme.functions.forEach(([taken, given], g) => {
     const stage = scheme.colours.indexOf(g);
@@ -52,15 +58,20 @@ function played(analysed, z, steps) {
   const { scheme, B, V, nodes, seeds } = analysed;
   const start = exact(analysed, z, 0);
   const M = stepMatrix(analysed, z);
-  let y = seeds.map((row) => [row.slice(0, -1).reduce((total, x, c) => plus(total, times([x, 0], start[c])), times([row[row.length - 1], 0], z))]);
+  let y = seeds.map((row) => [
+    row.slice(0, -1).reduce((total, x, c) => plus(total, times([x, 0], start[c])), times([row[row.length - 1], 0], z)),
+  ]);
   const found = [y[0][0]];
   for (let n = 0; n < steps; n++) {
     if (n < scheme.starting) {
       const slopes = nodes.map((c, i) => [times(z, exact(analysed, z, n + c)[scheme.functions[scheme.colours[i]][0]])]);
       const complex = (rows) => rows.map((row) => row.map((x) => [x, 0]));
-      const moved = complexProduct(complex(B), slopes), kept = complexProduct(complex(V), y);
+      const moved = complexProduct(complex(B), slopes),
+        kept = complexProduct(complex(V), y);
       y = kept.map((row, i) => [plus(row[0], moved[i][0])]);
-      exact(analysed, z, n + 1).forEach((x, c) => { y[c] = [x]; });
+      exact(analysed, z, n + 1).forEach((x, c) => {
+        y[c] = [x];
+      });
     } else {
       y = complexProduct(M, y);
     }

@@ -13,7 +13,8 @@ const MARGIN = { left: 52, right: 12, top: 30, bottom: 42 };
 
 // Sizes the canvas to its place on the page; height by ratio. Returns the context and the frame inside the axes.
 function prepare(canvas, ratioOfHeight) {
-  const scale = window.devicePixelRatio || 1, width = canvas.clientWidth || 480;
+  const scale = window.devicePixelRatio || 1,
+    width = canvas.clientWidth || 480;
   const inner = width - MARGIN.left - MARGIN.right;
   const height = Math.round(inner * ratioOfHeight) + MARGIN.top + MARGIN.bottom;
   const wanted = [Math.round(width * scale), Math.round(height * scale)];
@@ -28,7 +29,8 @@ function prepare(canvas, ratioOfHeight) {
 }
 
 function ticks(low, high) {
-  const rough = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / 5,
+    unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * unit).find((s) => s >= rough * 0.999);
   const found = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) found.push(i * step);
@@ -45,7 +47,8 @@ function axes(frame, ends, title, labels) {
   const { context, x, y, width, height } = frame;
   const at = (u, v) => [
     x + ((u - ends.low[0]) / (ends.high[0] - ends.low[0])) * width,
-    y + height - ((v - ends.low[1]) / (ends.high[1] - ends.low[1])) * height];
+    y + height - ((v - ends.low[1]) / (ends.high[1] - ends.low[1])) * height,
+  ];
   context.font = "12px system-ui, sans-serif";
   context.lineWidth = 1;
   context.fillStyle = themed("--text");
@@ -54,7 +57,10 @@ function axes(frame, ends, title, labels) {
   context.textAlign = "center";
   for (const tick of ticks(ends.low[0], ends.high[0])) {
     const [u] = at(tick.x, 0);
-    line(context, [[u, y + height], [u, y + height + 4]]);
+    line(context, [
+      [u, y + height],
+      [u, y + height + 4],
+    ]);
     context.fillText(tick.text, u, y + height + 6);
   }
   context.fillText(labels[0], x + width / 2, y + height + 23);
@@ -62,7 +68,10 @@ function axes(frame, ends, title, labels) {
   context.textAlign = "right";
   for (const tick of ticks(ends.low[1], ends.high[1])) {
     const v = at(0, tick.x)[1];
-    line(context, [[x - 4, v], [x, v]]);
+    line(context, [
+      [x - 4, v],
+      [x, v],
+    ]);
     context.fillText(tick.text, x - 7, v);
   }
   context.save();
@@ -101,17 +110,26 @@ function drawRoots(canvas, members, z) {
   const roots = members.map(({ phi }) => rootsAt(phi, ...z).filter((root) => root.every(Number.isFinite)));
   const truth = [Math.exp(z[0]) * Math.cos(z[1]), Math.exp(z[0]) * Math.sin(z[1])];
   const reach = Math.min(6, Math.max(1.25, ...roots.flat().map((root) => 1.1 * Math.hypot(...root))));
-  const at = axes(frame, { low: [-reach, -reach], high: [reach, reach] }, "Roots \u03b6 at z", ["Re \u03b6", "Im \u03b6"]);
+  const at = axes(frame, { low: [-reach, -reach], high: [reach, reach] }, "Roots \u03b6 at z", [
+    "Re \u03b6",
+    "Im \u03b6",
+  ]);
   clipped(frame, (context) => {
     context.strokeStyle = themed("--soft");
     const [u, v] = at(0, 0);
     context.beginPath();
-    context.arc(u, v, (frame.width / 2) / reach, 0, 2 * Math.PI);
+    context.arc(u, v, frame.width / 2 / reach, 0, 2 * Math.PI);
     context.stroke();
     const [p, q] = at(...truth);
     context.strokeStyle = themed("--text");
-    line(context, [[p - 6, q], [p + 6, q]]);
-    line(context, [[p, q - 6], [p, q + 6]]);
+    line(context, [
+      [p - 6, q],
+      [p + 6, q],
+    ]);
+    line(context, [
+      [p, q - 6],
+      [p, q + 6],
+    ]);
     roots.forEach((list, i) => {
       context.fillStyle = colour(i);
       for (const root of list) {
@@ -129,19 +147,31 @@ function drawPlay(canvas, members, z, steps, shown) {
   const runs = members.map((member) => played(member, z, steps).map(([re]) => re));
   // One exact solution, and another one where x' = z y, y' = z x is played beside u' = z u.
   const kinds = [...new Map(members.map((member) => [member.scheme.components, member])).values()];
-  const fine = kinds.map((member) => Array.from({ length: steps * 12 + 1 }, (_, i) => [i / 12, exact(member, z, i / 12)[0][0]]));
+  const fine = kinds.map((member) =>
+    Array.from({ length: steps * 12 + 1 }, (_, i) => [i / 12, exact(member, z, i / 12)[0][0]]),
+  );
   const largest = (list) => list.reduce((most, x) => Math.max(most, Number.isFinite(x) ? Math.abs(x) : 0), 1);
   const usual = largest(fine.flat().map(([, x]) => x));
   const reach = 1.1 * Math.min(largest(runs.flat()), 3 * usual, 1e12);
-  const at = axes(frame, { low: [0, -reach], high: [steps, reach] }, "u\u2032 = \u03bbu, u(0) = 1, step by step", ["step n (time n h)", "Re u"]);
+  const at = axes(frame, { low: [0, -reach], high: [steps, reach] }, "u\u2032 = \u03bbu, u(0) = 1, step by step", [
+    "step n (time n h)",
+    "Re u",
+  ]);
   clipped(frame, (context) => {
     context.strokeStyle = themed("--text");
     context.setLineDash([5, 4]);
-    for (const curve of fine) line(context, curve.map(([t, x]) => at(t, x)));
+    for (const curve of fine)
+      line(
+        context,
+        curve.map(([t, x]) => at(t, x)),
+      );
     context.setLineDash([]);
     runs.forEach((run, i) => {
       context.strokeStyle = context.fillStyle = colour(i);
-      const points = run.slice(0, shown + 1).filter(Number.isFinite).map((x, n) => at(n, Math.max(-1e3 * reach, Math.min(1e3 * reach, x))));
+      const points = run
+        .slice(0, shown + 1)
+        .filter(Number.isFinite)
+        .map((x, n) => at(n, Math.max(-1e3 * reach, Math.min(1e3 * reach, x))));
       line(context, points);
       for (const [u, v] of points) {
         context.beginPath();

@@ -37,16 +37,22 @@ class Region {
     const number = ++this.drawing;
     this.now = { members, view, z, star };
     const size = Math.max(50, Math.round(prepare(this.canvas, 1).width));
-    const work = this.rows(members.map((m) => this.measure(m, view, star)), view, size);
+    const work = this.rows(
+      members.map((m) => this.measure(m, view, star)),
+      view,
+      size,
+    );
     let spent = 0;
     const go = () => {
       if (number !== this.drawing) return;
       const began = performance.now();
       let step;
-      do step = work.next(); while (!step.done && performance.now() - began < PIECE_MS);
+      do step = work.next();
+      while (!step.done && performance.now() - began < PIECE_MS);
       spent += performance.now() - began;
       if (step.done || step.value) this.show();
-      if (step.done) done(spent); else requestAnimationFrame(go);
+      if (step.done) done(spent);
+      else requestAnimationFrame(go);
     };
     go();
   }
@@ -54,7 +60,8 @@ class Region {
   // All passes, a row at a time; yields true at the end of a pass.
   *rows(measures, view, size) {
     if (this.picture.width !== size || this.picture.height !== size) this.picture.width = this.picture.height = size;
-    const context = this.picture.getContext("2d"), image = context.createImageData(size, size);
+    const context = this.picture.getContext("2d"),
+      image = context.createImageData(size, size);
     const values = measures.map(() => new Float64Array(size * size));
     const coordinate = (i, block) => ((2 * (i + block / 2)) / size - 1) * view.half;
     // Coefficients are real: conjugate points have one value.
@@ -84,7 +91,8 @@ class Region {
         values.forEach((list, m) => {
           if (!inside(list[at])) return;
           const within = i > 0 && i < size - 1 && j > 0 && j < size - 1;
-          const edge = block === 1 && within && ![at - 1, at + 1, at - size, at + size].every((next) => inside(list[next]));
+          const edge =
+            block === 1 && within && ![at - 1, at + 1, at - size, at + size].every((next) => inside(list[next]));
           blend(data, 4 * (j * size + i), shades[m], edge ? 1 : 0.18 + 0.3 * (1 - Math.ceil(list[at] * 10) / 10));
         });
       }
@@ -93,18 +101,28 @@ class Region {
 
   // The picture so far, with axes and the chosen point.
   show() {
-    const { members, view, z, star } = this.now, frame = prepare(this.canvas, 1);
+    const { members, view, z, star } = this.now,
+      frame = prepare(this.canvas, 1);
     frame.context.drawImage(this.picture, frame.x, frame.y, frame.width, frame.height);
     this.ends = { low: [view.x - view.half, view.y - view.half], high: [view.x + view.half, view.y + view.half] };
     this.frame = frame;
     const title = star ? "Order star: |\u03b6(z) e\u207b\u1dbb| > 1" : "Stability region: all |\u03b6(z)| \u2264 1";
-    const at = axes(frame, this.ends, members.length ? title : "Choose a scheme", ["Re z, z = h\u03bb", "Im z, z = h\u03bb"]);
+    const at = axes(frame, this.ends, members.length ? title : "Choose a scheme", [
+      "Re z, z = h\u03bb",
+      "Im z, z = h\u03bb",
+    ]);
     clipped(frame, (context) => {
       context.strokeStyle = themed("--soft");
       context.setLineDash([2, 3]);
       const [u, v] = at(0, 0);
-      line(context, [[u, frame.y], [u, frame.y + frame.height]]);
-      line(context, [[frame.x, v], [frame.x + frame.width, v]]);
+      line(context, [
+        [u, frame.y],
+        [u, frame.y + frame.height],
+      ]);
+      line(context, [
+        [frame.x, v],
+        [frame.x + frame.width, v],
+      ]);
       context.setLineDash([]);
       const [p, q] = at(...z);
       context.lineWidth = 2;
@@ -117,14 +135,19 @@ class Region {
 
   // z under a pointer event.
   at(event) {
-    const box = this.canvas.getBoundingClientRect(), { x, y, width, height } = this.frame, { low, high } = this.ends;
+    const box = this.canvas.getBoundingClientRect(),
+      { x, y, width, height } = this.frame,
+      { low, high } = this.ends;
     const part = [(event.clientX - box.left - x) / width, 1 - (event.clientY - box.top - y) / height];
     return part.map((p, i) => low[i] + p * (high[i] - low[i]));
   }
 }
 
 function blend(data, to, [r, g, b], alpha) {
-  const below = data[to + 3] / 255, whole = alpha + below * (1 - alpha);
-  [r, g, b].forEach((c, i) => { data[to + i] = (c * alpha + data[to + i] * below * (1 - alpha)) / whole; });
+  const below = data[to + 3] / 255,
+    whole = alpha + below * (1 - alpha);
+  [r, g, b].forEach((c, i) => {
+    data[to + i] = (c * alpha + data[to + i] * below * (1 - alpha)) / whole;
+  });
   data[to + 3] = whole * 255;
 }

@@ -6,7 +6,8 @@ const matrix = (rows, columns, entry) =>
 
 function product(P, Q, add, mul, zero) {
   return matrix(P.length, Q.length ? Q[0].length : 0, (i, j) =>
-    Q.reduce((total, row, m) => add(total, mul(P[i][m], row[j])), zero));
+    Q.reduce((total, row, m) => add(total, mul(P[i][m], row[j])), zero),
+  );
 }
 
 const fixedProduct = (P, Q) => product(P, Q, Fixed.add, Fixed.mul, 0n);
@@ -17,11 +18,22 @@ function characteristic(P, multiply, add, scale, one, zero) {
   const found = [one];
   let N = P;
   for (let k = 1; k <= P.length; k++) {
-    if (k > 1) N = multiply(P, matrix(P.length, P.length, (i, j) => (i === j ? add(N[i][j], found[k - 1]) : N[i][j])));
-    found.push(scale(P.reduce((trace, _, i) => add(trace, N[i][i]), zero), k));
+    if (k > 1)
+      N = multiply(
+        P,
+        matrix(P.length, P.length, (i, j) => (i === j ? add(N[i][j], found[k - 1]) : N[i][j])),
+      );
+    found.push(
+      scale(
+        P.reduce((trace, _, i) => add(trace, N[i][i]), zero),
+        k,
+      ),
+    );
   }
   return found;
 }
+
+const fixedCharacteristic = (P) => characteristic(P, fixedProduct, Fixed.add, (x, k) => -x / BigInt(k), UNIT, 0n);
 
 // f_g(u) = z u for a function that is alone in mapping its component, z/m u for each of m that share one.
 function shares(scheme) {
@@ -29,9 +41,13 @@ function shares(scheme) {
   return scheme.colours.map((g) => BigInt(same(g)));
 }
 
+const fixedSymbols = (values) =>
+  Object.fromEntries(Object.entries(values).map(([name, x]) => [name, Fixed.ofDouble(x)]));
+const readRows = (rows, symbols) => rows.map((row) => row.map((text) => value(text, symbols)));
+
 function fixedMatrices(scheme, values) {
-  const symbols = Object.fromEntries(Object.entries(values).map(([name, x]) => [name, Fixed.ofDouble(x)]));
-  const read = (rows) => rows.map((row) => row.map((text) => value(text, symbols)));
+  const symbols = fixedSymbols(values);
+  const read = (rows) => readRows(rows, symbols);
   const share = shares(scheme);
   const slopes = (rows) => read(rows).map((row) => row.map((entry, j) => entry / share[j]));
   return { A: slopes(scheme.A), U: read(scheme.U), B: slopes(scheme.B), V: read(scheme.V), symbols };
@@ -42,7 +58,9 @@ function series(size) {
   const add = (a, b) => a.map((x, i) => x + b[i]);
   const mul = (a, b) => {
     const found = new Array(size).fill(0n);
-    a.forEach((x, i) => { if (x) for (let j = 0; i + j < size; j++) found[i + j] += Fixed.mul(x, b[j]); });
+    a.forEach((x, i) => {
+      if (x) for (let j = 0; i + j < size; j++) found[i + j] += Fixed.mul(x, b[j]);
+    });
     return found;
   };
   const zero = new Array(size).fill(0n);
@@ -54,7 +72,7 @@ function series(size) {
 function stabilityPolynomial({ A, U, B, V }) {
   const s = A.length;
   const S = series(s + 1);
-  const det = characteristic(A, fixedProduct, Fixed.add, (x, k) => -x / BigInt(k), UNIT, 0n);
+  const det = fixedCharacteristic(A);
   const powers = [V];
   for (let X = U, k = 1; k <= s; k++, X = fixedProduct(A, X)) powers.push(fixedProduct(B, X));
   const M = matrix(V.length, V.length, (i, j) => powers.map((P) => P[i][j]));
@@ -71,7 +89,8 @@ function stabilityPolynomial({ A, U, B, V }) {
 function settled(phi, digits) {
   if (!digits || phi.length !== 2 || phi[0].length > 1) return phi;
   const unit = 10 ** digits;
-  let exponential = true, inverse = 1;
+  let exponential = true,
+    inverse = 1;
   const numerator = phi[1].map((c, j) => {
     inverse /= j || 1;
     exponential &&= Math.abs(c + inverse) < 100 / unit;
@@ -88,7 +107,10 @@ function analyse(scheme, values) {
   return {
     scheme,
     phi: settled(stabilityPolynomial(fixed), scheme.digits),
-    A: doubles(fixed.A), U: doubles(fixed.U), B: doubles(fixed.B), V: doubles(fixed.V),
+    A: doubles(fixed.A),
+    U: doubles(fixed.U),
+    B: doubles(fixed.B),
+    V: doubles(fixed.V),
     nodes: scheme.nodes.map(read),
     seeds: scheme.seeds.map((row) => row.map(read)),
   };
@@ -97,7 +119,8 @@ function analyse(scheme, values) {
 // ------------------------------------------------------------------------------------------------- zero-stability
 
 // A double root is known to half of the digits, a triple one to a third: what is computed of them is this near.
-const NEAR = 1e-6, ALIKE = 1e-5;
+const NEAR = 1e-6,
+  ALIKE = 1e-5;
 
 function rank(rows) {
   const m = rows.map((row) => row.map((c) => [...c]));
@@ -118,31 +141,42 @@ function rank(rows) {
 
 // Whether the powers of V stay bounded: no eigenvalue outside of the unit circle, and each on it with as many
 // eigenvectors as it counts.
-function zeroStable({ V, phi }) {
-  const roots = rootsAt(phi, 0, 0);
+function zeroStable(scheme, values) {
+  const exact = readRows(scheme.V, fixedSymbols(values));
+  const V = exact.map((row) => row.map(Fixed.toDouble));
+  const roots = rootsAt(
+    fixedCharacteristic(exact).map((c) => [Fixed.toDouble(c)]),
+    0,
+    0,
+  );
   return roots.every((root) => {
     const size = Math.hypot(...root);
     if (size < 1 - NEAR) return true;
     if (size > 1 + NEAR) return false;
     const alike = roots.filter((other) => Math.hypot(...minus(root, other)) < ALIKE).length;
-    return V.length - rank(V.map((row, i) => row.map((x, j) => (i === j ? minus([x, 0], root) : [x, 0])))) === alike;
+    const shifted = V.map((row, i) => row.map((x, j) => (i === j ? minus([x, 0], root) : [x, 0])));
+    return alike === 1 || V.length - rank(shifted) === alike;
   });
 }
 
 // The values of a symbol next to the present one between which the scheme stays zero-stable, or null where it is not.
 // Ends of the slider are ends of the answer, with a null beside them.
 function zeroStableRange(scheme, values, { name, low, high }) {
-  const stable = (x) => zeroStable(analyse(scheme, { ...values, [name]: x }));
+  const stable = (x) => zeroStable(scheme, { ...values, [name]: x });
   if (!stable(values[name])) return null;
   const end = (limit) => {
     const step = (limit - values[name]) / 60;
     let inside = values[name];
     for (let i = 1; i <= 60; i++) {
       let outside = values[name] + i * step;
-      if (stable(outside)) { inside = outside; continue; }
-      for (let halved = 0; halved < 45; halved++) {
+      if (stable(outside)) {
+        inside = outside;
+        continue;
+      }
+      for (let halved = 0; halved < 25; halved++) {
         const middle = (inside + outside) / 2;
-        if (stable(middle)) inside = middle; else outside = middle;
+        if (stable(middle)) inside = middle;
+        else outside = middle;
       }
       return (inside + outside) / 2;
     }
