@@ -52,6 +52,17 @@ found.slider = { k: state.values.lm.k, address: location.hash, verdict: get("ver
 get("range-lm.k").value = 1.25;
 get("range-lm.k").dispatchEvent(new Event("input"));
 found.lost = get("verdict-lm").textContent;
+useRecord('{"blocks": []}');
+found.refused = [get("layer-said").textContent, get("layer-said").classList.contains("bad")];
+useRecord(asked.diagnosis);
+add("rk4");
+found.layers = state.layers.map((_, n) => {
+  toLayer(n);
+  return { k: state.values.lm.k, said: get("layer-said").textContent, shown: get("range-lm.k").value };
+});
+get("factor").value = -2;
+get("factor").dispatchEvent(new Event("input"));
+found.smaller = [get("layer-said").textContent, location.hash];
 found.wrong = fromAddress("#s=nothing,rk4&z=1,x&v=0,0,-1").wrong;
 found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 document.title = JSON.stringify(found);

@@ -12,10 +12,11 @@ import subprocess
 import numpy as np
 import pytest
 import sympy
+import torch
 from linear.test_stability_zoo import CASES
 
-from odenets import schemes
-from odenets.analysis import order_star, zero_stable
+from odenets import ODENet, schemes
+from odenets.analysis import diagnose, order_star, zero_stable
 from odenets.analysis.cli import main
 from odenets.analysis.linear.region import amplification_factors
 from odenets.analysis.linear.stability import stability_polynomial
@@ -105,11 +106,40 @@ def test_the_command_opens_what_it_wrote(tmp_path, monkeypatch, capsys):
     assert len(opened) == 1
 
 
+@pytest.fixture(scope="module")
+def spiral():
+    """What is written of the diagnosis of u' = A u with the eigenvalues -0.2 ± 1.5i, under lm with known k."""
+    block = torch.nn.Linear(2, 2, bias=False)
+    block.weight.data = torch.tensor([[-0.2, 1.5], [-1.5, -0.2]])
+    net = ODENet([block] * 3, "lm").eval()
+    for k, value in zip(net.coefficients.parameters(), (-0.5, 2.25), strict=True):
+        k.data.fill_(value)
+    return json.dumps(diagnose(net, torch.ones(1, 2)).as_dict())
+
+
+def test_a_diagnosis_is_put_into_the_page(tmp_path, spiral, capsys):
+    out, run = tmp_path / "page.html", tmp_path / "run"
+    run.mkdir()
+    (run / "diagnosis.json").write_text(spiral)
+    for given in (run, run / "diagnosis.json"):
+        assert main(["explore", str(given), "--no-open", "--out", str(out)]) == 0
+        (shown,) = re.findall(r'id="diagnosis">(.*?)</script>', out.read_text(encoding="utf-8"))
+        expected = [block["spectrum"]["eigenvalues"] for block in json.loads(spiral)["blocks"]]
+        assert [block["spectrum"]["eigenvalues"] for block in json.loads(shown)["blocks"]] == expected
+    wrong = tmp_path / "wrong.json"
+    for content, said in (("{", "the JSON of odenets diagnose --json"), ("[1]", "no diagnosis")):
+        wrong.write_text(content)
+        assert main(["explore", str(wrong), "--no-open", "--out", str(out)]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["explore", str(tmp_path), "--no-open", "--out", str(out)]) == 2
+    assert "diagnosis.json', which does not exist" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- in the browser, which is started once
 
 
 @pytest.fixture(scope="module")
-def browser(page, tmp_path_factory):
+def browser(page, spiral, tmp_path_factory):
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
     asked = {
@@ -123,6 +153,7 @@ def browser(page, tmp_path_factory):
         "reach": 5,
         "tableaus": TABLEAUS,
         "played": [("rk4", [-0.5, 1]), ("ab2", [-0.25, 0.5]), ("verlet", [0, 0.5])],
+        "diagnosis": spiral,
         "own": [own for own, _ in OWN],
     }
     file = tmp_path_factory.mktemp("browser") / "page.html"
@@ -267,3 +298,20 @@ def test_keys_and_sliders(browser):
     assert "Lost where k falls to \u22121, or k grows beyond 1." in browser["slider"]["verdict"]
     assert browser["lost"].startswith("Not zero-stable")
     assert browser["wide"] <= 0  # nothing is cut on a narrow screen
+
+
+def test_a_trained_network_over_the_regions(browser):
+    said, refused = browser["refused"]
+    assert refused
+    assert "got JSON without spectra of layers, expected that of odenets diagnose --json" in said
+    # The first layer is the starting step, and has no k; the slider reaches as far as the third layer's k.
+    assert [layer["k"] for layer in browser["layers"][1:]] == [-0.5, 2.25]
+    assert browser["layers"][2]["shown"] == "2.25"
+    # Of -0.2 ± 1.5i rk4 is stable; the textbook's roots of zeta^2 = (1 - k + z) zeta + k say that lm is not.
+    assert max(abs(np.roots([1, -(1.5 - 0.2 + 1.5j), 0.5]))) > 1
+    said = browser["layers"][1]["said"]
+    assert said.startswith("layer 1: lm, k = \u22120.5000, h = 1; ")
+    assert re.search(r"(\d+) eigenvalues\. lm: \1 outside, \1 of them where the flow does not grow", said)
+    assert "rk4: 0 outside, 0 of them" in said
+    assert "h = 1 times 0.25" in browser["smaller"][0]
+    assert browser["smaller"][1].endswith("layer=2&h=0.25") or "layer=2&h=0.25&" in browser["smaller"][1]

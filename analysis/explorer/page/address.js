@@ -16,13 +16,17 @@ function initial() {
     star: false,
     steps: 20,
     own: null,
+    layers: null,
+    layer: 0,
+    factor: 1,
   };
 }
 
 // Six digits are more than a slider or a pointer sets.
 const short = (x) => String(Number(x.toPrecision(6)));
 
-// The state as the address holds it: s=NAME,NAME&NAME.SYMBOL=x&v=x,y,half&z=x,y&star=1&n=20&A=...&b=... of the own one.
+// The state as the address holds it: s=NAME,NAME&NAME.SYMBOL=x&v=x,y,half&z=x,y&star=1&n=20,
+// layer=n&h=x of a network, and own.A=...&own.b=... of the user's scheme.
 function toAddress(state) {
   const found = new URLSearchParams({
     s: state.chosen.join(","),
@@ -30,6 +34,10 @@ function toAddress(state) {
     z: state.z.map(short),
     n: state.steps,
   });
+  if (state.layers) {
+    found.set("layer", state.layer);
+    found.set("h", short(state.factor));
+  }
   if (state.star) found.set("star", "1");
   for (const [name, symbols] of Object.entries(state.values)) {
     for (const [symbol, x] of Object.entries(symbols))
@@ -68,6 +76,10 @@ function fromAddress(text) {
   if (view) [state.view.x, state.view.y, state.view.half] = view;
   state.z = numbersOf("z", 2, (z) => z.every((x) => Math.abs(x) <= 1e4)) || state.z;
   state.steps = (numbersOf("n", 1, ([n]) => Number.isInteger(n) && n >= 2 && n <= 100) || [state.steps])[0];
+  const layer = numbersOf("layer", 1, ([n]) => Number.isInteger(n) && n >= 0);
+  if (layer) [state.layer] = layer;
+  const factor = numbersOf("h", 1, ([x]) => x >= 1 / 8 && x <= 8);
+  if (factor) [state.factor] = factor;
   state.star = given.get("star") === "1";
   for (const name of state.chosen) {
     for (const symbol of (ZOO.get(name) || { symbols: [] }).symbols) {

@@ -18,12 +18,9 @@ function changed({ rebuild = false, region: redraw = true, keep = true }) {
     showProperties(get("properties"), members);
   }
   if (redraw) {
-    region.draw(members, state.view, state.z, state.star, (ms) => {
-      document.body.dataset.redraw = ms.toFixed(1);
-    });
+    region.draw(members, state);
     members.forEach(({ scheme }) => showVerdict(scheme, state));
   } else {
-    region.now = { ...region.now, z: state.z };
     region.show();
   }
   if (!playing) shownSteps = state.steps;
@@ -40,11 +37,18 @@ function showInputs() {
   get("steps").value = state.steps;
   get("steps-shown").textContent = state.steps;
   get("point").textContent = describe(members, state.z);
+  if (state.layers) showLayer();
 }
 
 function open(address) {
   const found = fromAddress(address);
-  state = found.state;
+  // A network that was opened stays open.
+  const { layers } = state;
+  state = {
+    ...found.state,
+    layers,
+    layer: layers ? Math.min(found.state.layer, layers.length - 1) : found.state.layer,
+  };
   if (state.own) showOwn(found.wrong);
   get("address-error").textContent = found.wrong.length ? `The address: ${found.wrong.join("; ")}.` : "";
   changed({ rebuild: true, keep: false });
@@ -100,6 +104,43 @@ function useOwn(own) {
   }
 }
 
+// ------------------------------------------------------------------------------------------- a trained network
+
+const readFile = (file) => file.text().then(useRecord);
+
+function useRecord(text) {
+  try {
+    state.layers = readRecord(text);
+  } catch (error) {
+    tell("layer-said", error.message, true);
+    return;
+  }
+  get("network").open = true;
+  get("layers").hidden = false;
+  get("layer").max = state.layers.length - 1;
+  get("layer-said").classList.remove("bad");
+  const own = state.layers.map(({ scheme }) => scheme).find((name) => ZOO.has(name));
+  // The network's scheme takes the place of the one that nobody chose.
+  const others = location.hash ? state.chosen : [];
+  if (own && !state.chosen.includes(own)) state.chosen = [...others.slice(0, MOST_CHOSEN - 1), own];
+  if (!location.hash) state.view = wholeView();
+  toLayer(Math.min(state.layer, state.layers.length - 1));
+}
+
+function toLayer(n) {
+  state.layer = n;
+  takeCoefficients(state);
+  changed({ rebuild: true });
+}
+
+function showLayer() {
+  get("layer").value = state.layer;
+  get("factor").value = Math.log2(state.factor);
+  get("layer-title").textContent = `${state.layers[state.layer].title}, of ${state.layers.length}`;
+  get("factor-title").textContent = `h times ${short(state.factor)}`;
+  get("layer-said").textContent = describeLayer(state, members);
+}
+
 function add(name) {
   if (!name || state.chosen.includes(name)) return;
   if (state.chosen.length >= MOST_CHOSEN) {
@@ -150,7 +191,19 @@ function start() {
   window.onhashchange = () => open(location.hash);
   window.onresize = () => changed({ keep: false });
   dark.onchange = () => changed({ rebuild: true, keep: false });
+  get("record").onchange = ({ target }) => target.files.length && readFile(target.files[0]);
+  get("layer").oninput = ({ target }) => toLayer(Number(target.value));
+  get("factor").oninput = ({ target }) => {
+    state.factor = 2 ** Number(target.value);
+    changed({ region: false });
+  };
+  document.ondragover = (event) => event.preventDefault();
+  document.ondrop = (event) => {
+    event.preventDefault();
+    if (event.dataTransfer.files.length) readFile(event.dataTransfer.files[0]);
+  };
   open(location.hash);
+  if (get("diagnosis")) useRecord(get("diagnosis").textContent);
 }
 
 start();

@@ -22,8 +22,14 @@ function pan(x, y) {
   changed({});
 }
 
+// The usual view, and larger where the spectrum of a layer is beyond it.
+function wholeView() {
+  const sizes = spectrumShown(state).map(([x, y]) => 1.05 * Math.max(Math.abs(x - HOME.x), Math.abs(y)));
+  return { ...HOME, half: Math.max(HOME.half, ...sizes) };
+}
+
 function home() {
-  state.view = { ...HOME };
+  state.view = wholeView();
   changed({});
 }
 

@@ -32,27 +32,25 @@ class Region {
     return (x, y) => Math.exp(x) / size(x, y);
   }
 
-  // Begins anew; what was being drawn is left. done: called with the milliseconds of work when all is fine.
-  draw(members, view, z, star, done = () => {}) {
+  // Begins anew; what was being drawn is left.
+  draw(members, state) {
+    const { view, star } = state;
     const number = ++this.drawing;
-    this.now = { members, view, z, star };
+    this.now = { members, state };
     const size = Math.max(50, Math.round(prepare(this.canvas, 1).width));
     const work = this.rows(
       members.map((m) => this.measure(m, view, star)),
       view,
       size,
     );
-    let spent = 0;
     const go = () => {
       if (number !== this.drawing) return;
       const began = performance.now();
       let step;
       do step = work.next();
       while (!step.done && performance.now() - began < PIECE_MS);
-      spent += performance.now() - began;
       if (step.done || step.value) this.show();
-      if (step.done) done(spent);
-      else requestAnimationFrame(go);
+      if (!step.done) requestAnimationFrame(go);
     };
     go();
   }
@@ -101,7 +99,8 @@ class Region {
 
   // The picture so far, with axes and the chosen point.
   show() {
-    const { members, view, z, star } = this.now,
+    const { members, state } = this.now,
+      { view, z, star } = state,
       frame = prepare(this.canvas, 1);
     frame.context.drawImage(this.picture, frame.x, frame.y, frame.width, frame.height);
     this.ends = { low: [view.x - view.half, view.y - view.half], high: [view.x + view.half, view.y + view.half] };
@@ -124,6 +123,7 @@ class Region {
         [frame.x + frame.width, v],
       ]);
       context.setLineDash([]);
+      drawSpectrum(context, at, state);
       const [p, q] = at(...z);
       context.lineWidth = 2;
       context.strokeStyle = themed("--text");
