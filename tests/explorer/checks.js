@@ -14,8 +14,10 @@ found.radii = asked.cases.map(([name, values]) => {
   const { phi } = analyse(ZOO.get(name), values);
   return packed(asked.re.map((x, i) => radiusAt(phi, x, asked.im[i], false)));
 });
-// As the picture does it: each point begins where the one before it ended.
+// As the picture does it: each point begins where the one before it ended, the first anywhere.
 found.warm = asked.cases.map(([name, values]) => {
+  rRe.fill(0);
+  rIm.fill(0);
   const { phi } = analyse(ZOO.get(name), values);
   return packed(asked.path.map((x) => radiusAt(phi, x, 0.3, true)));
 });
@@ -44,11 +46,11 @@ const before = { z: state.z, view: { ...state.view } };
 press("ArrowRight");
 press("ArrowUp", true);
 press("+");
-found.keys = { before, z: state.z, view: { ...state.view }, address: location.hash };
+found.keys = { before, z: state.z, view: { ...state.view } };
 const range = get("range-lm.k");
 range.value = 0.25;
 range.dispatchEvent(new Event("input"));
-found.slider = { k: state.values.lm.k, address: location.hash, verdict: get("verdict-lm").textContent };
+found.slider = { k: state.values.lm.k, verdict: get("verdict-lm").textContent };
 get("range-lm.k").value = 1.25;
 get("range-lm.k").dispatchEvent(new Event("input"));
 found.lost = get("verdict-lm").textContent;
@@ -62,7 +64,33 @@ found.layers = state.layers.map((_, n) => {
 });
 get("factor").value = -2;
 get("factor").dispatchEvent(new Event("input"));
-found.smaller = [get("layer-said").textContent, location.hash];
+found.smaller = get("layer-said").textContent;
 found.wrong = fromAddress("#s=nothing,rk4&z=1,x&v=0,0,-1").wrong;
 found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-document.title = JSON.stringify(found);
+
+// A pointer: over the plane it moves the point, pressed it moves the plane, and pressed without a move the point again.
+const plane = get("region");
+plane.setPointerCapture = () => {}; // refuses a pointer that is none
+const box = plane.getBoundingClientRect();
+const point = (type, part) => {
+  const { x, y, width, height } = region.frame;
+  const at = { clientX: box.left + x + part[0] * width, clientY: box.top + y + part[1] * height };
+  plane.dispatchEvent(new PointerEvent(type, { ...at, pointerId: 1, pointerType: "mouse" }));
+};
+state.view = { x: 0, y: 0, half: 4 };
+changed({});
+point("pointermove", [0.75, 0.25]);
+found.hovered = state.z;
+point("pointerdown", [0.5, 0.5]);
+point("pointermove", [0.25, 0.5]);
+point("pointerup", [0.25, 0.5]);
+found.dragged = [state.view, state.z];
+point("pointerdown", [0.5, 0.5]);
+point("pointerup", [0.5, 0.5]);
+found.tapped = state.z;
+
+// The address is kept a moment later.
+setTimeout(() => {
+  found.kept = [location.hash, toAddress(state)];
+  document.title = JSON.stringify(found);
+}, 400);

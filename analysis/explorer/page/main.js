@@ -3,7 +3,8 @@
 let state = initial();
 let members = [];
 const region = new Region(get("region"));
-let playing = 0,
+let keeping = 0,
+  playing = 0,
   shownSteps = state.steps;
 
 function schemesChosen() {
@@ -27,7 +28,13 @@ function changed({ rebuild = false, region: redraw = true, keep = true }) {
   drawRoots(get("roots"), members, state.z);
   drawPlay(get("play"), members, state.z, state.steps, shownSteps);
   showInputs();
-  if (keep) history.replaceState(null, "", toAddress(state));
+  if (keep) keepAddress();
+}
+
+// Not at once: browsers refuse some hundred addresses in half a minute, which a pointer would ask for.
+function keepAddress() {
+  clearTimeout(keeping);
+  keeping = setTimeout(() => history.replaceState(null, "", toAddress(state)), 200);
 }
 
 function showInputs() {

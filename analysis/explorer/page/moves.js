@@ -54,6 +54,9 @@ function key(event) {
   else move(state.z.map((x, i) => x + found[i] * half * 0.02));
 }
 
+// A finger that moves less than so many pixels has not moved.
+const STILL = 5;
+
 // The point follows the pointer; dragging moves the plane, two fingers zoom.
 function pointers(canvas) {
   const down = new Map();
@@ -61,7 +64,14 @@ function pointers(canvas) {
   canvas.onpointerdown = (event) => {
     canvas.setPointerCapture(event.pointerId);
     down.set(event.pointerId, event);
-    before = { view: { ...state.view }, at: region.at(event), moved: false, gap: gapOf(down) };
+    before = {
+      view: { ...state.view },
+      at: region.at(event),
+      moved: false,
+      gap: gapOf(down),
+      x: event.clientX,
+      y: event.clientY,
+    };
   };
   canvas.onpointermove = (event) => {
     if (!down.size) {
@@ -75,6 +85,7 @@ function pointers(canvas) {
       before.gap = gap;
       return;
     }
+    if (!before.moved && Math.hypot(event.clientX - before.x, event.clientY - before.y) < STILL) return;
     const now = region.at(event);
     pan(before.at[0] - now[0], before.at[1] - now[1]);
     region.show();

@@ -41,8 +41,9 @@ function predict(phi, known, at, to) {
 // The principal root along spokes from 0 out to a radius; a function of x, y then tells |zeta(z)|.
 function principal(phi, outer) {
   if (phi.length === 2) return (x, y) => radiusAt(phi, x, y, false);
+  // Coefficients are real: |zeta| is the same at conjugate points, and the upper half is enough.
   const spokes = [];
-  for (let s = 0; s < SPOKES; s++) {
+  for (let s = 0; s <= SPOKES / 2; s++) {
     const angle = (2 * Math.PI * s) / SPOKES;
     const spoke = [{ at: [0, 0], root: [1, 0] }];
     for (let r = 1; r <= RINGS; r++) {
@@ -52,8 +53,9 @@ function principal(phi, outer) {
     }
     spokes.push(spoke);
   }
-  return (x, y) => {
-    const s = (Math.round((Math.atan2(y, x) * SPOKES) / (2 * Math.PI)) + SPOKES) % SPOKES;
+  return (x, below) => {
+    const y = Math.abs(below);
+    const s = Math.round((Math.atan2(y, x) * SPOKES) / (2 * Math.PI));
     const { at, root } = spokes[s][Math.min(RINGS, Math.round((Math.hypot(x, y) * RINGS) / outer))];
     return Math.hypot(...nearest(rootsAt(phi, x, y), predict(phi, root, at, [x, y])));
   };

@@ -43,13 +43,19 @@ class Region {
       view,
       size,
     );
+    // The first picture is made whole, so that there is one however fast the next change comes.
+    let first = true;
     const go = () => {
       if (number !== this.drawing) return;
       const began = performance.now();
-      let step;
-      do step = work.next();
-      while (!step.done && performance.now() - began < PIECE_MS);
-      if (step.done || step.value) this.show();
+      let step,
+        shown = false;
+      do {
+        step = work.next();
+        shown ||= step.done || step.value;
+      } while (!step.done && (first ? !shown : performance.now() - began < PIECE_MS));
+      first = false;
+      if (shown) this.show();
       if (!step.done) requestAnimationFrame(go);
     };
     go();

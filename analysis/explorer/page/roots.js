@@ -69,7 +69,7 @@ function solve(phi, x, y, warm) {
     rRe[0] = -cRe[1];
     rIm[0] = -cIm[1];
   } else if (n === 2) solveTwo();
-  else if (n > 2 && !(warm && aberth(n, 12))) {
+  else if (n > 2 && !(warm && aberth(n, 12) && distinct(n))) {
     spread(n);
     aberth(n, 200);
   }
@@ -97,6 +97,12 @@ function spread(n) {
     rRe[k] = radius * Math.cos(angle);
     rIm[k] = radius * Math.sin(angle);
   }
+}
+
+// Two that begin at one place stay together, and another root is missed.
+function distinct(n) {
+  for (let j = 1; j < n; j++) for (let k = 0; k < j; k++) if (rRe[j] === rRe[k] && rIm[j] === rIm[k]) return false;
+  return true;
 }
 
 // All roots at once by Aberth's (1973) iteration; whether it has come to rest.
