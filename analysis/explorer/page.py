@@ -26,6 +26,7 @@ SCRIPTS = (
     "spectra.js",
     "controls.js",
     "moves.js",
+    "network.js",
     "main.js",
 )
 #: What the page shows of a layer of a diagnosis.
