@@ -32,6 +32,7 @@ COMMANDS = {
     "gallery": ("figures", "draw the figures of docs/gallery.md"),
     "diagnose": ("diagnosis", "the numerical diagnosis of a network"),
     "schemes": ("schemes", "every scheme with its derived properties"),
+    "explore": ("explorer", "a page to play with schemes in the browser: regions, roots, order stars, sliders"),
 }
 
 

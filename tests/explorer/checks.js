@@ -1,0 +1,96 @@
+// Run by the tests at the end of the page: what the page computes, as JSON in its title.
+
+const asked = JSON.parse(document.getElementById("asked").textContent);
+
+function packed(values) {
+  const bytes = new Uint8Array(new Float64Array(values).buffer);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(text);
+}
+
+const found = { address: { ...structuredClone(state), written: toAddress(state) } };
+found.radii = asked.cases.map(([name, values]) => {
+  const { phi } = analyse(ZOO.get(name), values);
+  return packed(asked.re.map((x, i) => radiusAt(phi, x, asked.im[i], false)));
+});
+// As the picture does it: each point begins where the one before it ended, the first anywhere.
+found.warm = asked.cases.map(([name, values]) => {
+  rRe.fill(0);
+  rIm.fill(0);
+  const { phi } = analyse(ZOO.get(name), values);
+  return packed(asked.path.map((x) => radiusAt(phi, x, 0.3, true)));
+});
+found.zero = asked.zero.map(([name, values]) => zeroStable(ZOO.get(name), values));
+found.range = zeroStableRange(ZOO.get("lm"), { k: -0.05 }, ZOO.get("lm").symbols[0]);
+found.stars = asked.stars.map((name) => {
+  const size = principal(analyse(ZOO.get(name), {}).phi, asked.reach);
+  return packed(asked.grid.flatMap((y) => asked.grid.map((x) => size(x, y) * Math.exp(-x))));
+});
+found.orders = asked.tableaus.map((name) => {
+  const read = (rows) => rows.map((row) => row.map((text) => evaluate(parse(text), Fractions)));
+  return treeOrder(read(ZOO.get(name).A), read(ZOO.get(name).B)[0]).order;
+});
+found.played = asked.played.map(([name, z]) => packed(played(analyse(ZOO.get(name), {}), z, 12).flat()));
+
+const said = (own) => {
+  useOwn(own);
+  return [get("own-said").textContent, get("own-said").classList.contains("bad")];
+};
+found.own = asked.own.map(said);
+found.table = [...get("properties").rows].map((row) => row.cells[row.cells.length - 1].textContent);
+found.linked = fromAddress(toAddress(state)).state.own;
+
+const press = (key, shiftKey = false) => get("region").dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey }));
+const before = { z: state.z, view: { ...state.view } };
+press("ArrowRight");
+press("ArrowUp", true);
+press("+");
+found.keys = { before, z: state.z, view: { ...state.view } };
+const range = get("range-lm.k");
+range.value = 0.25;
+range.dispatchEvent(new Event("input"));
+found.slider = { k: state.values.lm.k, verdict: get("verdict-lm").textContent };
+get("range-lm.k").value = 1.25;
+get("range-lm.k").dispatchEvent(new Event("input"));
+found.lost = get("verdict-lm").textContent;
+useRecord('{"blocks": []}');
+found.refused = [get("layer-said").textContent, get("layer-said").classList.contains("bad")];
+useRecord(asked.diagnosis);
+add("rk4");
+found.layers = state.layers.map((_, n) => {
+  toLayer(n);
+  return { k: state.values.lm.k, said: get("layer-said").textContent, shown: get("range-lm.k").value };
+});
+get("factor").value = -2;
+get("factor").dispatchEvent(new Event("input"));
+found.smaller = get("layer-said").textContent;
+found.wrong = fromAddress("#s=nothing,rk4&z=1,x&v=0,0,-1").wrong;
+found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+
+// A pointer: over the plane it moves the point, pressed it moves the plane, and pressed without a move the point again.
+const plane = get("region");
+plane.setPointerCapture = () => {}; // refuses a pointer that is none
+const box = plane.getBoundingClientRect();
+const point = (type, part) => {
+  const { x, y, width, height } = region.frame;
+  const at = { clientX: box.left + x + part[0] * width, clientY: box.top + y + part[1] * height };
+  plane.dispatchEvent(new PointerEvent(type, { ...at, pointerId: 1, pointerType: "mouse" }));
+};
+state.view = { x: 0, y: 0, half: 4 };
+changed({});
+point("pointermove", [0.75, 0.25]);
+found.hovered = state.z;
+point("pointerdown", [0.5, 0.5]);
+point("pointermove", [0.25, 0.5]);
+point("pointerup", [0.25, 0.5]);
+found.dragged = [state.view, state.z];
+point("pointerdown", [0.5, 0.5]);
+point("pointerup", [0.5, 0.5]);
+found.tapped = state.z;
+
+// The address is kept a moment later.
+setTimeout(() => {
+  found.kept = [location.hash, toAddress(state)];
+  document.title = JSON.stringify(found);
+}, 400);
