@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 SERVER = """
 import json, multiprocessing, os, signal, sys, traceback
 from dataclasses import replace
-import torch, tqdm
+import markdown, torch, torch._inductor.config, tqdm  # the middle one is what repeatable runs import
 import odenets.benchmarks.memory.measure, odenets.benchmarks.study.diagnose, odenets.benchmarks.study.report.page
 from odenets.__main__ import main
 from odenets.benchmarks.data import sources

@@ -53,8 +53,8 @@ TIMED = {
 }
 # Fine enough for the leading term to dominate, coarse enough to stay above rounding and not to take a minute. On the
 # nonlinear problem the multistep schemes of order 5 are there only where rounding is, too.
-STEPS = {1: 25, 2: 25, 3: 25, 4: 20, 5: 8, 6: 6}
-MULTISTEP = {2: 30, 3: 60, 4: 60, 5: 20, 6: 80}
+STEPS = {1: 20, 2: 16, 3: 16, 4: 20, 5: 8, 6: 6}
+MULTISTEP = {2: 20, 3: 40, 4: 40, 5: 20, 6: 60}
 
 
 @pytest.mark.parametrize("name", IMPLICIT)
