@@ -110,7 +110,7 @@ def position(path, run):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the processes of a group from /proc")
 def test_interrupted_and_shared_by_two_commands_it_ends_with_the_same_weights(file, tmp_path):
     # Long enough to be interrupted.
-    file.write_text(STUDY.replace("epochs: 3, batch_size: 128", "epochs: 30, batch_size: 64"))
+    file.write_text(STUDY.replace("epochs: 3, batch_size: 128", "epochs: 20, batch_size: 64"))
     configs, log = study_file.load(str(file)).runs, tmp_path / "log"
     peace, out = tmp_path / "peace", tmp_path / "out"
 
