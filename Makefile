@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported: pip would compile all of torch, which takes as long as the rest
 # of the installation; and without any, each of the many processes that the tests start would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
 INSTALLED_FROM := setup.cfg pyproject.toml constraints.txt odenets/__init__.py
 
 .PHONY: demo test clean
