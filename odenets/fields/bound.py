@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import is_
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Generic, NoReturn, TypeVar
 
 import torch
@@ -16,8 +17,10 @@ from .errors import FieldError
 Value = TypeVar("Value")
 #: F of one step: of an evaluation and the stage value
 Function = Callable[[Evaluate, Tensor], Tensor]
-#: (layer, module, training) -> whether it writes into its input
-Writes = dict[tuple[int, int, bool], bool]
+#: (layer, module, training) -> how its modules looked when it left its input as it was; None where it wrote into it
+Writes = dict[tuple[int, int, bool], int | None]
+#: attributes of a module that say what it does: inplace=True, an activation
+PLAIN = (bool, int, float, str, FunctionType, BuiltinFunctionType)
 
 
 class Kept(Generic[Value]):
@@ -43,7 +46,7 @@ class Kept(Generic[Value]):
 def of_layer(n: int, block: nn.Module, writes: Writes, training: bool) -> Function | None:
     """The function of a layer of one module; None where that writes into its input, or is not known not to."""
     key = n, 0, training
-    if writes.get(key, True) or isinstance(block, nn.ModuleList):
+    if writes.get(key) is None or isinstance(block, nn.ModuleList):
         return None
 
     def function(what: Evaluate, x: Tensor) -> Tensor:
@@ -85,11 +88,21 @@ def check(n: int, value: Any, x: Tensor) -> None:
 
 def wrote(writes: Writes, key: tuple[int, int, bool]) -> NoReturn:
     """A layer has written into its input: FieldError, and from now on it gets a copy."""
-    writes[key] = True
+    writes[key] = None
     raise FieldError(
         f"layer {key[0]} wrote into its input, which the scheme still needs, and did not do so when it was first "
         "called; from the next call on it gets a copy"
     )
+
+
+def look(*modules: nn.Module | None) -> int:
+    """A number that is another one once a module, a part of it, or a number, word or function it holds is another.
+
+    A number, for whatever holds these objects would keep them alive.
+    """
+    parts = [part for module in modules if module is not None for part in module.modules()]
+    held = [(id(part), *(item for item in vars(part).items() if isinstance(item[1], PLAIN))) for part in parts]
+    return hash(tuple(held))
 
 
 def plainly_called(module: nn.Module) -> bool:
@@ -111,8 +124,11 @@ def plainly_called(module: nn.Module) -> bool:
 
 
 def counts_writes(x: Tensor) -> bool:
-    """Whether torch counts how often x is written to: not in inference mode, nor when torch.compile traces.
+    """Whether torch counts how often x is written to: not in inference mode, under vmap, nor when torch.compile traces.
 
     Nor is it looked at where torch.jit traces, whose second trace must be the first one again.
     """
-    return not (torch.compiler.is_compiling() or x.is_inference() or torch._C._is_tracing())
+    if torch.compiler.is_compiling() or x.is_inference() or torch._C._is_tracing():
+        return False
+    functorch = torch._C._functorch
+    return functorch.is_gradtrackingtensor(x) or not functorch.is_functorch_wrapped_tensor(x)

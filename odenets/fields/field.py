@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
-from .bound import Function, Kept, Writes, check, counts_writes, plainly_called, wrote
+from ..program.transforms import active, traced_as_constant
+from .bound import Function, Kept, Writes, check, counts_writes, look, plainly_called, wrote
 from .errors import FieldError, assigned
 from .numbers import checked, current, learned, number, widest
 from .watched import Watched
@@ -36,7 +37,7 @@ class Field(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # (layer, module, training) -> whether it writes into its input; found out at the first call.
+        # Found out at the first call.
         self._writes: Writes = {}
         self._bound: Kept[Sequence[Function | None]] = Kept()
         #: step -> what its modules were when it was seen to depend on no tensor but theirs
@@ -157,7 +158,10 @@ class Field(nn.Module):
         That is :meth:`bound_calls`: without hooks, noise and a learned step size, where torch counts what is written or
         traces.
         """
-        known = torch.compiler.is_compiling() or (counts_writes(u) and not torch.is_inference_mode_enabled())
+        if torch.compiler.is_compiling():
+            known = True
+        else:  # under vmap, a state that is not mapped becomes one when mapped weights meet it
+            known = counts_writes(u) and not torch.is_inference_mode_enabled() and "Vmap" not in active()
         if known and self.reference is None and plainly_called(self) and not any(noises):
             return self.bound_calls(u)
         return ()
@@ -183,16 +187,28 @@ class Field(nn.Module):
         """Evaluate at x, or at a copy where the layer writes into its input, as one that starts with
         nn.ReLU(inplace=True) does: the scheme still needs x. A copy always would cost an operation.
         """
-        key = n, what.module, self.training
-        if self._writes.get(key, True):
+        key, counts = (n, what.module, self.training), counts_writes(x)
+        if self._writes.get(key) is None or not (counts or looks_as_seen(self, key, what)):
             own = x.clone()
             value = self.evaluate(n, what, own, noise)
             if key not in self._writes and counts_writes(own):
-                self._writes[key] = own._version > 0
+                self._writes[key] = None if own._version else self._look(n, what)
             return value
-        counts = counts_writes(x)
         version = x._version if counts else 0
         value = self.evaluate(n, what, x, noise)
         if counts and x._version != version:
             wrote(self._writes, key)
         return value
+
+    def _look(self, n: int, what: Evaluate) -> int:
+        return look(*(module for _, module in self.uses(n, what)[:1]))  # what follows are statistics
+
+
+@traced_as_constant
+def looks_as_seen(field: Field, key: tuple[int, int, bool], what: Evaluate) -> bool:
+    """Whether the modules of an evaluation are those that were seen to leave their input as it is.
+
+    To be asked where torch counts no writes: there a block put in since then, or a flag that was set, would write to
+    the state unseen.
+    """
+    return field._writes.get(key) == field._look(key[0], what)

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from ..program import Evaluate
 from ..program.transforms import plain, traced_as_constant
 from ..scheme.errors import SchemeWarning
-from .bound import Function, of_layer, traced_layer
+from .bound import Function, look, of_layer, traced_layer
 from .errors import FieldError
 from .field import Field, Noise
 from .layer_list import LayerList
@@ -202,8 +202,9 @@ class Layers(Field):
 
 @traced_as_constant
 def _may_write(layers: Layers) -> list[bool]:
-    """Of each layer of one module, whether it is not known to leave its input as it is."""
-    return [layers._writes.get((n, 0, layers.training), True) for n in range(layers.steps)]
+    """Of each layer of one module, whether it is not known to leave its input as it is, as it looks now."""
+    blocks, training = layers.layers._modules.values(), layers.training
+    return [layers._writes.get((n, 0, training)) != look(block) for n, block in enumerate(blocks)]
 
 
 @traced_as_constant
