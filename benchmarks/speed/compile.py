@@ -11,6 +11,7 @@ compute the same, or nothing is measured.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -84,7 +85,7 @@ def pair(scheme: str, task: Task) -> tuple[nn.Module, nn.Module, Tensor]:
 
 def traced(module: nn.Module, x: Tensor) -> float:
     """Seconds that torch.compile takes to trace a module and its backward pass."""
-    torch._dynamo.reset()
+    _fresh()
     start = time.process_time()
     backward(torch.compile(module, fullgraph=True, backend="aot_eager"), x)
     return time.process_time() - start
@@ -92,14 +93,20 @@ def traced(module: nn.Module, x: Tensor) -> float:
 
 def traced_by_blocks(depth: int, x: Tensor) -> float:
     """The same of the blocks of a network, which share one graph; the steps are not traced."""
-    torch._dynamo.reset()
     blocks = [Block() for _ in range(depth)]
     for block in blocks:
         block.compile(backend="aot_eager", fullgraph=True)
     net = ODENet(blocks, "euler")
+    _fresh()
     start = time.process_time()
     backward(net, x)
     return time.process_time() - start
+
+
+def _fresh() -> None:
+    """Have torch.compile know nothing, and what earlier traces left collected: that would count as time of this one."""
+    torch._dynamo.reset()
+    gc.collect()
 
 
 def rows_of(scheme: str, task: Task) -> list[Row]:
