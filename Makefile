@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported: pip would compile all of torch, which takes as long as the rest
 # of the installation; and without any, each of the many processes that the tests start would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+# While pip fetches the rest, what is needed of torch is compiled: else all processes that begin at once would do it.
+INSTALL := $(BIN)/python -c "import torch._dynamo" 2> /dev/null & $(PIP) --editable
 INSTALLED_FROM := setup.cfg pyproject.toml constraints.txt odenets/__init__.py
 
 .PHONY: demo test clean
@@ -27,12 +29,16 @@ test: $(VENV)/installed-test
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(INSTALLED_FROM) | $(VENV)/bin/python
+$(VENV)/torch: constraints.txt | $(VENV)/bin/python
+	$(PIP) torch numpy
+	touch $@
+
+$(VENV)/installed: $(INSTALLED_FROM) | $(VENV)/torch
 	$(INSTALL) ".[benchmarks]"
 	touch $@
 
 # All that the demo needs as well, so that a fresh clone installs once.
-$(VENV)/installed-test: $(INSTALLED_FROM) | $(VENV)/bin/python
+$(VENV)/installed-test: $(INSTALLED_FROM) | $(VENV)/torch
 	$(INSTALL) ".[benchmarks,test]"
 	touch $@ $(VENV)/installed
 

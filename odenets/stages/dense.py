@@ -39,16 +39,18 @@ class Recorded:
         eye = torch.eye(self.z.shape[1], dtype=self.z.dtype, device=self.z.device)
         return self._rows(eye[:, None].expand(-1, len(self.z), -1)).movedim(0, 1)
 
-    def pull(self, u: Tensor) -> Tensor:
-        """G_z^T u."""
+    def pull(self, u: Tensor, several: bool = False) -> Tensor:
+        """G_z^T u; of ``several`` u together, along dimension 0."""
         if not self.value.requires_grad:
             return torch.zeros_like(u)
-        (found,) = torch.autograd.grad(self.value, self.z, u, retain_graph=True, materialize_grads=True)
-        return found
+        (found,) = torch.autograd.grad(
+            self.value, self.z, u, retain_graph=True, allow_unused=True, is_grads_batched=several
+        )
+        return torch.zeros_like(u) if found is None else found
 
     def _rows(self, units: Tensor) -> Tensor:
         try:
-            return torch.func.vmap(self.pull, chunk_size=TOGETHER)(units)
+            return torch.cat([self.pull(some, several=True) for some in units.split(TOGETHER)])
         except RuntimeError:  # what cannot be batched, compiled functions among it, is taken row by row
             return torch.stack([self.pull(unit) for unit in units])
 
