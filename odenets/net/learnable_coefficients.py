@@ -80,7 +80,9 @@ class Coefficients(nn.Module):
         symbols = sorted(symbol for symbol, *_ in self._init)
         named = values if isinstance(values, Mapping) else dict.fromkeys(symbols, values)
         given = {str(symbol): value for symbol, value in named.items()}
-        if not symbols or set(given) - set(symbols):
+        if not symbols:
+            raise FieldError(f"coefficients: got {values} for a scheme that has no symbols, expected none to be given")
+        if set(given) - set(symbols):
             raise FieldError(
                 f"coefficients: got {values}, expected a number or a mapping of the symbols of the scheme: {symbols}"
             )

@@ -8,6 +8,7 @@ model, or cuts the last one off, would meet it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from ..net.learnable_coefficients import PREFIX, Coefficients, is_added
 from ..program import Evaluate, compile_scheme
 from ..program.step import State, step
 from ..scheme import Scheme
+from ..scheme.errors import SchemeWarning
 from ..zoo import as_scheme
 from .calls import version
 from .sums import Sum
@@ -123,6 +125,11 @@ class Chain(ODENet):
         return super().runner_of(options)
 
     @property
+    def made_at(self) -> tuple[Any, ...]:
+        """Where its sums are made."""
+        return tuple(one.at for one in self.sums)
+
+    @property
     def evaluations(self) -> int:
         """Evaluations of branches in one pass."""
         return sum(1 + len(self.elsewhere(n)) for n in range(self.steps))
@@ -178,7 +185,8 @@ class AddedCoefficients(Coefficients):
         for n, (block, label) in enumerate(homes):
             for symbol, parameter in own.at(n).items():
                 name = self._names.setdefault(n, {})[symbol] = f"{PREFIX}{symbol}_{label}"
-                block.register_parameter(name, parameter)  # type: ignore[arg-type]
+                if name not in block._parameters:
+                    block.register_parameter(name, parameter)  # type: ignore[arg-type]
 
     def at(self, n: int) -> dict[str, Tensor]:
         """Symbol -> Parameter of layer n; empty where the layer has none."""
@@ -212,6 +220,15 @@ def forgive(model: nn.Module, incompatible: Any) -> None:
     if len(lacking) == len(own):
         for key in lacking:
             incompatible.missing_keys.remove(key)
+        learned = tuple(name for name, _ in model.named_parameters() if is_added(name))
+        if coefficients := [key for key in lacking if key.endswith(learned)]:
+            warnings.warn(
+                f"load_state_dict: got none of the {len(coefficients)} coefficients of the scheme "
+                f"({coefficients[0]}, ...), as of the original: they stay as they are; expected what the state_dict of "
+                "a swapped model has, if they were trained",
+                SchemeWarning,
+                stacklevel=2,
+            )
         for norm in model.modules():
             for copied in (child.norms[0] for child in norm.children() if isinstance(child, StageStatistics)):
                 copied.load_state_dict(dict(norm.named_buffers(recurse=False)))

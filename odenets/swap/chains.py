@@ -108,7 +108,21 @@ def assemble(
             "one that adds to a state what is made of it, by way of weights. "
             f"{'; '.join(reasons.values()) or 'No such sum was seen'}"
         )
+    _check_starts(chains)
     return chains
+
+
+def _check_starts(chains: Sequence[Chain]) -> None:
+    """FieldError for a sum that begins several chains of which not all have the same sums: nobody could tell which."""
+    first: dict[Any, Chain] = {}
+    for chain in chains:
+        other = first.setdefault(chain.sums[0].at, chain)
+        if chain.exact and chain.made_at != other.made_at:
+            raise FieldError(
+                f"swap_scheme: got {chain.names[0]} at the beginning of chains of {other.steps} and {chain.steps} "
+                f"sums, of which {chain.scheme.name} could not tell which it is in; expected the same sums in each, or "
+                "a scheme of one step without coefficients, such as heun or rk4"
+            )
 
 
 def _steps(chains: Sequence[Chain]) -> dict[Any, Sum]:
@@ -128,8 +142,11 @@ def _steps(chains: Sequence[Chain]) -> dict[Any, Sum]:
 
 def install(model: nn.Module, findings: Judge, chains: Sequence[Chain], report: SwapReport) -> None:
     """Put owners, coefficients and statistics into the model."""
+    labels: dict[Any, list[str]] = {}
     for chain in chains:
-        homes = [(module, one.label) for module, one in zip(chain.field.layers, chain.sums, strict=True)]
+        # Of the same sums again, the same coefficients, as their weights are.
+        named = labels.setdefault(chain.made_at, [one.label for one in chain.sums])
+        homes = list(zip(chain.field.layers, named, strict=True))
         assert isinstance(chain.coefficients, Coefficients)
         chain.coefficients = AddedCoefficients(chain.coefficients, homes)
     steps, owners = _steps(chains), dict[str, Owner]()

@@ -138,6 +138,10 @@ class Judge:
                 continue
             for one in inner:
                 one.reason = one.reason or f"{PART} {outer.owner.module or 'the model'}"
+            # Of a shortcut, or of what is broadcast, nobody need know where the step is taken around it.
+            for one in self.sums if not outer.reason else ():
+                if one.reason and PART not in one.reason and inside(one, outer):
+                    one.reason = f"{PART} {outer.owner.module or 'the model'}"
 
     def _refuse_post_norm(self) -> None:
         values, states = self.values, {n for one in self.sums for n in self.back(one.state)}

@@ -138,8 +138,8 @@ class Stages:
         if any(among(u, call.written) for call in self.tape.calls):
             raise self.tape.refused("a state that was written to after what is added to it was made of it")
         raise self.tape.refused(
-            "no recorded call that leads from the state to what is added to it (numpy, a script, an autograd.Function "
-            "under torch.compile?)"
+            "no recorded call that leads from the state to what is added to it (numpy, a script; under torch.compile "
+            "an autograd.Function, or a tensor that is unpacked, q, k, v = x: take x.unbind(0) there)"
         )
 
     def _from(self, u: Tensor) -> list[Call]:

@@ -58,26 +58,36 @@ class SwapReport:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        blocks, steps = sum(len(c.blocks) for c in self.chains), sum(sum(c.sums) for c in self.chains)
+        blocks = {path for chain in self.chains for path in chain.blocks}
         yield (
-            f"{self.scheme}: {blocks} blocks in {len(self.chains)} chains, {steps} steps, "
-            f"{sum(c.evaluations for c in self.chains)} evaluations"
+            f"{self.scheme}: {_many(sum(sum(c.sums) for c in self.chains), 'step')} in "
+            f"{_many(len(blocks), 'module')}, {_many(len(self.chains), 'chain')}, "
+            f"{_many(sum(c.evaluations for c in self.chains), 'evaluation')}"
         )
         for i, chain in enumerate(self.chains):
             after = f"; {', '.join(chain.activation)} after each ({self.post_activation})" if chain.activation else ""
             start = f", {chain.starting} of them to start" if chain.starting else ""
-            yield f"  chain {i}: {sum(chain.sums)} steps{start}, {chain.evaluations} evaluations{after}"
+            steps, evaluations = _many(sum(chain.sums), "step"), _many(chain.evaluations, "evaluation")
+            yield f"  chain {i}: {steps}{start}, {evaluations}{after}"
             sums = zip(chain.blocks, chain.sums, strict=True)
             yield "    " + ", ".join(f"{name or 'the model'}" + (f" ({k} sums)" if k > 1 else "") for name, k in sums)
-            lines = dict.fromkeys((Path(s.file).name, s.line) for s in self.sums if s.chain == i)
-            yield "    made in " + ", ".join(f"{file}:{line}" for file, line in lines)
+            yield "    made in " + ", ".join(dict.fromkeys(_line(s) for s in self.sums if s.chain == i))
             yield from (f"    note: {note}" for note in chain.notes)
         if self.left:
             yield "left alone:"
-        for s in self.sums:
-            if s.reason:
-                yield f"  {s.module or 'the model'} ({Path(s.file).name}:{s.line}): {s.reason}"
+        whole = [s for s in self.sums if s.reason and PART not in s.reason]
+        yield from dict.fromkeys(f"  {s.module or 'the model'} ({_line(s)}): {s.reason}" for s in whole)
+        if parts := dict.fromkeys(_line(s) for s in self.sums if PART in s.reason):
+            yield f"parts of what is added: {', '.join(parts)}"
         yield from (f"note: {note}" for note in self.notes)
+
+
+def _line(one: SumReport) -> str:
+    return f"{Path(one.file).name}:{one.line}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def report(chains: Sequence[Chain], sums: Sequence[Sum], post_activation: str, notes: tuple[str, ...]) -> SwapReport:

@@ -65,9 +65,10 @@ def swap_scheme(
         coefficient_shape: of each learnable coefficient.
 
     Returns:
-        The swapped model, of the same class, with the same modules. Its state_dict has the original's keys. Learned
-        coefficients are parameters ``<block>.odenets_<symbol>_<sum>``; they, and BatchNorm statistics of further
-        stages, need not be in what is loaded.
+        The swapped model, of the same class, with the same modules. Its state_dict has the original's keys, and more:
+        learned coefficients are parameters ``<block>.odenets_<symbol>_<sum>``; they, and BatchNorm statistics of
+        further stages, need not be in what is loaded. Make its optimiser after the swap, of its own parameters: one
+        that was made before trains the original, and with ``inplace`` no coefficient.
 
     Raises:
         FieldError: no sum was found or none is left (the message says why), a bad option, no example.

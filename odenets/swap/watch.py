@@ -132,9 +132,12 @@ class Watch(TorchFunctionMode):
             stages = Stages(self.tape, one, u, added, self.owner.module.training)
         if chain.observer is not None:
             chain.observer.on_step(n, (u, *carried), stages)
+        if func in IN_PLACE and chain.exact:
+            # What is written over is needed, by the next step or for the gradients of coefficients.
+            kept = given[0].clone()
+            u, branch = (kept if x is given[0] else x for x in (u, branch))
         out, *left = chain.advance(n, carried, u, branch, stages)
         if func in IN_PLACE:
-            left = [x.clone() if x is given[0] else x for x in left]
             out = given[0].copy_(out)
         if chain.tracked:
             chain.history.keep(Session(chain, n, tuple(left), tuple(map(version, (out, *left)))), out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -38,7 +39,10 @@ class Zoo(Shown, Mapping[str, Scheme]):
 
     def __getitem__(self, name: str) -> Scheme:
         if name not in self:
-            close = difflib.get_close_matches(str(name).lower(), self._members, n=3)
+            given = str(name).lower()
+            # "lm-resnet", "LM_ResNet": a scheme by the first word of the network that it is known from.
+            first = [own for own in self._members if own == re.split("[-_ ]", given)[0]]
+            close = first or difflib.get_close_matches(given, self._members, n=3)
             hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
             if ":" in str(name):
                 # No import here, as of the command line: runs are named and found again by the name of their scheme,

@@ -10,7 +10,7 @@ from loops_runge_kutta import LOOPS as RUNGE_KUTTA
 from torch import nn
 from torch.nn import functional as F
 
-from odenets import swap_report, swap_scheme
+from odenets import FieldError, swap_report, swap_scheme
 from odenets.net.networks_in_model import networks
 
 LOOPS = RUNGE_KUTTA | MULTISTEP | NETWORKS
@@ -93,6 +93,17 @@ class InPlace(Model):
         for f in self.f:
             out = f(x)
             out += x
+            x = out
+        return x
+
+
+class Over(Model):
+    """The state itself is written over."""
+
+    def forward(self, x):
+        for f in self.f:
+            out = x.clone()
+            out += f(x)
             x = out
         return x
 
@@ -207,15 +218,31 @@ class Turned(Model):
         return x
 
 
-STYLES = [Plus, Minus, Alpha, Times, PythonSum, InPlace, Three, Behind, Shared, SharedBlock, Twofold, Reshaped, Turned]
+STYLES = [
+    Plus,
+    Minus,
+    Alpha,
+    Times,
+    PythonSum,
+    InPlace,
+    Over,
+    Three,
+    Behind,
+    Shared,
+    SharedBlock,
+    Twofold,
+    Reshaped,
+    Turned,
+]
 
 
 def compare(found, expected, swapped, model):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     names = [name for name, _ in model.named_parameters()]
     own = dict(swapped.named_parameters())
+    coefficients = [p for name, p in own.items() if name not in names]  # which the loop is given, too
     a, b = (
-        torch.autograd.grad(y.sin().sum(), parameters, allow_unused=True)
+        torch.autograd.grad(y.sin().sum(), [*parameters, *coefficients], allow_unused=True)
         for y, parameters in ((found, [own[name] for name in names]), (expected, list(model.parameters())))
     )
     for one, other in zip(a, b, strict=True):
@@ -239,13 +266,17 @@ def test_a_style_is_the_loop_over_its_branches(style, name):
 class Scales(nn.Module):
     """One block at two sizes in turn, as the position encodings of CoaT: two chains share it."""
 
-    def __init__(self):
+    def __init__(self, first=2, second=2):
         super().__init__()
-        self.block, self.down = Block(), nn.Linear(8, 8)
+        self.block, self.down, self.times = Block(), nn.Linear(8, 8), (first, second)
 
     def forward(self, x):
-        x = self.block(self.block(x))
-        return self.block(self.block(self.down(x).relu()))
+        for _ in range(self.times[0]):
+            x = self.block(x)
+        x = self.down(x).relu()
+        for _ in range(self.times[1]):
+            x = self.block(x)
+        return x
 
 
 @pytest.mark.parametrize("name", ["euler", "heun", "lm", "ab2"])
@@ -257,6 +288,20 @@ def test_chains_may_share_a_block(name):
     ks = [[chain.coefficients_at(n) for n in range(2)] for chain in networks(swapped)]
     u = LOOPS[name]([model.block.f] * 2, X, 1, ks[0])
     compare(swapped(X), LOOPS[name]([model.block.f] * 2, model.down(u).relu(), 1, ks[1]), swapped, model)
+    assert all(a is b for n in range(2) for a, b in zip(ks[0][n].values(), ks[1][n].values(), strict=True))
+
+
+@pytest.mark.parametrize("times", [(2, 3), (3, 2)])
+def test_a_block_that_begins_chains_of_different_lengths(times):
+    """The second chain would go on as the first, and have no coefficients of its own."""
+    model = Scales(*times).double()
+    for name in ("lm", "ab2"):
+        with pytest.raises(FieldError, match=f"block at the beginning of chains of {times[0]} and {times[1]} sums"):
+            swap_scheme(model, name, example=X)
+    swapped = swap_scheme(model, "heun", example=X)
+    first, second = ([model.block.f] * count for count in times)
+    u = model.down(LOOPS["heun"](first, X, 1, [{}] * times[0])).relu()
+    compare(swapped(X), LOOPS["heun"](second, u, 1, [{}] * times[1]), swapped, model)
 
 
 class Writing(nn.Module):
@@ -294,7 +339,8 @@ def test_a_branch_that_writes(name):
         if name == "heun":
             u = u + (slope + model.branch(i, u + slope)) / 2
         elif name == "lm" and before is not None:
-            u = 0.7 * u + 0.3 * before + slope
+            k = networks(swapped)[0].coefficients_at(i)["k"]
+            u = (1 - k) * u + k * before + slope
         elif name == "ab2" and last is not None:
             u = u + 1.5 * slope - 0.5 * last
         else:

@@ -370,3 +370,24 @@ def test_apply_of_functions_is_their_own_again():
     swapped = swap_scheme(Model(RIGHT["autograd_function"]).double(), "heun", example=X)
     swapped(X)
     assert torch.autograd.Function.__dict__["apply"] is before
+
+
+class Unpacks(nn.Module):
+    """Attention's projections, taken apart by Python's unpacking, of which torch.compile shows no call."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(4, 12)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).reshape(len(x), 3, 4).permute(1, 0, 2)
+        return x + (q @ k.mT).softmax(-1) @ v
+
+
+def test_unpacking_under_compile_is_refused_with_what_to_do():
+    x = torch.randn(5, 4)
+    swapped = swap_scheme(Unpacks(), "heun", example=x)
+    swapped(x)
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match=r"q, k, v = x: take x\.unbind\(0\)"):
+        torch.compile(swapped, backend="eager", fullgraph=True)(x)
