@@ -1,9 +1,9 @@
 """Adaptive implicit steps beside scipy's Radau and BDF: ``odenets bench stiff``.
 
-Claim to be tested: on van der Pol's equation (mu = 1000), Robertson's, the Oregonator and HIRES, kvaerno5 and
-radau_iia3 take at most 5 times the time of scipy's Radau given the same function of torch, and at most 3 times its
-evaluations, at an error over the tolerance that is no larger than that of BDF or 10. Beside it Radau with NumPy's
-function, which is what one would write for it, and Radau against itself (A/A).
+Claim to be tested: on van der Pol's equation (mu = 1000), Robertson's, the Oregonator and HIRES, kvaerno5,
+radau_iia3 and rodas5p take at most 5 times the time of scipy's Radau given the same function of torch, and at most 3
+times its evaluations, at an error over the tolerance that is no larger than that of BDF or 10. Beside it Radau with
+NumPy's function, which is what one would write for it, and Radau against itself (A/A).
 
 Processor time of one thread on one core, in pairs one after the other, the order changing. Both have their Jacobians
 by themselves, scipy's by differences, ours by autograd. Evaluations are scipy's nfev, without those for Jacobians; ours
@@ -29,7 +29,7 @@ from odenets import solve
 from ..common.paired_command import PairedBenchmark
 from ..common.pairs import Row, beside, one_core
 
-OURS = ("kvaerno5", "radau_iia3")
+OURS = ("kvaerno5", "radau_iia3", "rodas5p")
 TOLERANCES = (1e-4, 1e-6)
 BOUND = 5.0
 WITH_TORCH = "scipy's Radau"

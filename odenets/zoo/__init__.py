@@ -15,6 +15,7 @@ schemes = Zoo(
     "multistep",
     "implicit",
     "singly_implicit",
+    "rosenbrock_schemes",
 )
 
 

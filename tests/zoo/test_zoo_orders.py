@@ -40,6 +40,8 @@ ORDERS = {
     **{"sdirk2": 2, "sdirk3": 3},
     # Hosea & Shampine (1996); Kvaerno (2004); Kennedy & Carpenter (2003)
     **{"trbdf2": 2, "kvaerno3": 3, "kvaerno4": 4, "kvaerno5": 5, "kencarp3": 3, "kencarp4": 4, "kencarp5": 5},
+    # Verwer et al. (1999); Lang & Verwer (2001); Sandu et al. (1997); Hairer & Wanner (1996), VI.4; Steinebach (2023)
+    **{"ros2": 2, "ros3p": 3, "rodas3": 3, "rodas4": 4, "rodas5p": 5},
     # Hairer, Lubich & Wanner (2006), I.1 and II.4: symplectic Euler 1, Stoermer-Verlet 2, triple jump 4
     **{"symplectic_euler": 1, "verlet": 2, "yoshida4": 4},
     # Chang et al. (2018): midpoint network; Zhuang et al. (2021); Kidger et al. (2021);
@@ -66,6 +68,8 @@ EMBEDDED = {"heun": 1, "bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4,
 EMBEDDED |= {"bs5": 4, "vern7": 6, "dopri8": 7} | {
     f"{name}{p}": p - 1 for name in ("kvaerno", "kencarp") for p in (3, 4, 5)
 }
+# Verwer et al. (1999); Sandu et al. (1997); Hairer & Wanner (1996), VI.4; Steinebach (2023)
+EMBEDDED |= {"ros2": 1, "rodas3": 2, "rodas4": 3, "rodas5p": 4}
 
 # C_{p+1} with alpha_k = 1. Lambert (1973), chapter 3; Hairer, Norsett & Wanner (1993),
 # III.2: Adams gamma_k, gamma*_k; BDF -1 / (k + 1) over the sum of 1/j, j = 1 ... k
@@ -106,6 +110,7 @@ DIAGONALLY_IMPLICIT = {
     *(f"am{k}" for k in range(2, 7)),
     *(f"bdf{k}" for k in range(1, 7)),
 }
+ROSENBROCK = {"ros2", "ros3p", "rodas3", "rodas4", "rodas5p"}
 # Undone explicitly: a two-step scheme u+ = a u + b u_ + h f(u) with b != 0 has u_ = (u+ - a u - h f(u)) / b, a
 # three-step one likewise; splittings, ALF and reversible Heun by construction. BDF k is solved for its last
 # u_{n+1-k} in the same way.
@@ -144,6 +149,7 @@ def test_error_constants(name):
 def test_structure():
     assert {name for name, scheme in schemes.items() if scheme.structure == "explicit"} == EXPLICIT
     assert {name for name, s in schemes.items() if s.structure == "diagonally implicit"} == DIAGONALLY_IMPLICIT
+    assert {name for name, s in schemes.items() if s.structure == "linearly implicit"} == ROSENBROCK
     assert {s.explicit for s in schemes.values() if s.structure != "explicit"} == {False}
 
 
