@@ -79,9 +79,11 @@ def _settle(top: sympy.Poly, bottom: sympy.Poly, scheme: Scheme) -> sympy.Poly:
         return _rounded(top, scheme)
     rounded = _rounded(top, scheme)
     known, settled, order = bottom.all_coeffs()[::-1], [], scheme.linear_order
+    # Of an explicit scheme of many stages the coefficients are small, and cancel.
+    more = scheme.stages**2 if scheme.explicit else 0
     for j, c in enumerate(reversed(rounded.all_coeffs())):
         exact = sum(q / sympy.factorial(j - i) for i, q in enumerate(known[: j + 1]))
-        settled.append(exact if j <= order else to_digits(c, scheme.digits))
+        settled.append(exact if j <= order else to_digits(c, scheme.digits + more))
     return sympy.Poly(settled[::-1], z)
 
 

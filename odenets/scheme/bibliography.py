@@ -27,6 +27,9 @@ REFERENCES = {
     "tsitouras2011": "C. Tsitouras (2011), Runge-Kutta Pairs of Order 5(4) Satisfying Only the First Column "
     "Simplifying Assumption",
     "verner2010": "J. H. Verner (2010), Numerically Optimal Runge-Kutta Pairs with Interpolants",
+    # stabilised
+    "sommeijer1998": "B. P. Sommeijer, L. F. Shampine, J. G. Verwer (1998), RKC: An Explicit Solver for Parabolic PDEs",
+    "abdulle2002": "A. Abdulle (2002), Fourth Order Chebyshev Methods with Recurrence Relation",
     # linearly implicit
     "sandu1997": "A. Sandu, J. G. Verwer, J. G. Blom, E. J. Spee, G. R. Carmichael, F. A. Potra (1997), Benchmarking "
     "Stiff ODE Solvers for Atmospheric Chemistry Problems II: Rosenbrock Solvers",

@@ -12,6 +12,7 @@ schemes = Zoo(
     "embedded",
     "verner",
     "high_order",
+    "stabilised_schemes",
     "multistep",
     "implicit",
     "singly_implicit",

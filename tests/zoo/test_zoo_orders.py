@@ -21,6 +21,8 @@ ORDERS = {
     **{"bosh3": 3, "fehlberg45": 4, "cash_karp": 5, "dopri5": 5, "dop853": 8},
     # Bogacki & Shampine (1996); Verner (2010); Prince & Dormand (1981)
     **{"bs5": 5, "vern7": 7, "dopri8": 8},
+    # Sommeijer, Shampine & Verwer (1998); Abdulle (2002)
+    **{"rkc2_6": 2, "rock4_8": 4},
     # Tsitouras (2011)
     **{"tsit5": 5},
     # Hairer, Norsett & Wanner (1993), III.1 and III.2: k-step Adams-Bashforth order k, Adams-Moulton
@@ -63,9 +65,10 @@ ORDERS = {
 # Bogacki & Shampine (1989); Hairer, Norsett & Wanner (1993), tables II.5.1 (Fehlberg) and II.5.2 (Dormand &
 # Prince), II.10 (DOP853 has two estimates, of orders 5 and 3; the first is the embedded one); Cash & Karp (1990);
 # Tsitouras (2011); Hosea & Shampine (1996); Bogacki & Shampine (1996), the first of its two estimates;
-# Verner (2010); Prince & Dormand (1981); Kvaerno (2004); Kennedy & Carpenter (2003)
+# Verner (2010); Prince & Dormand (1981); Sommeijer, Shampine & Verwer (1998), with an estimate of h^3 / 15 times the
+# third derivative; Abdulle (2002); Kvaerno (2004); Kennedy & Carpenter (2003)
 EMBEDDED = {"heun": 1, "bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "tsit5": 4, "dop853": 5, "trbdf2": 3}
-EMBEDDED |= {"bs5": 4, "vern7": 6, "dopri8": 7} | {
+EMBEDDED |= {"bs5": 4, "vern7": 6, "dopri8": 7, "rkc2_6": 2, "rock4_8": 3} | {
     f"{name}{p}": p - 1 for name in ("kvaerno", "kencarp") for p in (3, 4, 5)
 }
 # Verwer et al. (1999); Sandu et al. (1997); Hairer & Wanner (1996), VI.4; Steinebach (2023)
@@ -95,6 +98,7 @@ EXPLICIT = {
     *{"euler", "midpoint", "heun", "ralston2", "ralston3", "heun3", "kutta3", "rk4", "rk38"},
     *{"ssprk22", "ssprk33", "ssprk43", "ssprk54", "ssprk104"},
     *{"bosh3", "fehlberg45", "cash_karp", "dopri5", "tsit5", "dop853", "bs5", "vern7", "dopri8"},
+    *{"rkc2_6", "rock4_8"},
     *{"leapfrog", "zerosnet", "lm", "lm3", "momentum", "alf", "reversible_heun"},
     *{"symplectic_euler", "verlet", "yoshida4"},
     *{"poly2", "poly3", "mpoly2", "way2", "picard2", "fractal2", "gated_rk2", "in_resnet"},
