@@ -12,10 +12,10 @@ from ..fields import FieldError
 from ..stages.kept_jacobian import DenseJacobian, ProductJacobian
 from .adaptive import Counts
 from .control import Tolerance
-from .stage_equation import rows, state
+from .stage_equation import LARGEST, rows, state
 
-#: numbers of a sample up to which its Jacobian is a matrix, and of the matrices of all samples
-LARGEST, LARGEST_TOTAL = 512, 2**24
+#: numbers of the matrices of all samples
+LARGEST_TOTAL = 2**24
 
 
 class Linearised:
