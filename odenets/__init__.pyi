@@ -47,6 +47,7 @@ from .scheme import (
     mccallum_foster as mccallum_foster,
     multistep as multistep,
     rk_families as rk_families,
+    rosenbrock as rosenbrock,
     runge_kutta as runge_kutta,
 )
 from .stages import (

@@ -4,6 +4,8 @@ A loop takes the layers' functions (a list of functions per layer where the sche
 several), the input, the step size and the learnable coefficients of each layer.
 """
 
+import math
+
 import numpy as np
 import torch
 from scipy.integrate import RK23, RK45
@@ -253,6 +255,42 @@ dopri5 = tableau(RK45.A[1:].tolist(), RK45.B.tolist())
 dop853_12 = tableau(dop853.A[1:12, :12].tolist(), dop853.B.tolist())
 dopri8 = tableau([row.tolist() for row in dopri8_13.beta[:12]], dopri8_13.c_sol[:13].tolist())
 
+
+def rkc2_6(fs, u, h, ks):
+    """Sommeijer, Shampine & Verwer (1998), (2.1) to (2.3); T_j(cosh x) = cosh j x."""
+    s, x = 6, math.acosh(1 + 2 / 13 / 36)
+    j = np.arange(1, s + 1)
+    T, first = np.cosh(j * x), j * np.sinh(j * x) / math.sinh(x)
+    second = (j**2 * T - first * math.cosh(x)) / math.sinh(x) ** 2
+    b = second[1:] / first[1:] ** 2
+    b = [b[0], b[0], *b]
+    a, w1 = 1 - np.array(b) * np.array([1, *T]), first[-1] / second[-1]
+    for f in fs:
+        slope = f(u)
+        before, y = u, u + h * b[1] * w1 * slope
+        for i in range(2, s + 1):
+            mu, nu, more = 2 * b[i] * math.cosh(x) / b[i - 1], -b[i] / b[i - 2], 2 * b[i] * w1 / b[i - 1]
+            after = (1 - mu - nu) * u + mu * y + nu * before + h * more * (f(y) - a[i - 1] * slope)
+            before, y = y, after
+        u = y
+    return u
+
+
+def rock4_8(fs, u, h, ks):
+    """Abdulle (2002): a recurrence of three terms, and four stages composed with it."""
+    mu = [0.06421114488497465, 0.07361067001944596, 0.08450213007949955]
+    kappa = [0.006297251335072349, 0.02954244012876854, 0.06370198138618569]
+    a = [[-0.177747282156689], [0.47559889085897, -0.236544145857569]]
+    a += [[0.0357873367680739, -0.0561802405454197, 0.498502393780149]]
+    b = [0.655616700297981, -0.238808679740035, -0.342918097601918, 0.643274312048176]
+    for f in fs:
+        before, y = u, u + h * 0.05345766591735225 * f(u)
+        for m, k in zip(mu, kappa, strict=True):
+            before, y = y, h * m * f(y) + (1 + k) * y - k * before
+        u = tableau(a, b)([f], y, h, ks)
+    return u
+
+
 LOOPS = {
     "euler": euler,
     "midpoint": midpoint,
@@ -277,6 +315,8 @@ LOOPS = {
     "bs5": bs5,
     "vern7": vern7,
     "dopri8": dopri8,
+    "rkc2_6": rkc2_6,
+    "rock4_8": rock4_8,
 }
 
 #: absolute value of the difference between weights and embedded weights, as scipy has it

@@ -99,7 +99,7 @@ class ModifiedField(FieldSeries):
         """
         if not self.scale:
             return super()._in_one_field(blocks)
-        factors = [self.scale, 1, self.scale, 1, 1, 1]  # A, U, B, V, inverse, shifted
+        factors = [self.scale, 1, self.scale, 1, 1, 1, self.scale]  # A, U, B, V, inverse, shifted, Gamma
         rows = [
             [[(j, int(x * factor)) for j, x in enumerate(block.row(i)) if x != 0] for i in range(block.rows)]
             for block, factor in zip(blocks, factors, strict=True)
@@ -165,7 +165,7 @@ def _integer_scale(scheme: Scheme, order: int) -> int:
     With q0 the common denominator of A and b, q0^n a(t) is an integer, and products of the b(t) have
     no denominators but divisors of n!, which divides the n-th power of the product of the primes <= n.
     """
-    entries = [*scheme.A, *scheme.B]
+    entries = [*scheme.A, *scheme.B, *(scheme.Gamma or [])]
     whole = all(x.is_Integer for x in [*scheme.U, *scheme.V])
     if scheme.carried > 1 or not whole or not all(x.is_Rational for x in entries):
         return 0
@@ -184,10 +184,9 @@ class ModifyingField(FieldSeries):
     )
 
     def __init__(self, scheme: Scheme) -> None:
-        if len(scheme.functions) > 1:
-            raise SchemeError(
-                f"{scheme.name}: got {len(scheme.functions)} functions a step, expected one for a modifying integrator"
-            )
+        if len(scheme.functions) > 1 or scheme.Gamma is not None:
+            got = "a step with f'(u) in it" if scheme.Gamma is not None else f"{len(scheme.functions)} functions a step"
+            raise SchemeError(f"{scheme.name}: got {got}, expected one function for a modifying integrator")
         super().__init__(scheme)
 
     def _unit(self, component: int) -> tuple[list[Any], list[Any]]:

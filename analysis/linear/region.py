@@ -22,6 +22,8 @@ from .stability import stability_matrix
 
 #: Rounding allowed for in |zeta| <= 1; a double root on the circle is only found to its square root.
 TOLERANCE = 1e-8
+#: degree of a polynomial from which on its powers are not summed up
+LONG = 14
 #: points evaluated at a time
 PIECE = 8192
 Float = npt.NDArray[np.float64]
@@ -143,9 +145,32 @@ def _entries(scheme: Scheme) -> list[list[Callable[[Any], Any]]]:
 
 
 def _function(entry: sympy.Expr) -> Callable[[Any], Any]:
+    long = entry.is_polynomial(z) and sympy.degree(entry, z) >= LONG
+    if long and (series := _by_chebyshev(entry)) is not None:
+        return series
     parts = [sympy.horner(part, wrt=z) if part.has(z) else part for part in sympy.fraction(entry)]
     found: Callable[[Any], Any] = sympy.lambdify(z, sympy.N(parts[0] / parts[1], 17), "numpy")
     return found
+
+
+def _by_chebyshev(entry: sympy.Expr) -> Callable[[Any], Any] | None:
+    """A polynomial of many stages by Chebyshev polynomials on [-L, 0]: powers of z would cancel to nothing there.
+
+    L is twice the mean of the zeros, which stabilised schemes have spread over their real interval. None where that is
+    no such interval, or the coefficients are no fractions.
+    """
+    poly = sympy.Poly(entry, z)
+    lead, second, *_ = poly.all_coeffs()
+    length = 2 * second / (poly.degree() * lead)
+    if not all(c.is_Rational for c in poly.all_coeffs()) or length <= 0:
+        return None
+    length = sympy.Rational(length).limit_denominator(1000)
+    coefficients = [sympy.Integer(0)] * (poly.degree() + 1)
+    for k, c in enumerate(reversed(poly.compose(sympy.Poly(length * (z - 1) / 2, z)).all_coeffs())):
+        for j in range(k // 2 + 1):  # x^k = 2^(1-k) sum of binomial(k, j) T_{k-2j}, T_0 once
+            coefficients[k - 2 * j] += c * sympy.binomial(k, j) / sympy.Integer(2) ** (k - (2 * j != k))
+    numbers, scale = [float(c) for c in coefficients], 2 / float(length)
+    return lambda points: np.polynomial.chebyshev.chebval(1 + scale * np.asarray(points), numbers)
 
 
 def amplification_factors(scheme: Scheme, points: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:

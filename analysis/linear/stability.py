@@ -43,7 +43,7 @@ def _matrix(scheme: Scheme) -> sympy.ImmutableDenseMatrix:
     functions, which took seconds for twelve stages in a field with surds.
     """
     slopes = sympy.diag(*shares(scheme))
-    A, B = scheme.A * slopes, scheme.B * slopes
+    A, B = scheme.linear_A * slopes, scheme.B * slopes
     below = _determinant(A)
     settled = _rounded(below, scheme)
 
@@ -71,16 +71,19 @@ def _determinant(matrix: sympy.MatrixBase) -> sympy.Poly:
 def _settle(top: sympy.Poly, bottom: sympy.Poly, scheme: Scheme) -> sympy.Poly:
     """The numerator of R(z) of a scheme known in decimals: that of exp(z) times the denominator up to the order.
 
-    That is what order p means, 1/j! at z^j where the scheme is explicit. The rounding of published decimals must not
-    decide whether the imaginary axis is stable, which hangs on the sign of coefficients that cancel exactly.
+    That is what order p on u' = lambda u means, 1/j! at z^j where the scheme is explicit. The rounding of published
+    decimals must not decide whether the imaginary axis is stable, which hangs on the sign of coefficients that cancel
+    exactly.
     """
     if scheme.digits is None or scheme.carried > 1:
         return _rounded(top, scheme)
-    rounded = top if scheme.explicit else _rounded(top, scheme)
-    known, settled = bottom.all_coeffs()[::-1], []
+    rounded = _rounded(top, scheme)
+    known, settled, order = bottom.all_coeffs()[::-1], [], scheme.linear_order
+    # Of an explicit scheme of many stages the coefficients are small, and cancel.
+    more = scheme.stages**2 if scheme.explicit else 0
     for j, c in enumerate(reversed(rounded.all_coeffs())):
         exact = sum(q / sympy.factorial(j - i) for i, q in enumerate(known[: j + 1]))
-        settled.append(exact if j <= scheme.order else to_digits(c, scheme.digits))
+        settled.append(exact if j <= order else to_digits(c, scheme.digits + more))
     return sympy.Poly(settled[::-1], z)
 
 
@@ -89,9 +92,9 @@ def _rounded(poly: sympy.Poly, scheme: Scheme) -> sympy.Poly:
 
     The stability function of Gauss with four stages is a Pade approximant, its coefficients rational though
     the tableau's are not; with the last digits of the tableau it would not have modulus 1 on the
-    imaginary axis.
+    imaginary axis. Not of a Rosenbrock scheme, whose denominator is the product of 1 - gamma_ii z, which are given.
     """
-    if scheme.digits is None or scheme.explicit:
+    if scheme.digits is None or scheme.explicit or scheme.Gamma is not None:
         return poly
     # So few denominators that a number of so many digits is near none of them by chance.
     limit, kept = 10 ** (2 * (scheme.digits - 10) // 5), scheme.digits - 2

@@ -43,6 +43,8 @@ def _refuse(scheme: Scheme) -> None:
         got = "a step that does not keep u' = 0"
     elif scheme.linear_only:
         got = "a stage that does not start from u"
+    elif scheme.Gamma is not None:
+        got = "slopes with f'(u) in them"
     if got:
         raise _undefined(scheme, got)
 

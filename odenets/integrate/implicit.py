@@ -30,7 +30,7 @@ WORTH = 1.2
 def runs_implicit(scheme: Scheme) -> bool:
     """Whether a scheme is an implicit Runge-Kutta scheme with an error estimate, its own or :func:`estimate`'s."""
     plain = scheme.carried == 1 and not scheme.explicit and not any(scheme.modules) and not scheme.symbols
-    if not plain or scheme.linear_only or scheme.order < 1:
+    if not plain or scheme.linear_only or scheme.Gamma is not None or scheme.order < 1:
         return False
     nodes = [0.0, *map(float, scheme.nodes)]
     return scheme.embedded is not None or min(np.diff(sorted(nodes))) > 1e-6

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..fields import FieldError
 from ..program import Solve
 from ..program.step import State
-from ..stages.kept_jacobian import DenseJacobian, ProductJacobian
 from ..stages.stage_equations import weighted
 from .adaptive import Counts
 from .control import Tolerance
 from .function import Function
+from .linearised import Linearised
 from .stage_equation import Equation, parts, rows, state
 from .stage_guess import Guess
 from .step import Span, Step
@@ -27,8 +25,6 @@ MOST = 8
 SLOW = 0.03
 #: the largest error of the stages in units of the tolerance, and at least so many of rounding
 ACCURACY, ROUNDINGS = 0.03, 10
-#: numbers of a sample up to which its Jacobian is a matrix, and of the matrices of all samples
-LARGEST, LARGEST_TOTAL = 512, 2**24
 
 
 class NotFound(Exception):
@@ -39,16 +35,12 @@ class NotFound(Exception):
         self.finite = finite
 
 
-class Newton:
+class Newton(Linearised):
     """Solves the equations Z = W F(c + Z) of the stages of a step, as the solver of a program's step.
 
     Simplified Newton, Z <- Z - (I - W x J)^-1 (Z - W F(c + Z)), J = f_u at the start of this step or of one before. It
     ends where eta |dZ| is at most 0.03 in units of the tolerance, eta = theta / (1 - theta), theta the rate
     |dZ| / |dZ before|; for the first iteration that of the stages before, to the power 0.8.
-
-    A state of two dimensions or more is a batch of samples along the first, whose Jacobians are matrices of their own,
-    unless f couples them, which one product of J tells: then the whole state is one sample. So is one with too many
-    numbers for matrices, whose equations are solved by GMRES.
 
     The gradient of the stages is that of the implicit function theorem, whatever the iteration was; first derivatives.
 
@@ -56,9 +48,8 @@ class Newton:
     """
 
     def __init__(self, function: Function, tolerance: Tolerance, counts: Counts) -> None:
-        self.function, self.tolerance, self.counts = function, tolerance, counts
-        self.jacobian: DenseJacobian | ProductJacobian | None = None
-        self.fresh = self._joint = False
+        super().__init__(tolerance, counts)
+        self.function, self.fresh = function, False
         self._eta, self._slowest = 1.0, 0.0
         self._u: Tensor | None = None
         self._rtol = float(torch.as_tensor(tolerance.rtol).min())
@@ -70,63 +61,30 @@ class Newton:
             if self._slowest > SLOW:
                 self.jacobian = None
             self._u, self._guess = u, Guess(None if before is None else before.settled())
-            self._scale = self._scales(u.detach()) if u.numel() else u
+            self._scale = self.scales(u.detach()) if u.numel() else u
         self.span, self._slowest = span, 0.0
         self._guess.begin(span, u)
         if self.jacobian is None and u.numel():
             self.renew()
 
-    def _scales(self, u: Tensor) -> Tensor:
-        """The tolerance of the entries of a sample's numbers, times the root of how many there are."""
-        size = (self.tolerance.atol + self.tolerance.rtol * u.abs()) * math.sqrt(max(1, u.numel()))
-        size = size.to(u.real.dtype).expand(u.shape)
-        return rows(torch.complex(size, size) if u.is_complex() else size, self._samples(u))
-
     def renew(self) -> None:
         """The Jacobian at the start of the step."""
         assert self._u is not None
         u, time = self._u.detach(), self.span.time(0.0)
-        if u.real.dtype not in (torch.float32, torch.float64):
-            raise FieldError(f"y0: got {u.dtype} with an implicit scheme, expected float32, float64 or complex ones")
-
-        def function(z: Tensor) -> Tensor:
-            return rows(self.function(time, state(z, u)), len(z))
-
-        samples = self._samples(u)
-        with torch.no_grad():
-            if u.numel() // samples > LARGEST or u.numel() ** 2 // samples > LARGEST_TOTAL:
-                self._joint = True
-                self.jacobian = ProductJacobian(function, rows(u, 1), self._scales(u))
-            else:
-                self.jacobian = DenseJacobian(function, rows(u, samples))
-        self.counts.jacobians += 1
-        self.fresh, self._eta, self._scale = True, 1.0, self._scales(u)
-        if self.jacobian.coupled:
-            self._joint = True
-            self.renew()
-
-    def _samples(self, u: Tensor) -> int:
-        return u.shape[0] if u.dim() > 1 and not self._joint else 1
-
-    def solved(self, weights: Any, r: Tensor) -> Tensor:
-        """(I - W x J)^-1 r."""
-        assert self.jacobian is not None
-        known = self.jacobian.factorisations
-        found = self.jacobian.solve(weights, r)
-        self.counts.factorisations += self.jacobian.factorisations - known
-        return found
+        self.linearise(lambda x: self.function(time, x), u)
+        self.fresh, self._eta, self._scale = True, 1.0, self.scales(u)
 
     def filtered(self, weight: float, error: Tensor) -> Tensor:
         """(I - weight J)^-1 error: an estimate that is right for stiff components too."""
         if not error.numel():
             return error
-        return state(self.solved(((weight,),), rows(error, self._samples(error))), error)
+        return state(self.solved(((weight,),), rows(error, self.samples(error))), error)
 
     def __call__(self, what: Solve, constants: State) -> State:
         """The values F_i; NotFound where the iteration does not converge."""
         if not constants[0].numel():  # whatever they are, they solve it
             return constants
-        equation = Equation(self.function, what, self.span, self._samples(constants[0]))
+        equation = Equation(self.function, what, self.span, self.samples(constants[0]))
         with torch.no_grad():
             fixed = [c.detach() for c in constants]
             z = self._iterated(equation, fixed, [y - c for y, c in zip(self._guess(what), fixed, strict=True)])

@@ -29,7 +29,8 @@ def check_gradient(gradient: str) -> None:
 
 def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
     """Refuse a scheme that has no steps to a tolerance."""
-    if (scheme.embedded is None or not runs_as_method(scheme)) and not runs_implicit(scheme):
+    plain = scheme.embedded is not None and (runs_as_method(scheme) or scheme.Gamma is not None)
+    if not plain and not runs_implicit(scheme):
         raise SchemeError(
             f"{scheme.name}: got a scheme that has no step size control (it is for Runge-Kutta schemes with embedded "
             "weights, and for implicit ones with nodes that are different and not 0), expected such as 'dopri5', "

@@ -29,6 +29,8 @@ from .per_sample import solve_each
 from .progress import shown
 from .refusals import check_gradient, check_on_failure, refuse_adaptive, refuse_checkpoint, refuse_each
 from .replay import Replay
+from .rosenbrock import AdaptiveRosenbrock, rosenbrock_steps
+from .rosenbrock_method import rosenbrock_of
 from .run import Run
 from .solution import Solution
 from .step import Step
@@ -72,7 +74,8 @@ def solve(
         scheme: a :class:`Scheme` or a name of ``odenets.schemes``. A Runge-Kutta scheme with an error estimate takes
             steps as long as the tolerance allows for, every scheme those of a grid. An estimate have explicit schemes
             with embedded weights, and for stiff problems implicit ones with embedded weights or with nodes that are
-            different and not 0, whose stages are found by Newton's method (:mod:`odenets.integrate.newton`).
+            different and not 0, whose stages are found by Newton's method (:mod:`odenets.integrate.newton`), and
+            Rosenbrock schemes with embedded weights, of which a step solves linear equations.
         rtol: relative tolerance: a step is accepted if the root mean square of its error over atol + rtol |u| is at
             most 1. A number, or a tensor that broadcasts to the state, as one tensor.
         atol: absolute tolerance.
@@ -160,6 +163,8 @@ def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:
     """What takes adaptive steps of a scheme."""
     if runs_as_method(scheme):
         return partial(Adaptive, method_of(scheme, True))
+    if scheme.Gamma is not None:
+        return partial(AdaptiveRosenbrock, rosenbrock_of(scheme))
     method, gamma = implicit_method(scheme)
     return partial(Implicit, method, gamma=gamma)
 
@@ -199,10 +204,13 @@ def on_grid(
 ) -> Iterable[Step]:
     """The steps of any scheme on a grid."""
     told: dict[str, Any] = {"counts": run.counts, "listeners": listeners}
-    if not runs_as_method(scheme):
+    rosenbrock = scheme.Gamma is not None
+    if not rosenbrock and not runs_as_method(scheme):
         return network_steps(scheme, run.function, grid, u, solver=solver, **told)
     if solver is not None:
-        raise FieldError(f"solver: got {solver} with {scheme.name}, which is explicit, expected none")
+        raise FieldError(f"solver: got {solver} with {scheme.name}, which has no stages to iterate for, expected none")
+    if rosenbrock:
+        return rosenbrock_steps(scheme, run.function, grid, u, **told)
     inside = run.dense or not set(run.times.values) <= set(grid.times)
     method = method_of(scheme, inside)
     return steps_on(grid, method, run.function, u, **told)

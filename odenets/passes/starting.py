@@ -17,7 +17,8 @@ from ..zoo import as_scheme, schemes
 
 def can_start(scheme: Scheme) -> bool:
     """Whether a scheme can do starting steps: one-step, one function, nothing to learn, any f."""
-    return scheme.carried == 1 and not scheme.symbols and not any(scheme.modules) and not scheme.linear_only
+    plain = scheme.carried == 1 and not scheme.symbols and not any(scheme.modules) and not scheme.linear_only
+    return plain and scheme.Gamma is None
 
 
 @lru_cache(maxsize=256)

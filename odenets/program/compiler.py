@@ -123,12 +123,17 @@ def open_program(scheme: Scheme, unit: bool) -> OpenProgram:
 
     Raises:
         SchemeError: carried values that start from a learnable multiple, learnable coefficients between stages that
-            have to be solved for.
+            have to be solved for, a Rosenbrock scheme.
     """
     if any(not multiple.is_number for multiples in scheme.seeds for multiple in multiples):
         raise SchemeError(
             f"{scheme.name}: got carried values that start from {scheme.seeds} times (u_0, h f(u_0)), expected "
             "numbers; carry the past solutions themselves instead of multiples by a learnable coefficient"
+        )
+    if scheme.Gamma is not None:
+        raise SchemeError(
+            f"{scheme.name}: got a Rosenbrock scheme, whose steps take f'(u) and df/dt, expected one whose steps "
+            "evaluate f alone; odenets.solve runs it"
         )
     if not scheme.explicit and scheme.A.free_symbols:
         raise SchemeError(

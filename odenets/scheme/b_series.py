@@ -12,6 +12,9 @@ partitioned). There are more equations than unknowns, one for each component; wh
 the local error of the scheme on that tree (Butcher 2008, section 53; Hairer, Norsett & Wanner 1993,
 III.8; for several functions, P-series: Hairer, Lubich & Wanner 2006, III.2).
 
+The slopes of a Rosenbrock scheme, K = F(Y) + h f'(u) Gamma K, differ from F(Y) on trees whose root has one child:
+h f'(u) grafts a root to the trees of K (Hairer & Wanner 1996, IV.7).
+
 All arithmetic is exact, in the smallest field that holds the entries: the rationals, an algebraic
 number field, or rational functions of the learnable coefficients. sympy expressions instead were
 ten to a hundred times slower, and their zero test is a heuristic.
@@ -46,9 +49,11 @@ class BSeries:
         shifted = (scheme.V - sympy.eye(r))[:, self.components :]
         self._rows, self._left = _split_rows(scheme, shifted)
         inverse = shifted.extract(self._rows, list(range(shifted.cols))).inv() if self._rows else shifted[:0, :]
-        blocks = [scheme.A, scheme.U, scheme.B, scheme.V, inverse, shifted]
+        self.linearly_implicit = scheme.Gamma is not None
+        Gamma = scheme.Gamma if self.linearly_implicit else scheme.A[:0, :]
+        blocks = [scheme.A, scheme.U, scheme.B, scheme.V, inverse, shifted, Gamma]
         self.field, rows = self._in_one_field(blocks)
-        self._A, self._U, self._B, self._V, self._solve, self._shifted = rows
+        self._A, self._U, self._B, self._V, self._solve, self._shifted, self._Gamma = rows
         self.size = scheme.stages, r
         self._stages: dict[Tree, list[Any]] = {}
         self._carried: dict[Tree, list[Any]] = {}
@@ -95,9 +100,15 @@ class BSeries:
         return self._stages[tree]
 
     def slopes(self, tree: Tree) -> list[Any]:
-        """Coefficients of h F(Y_i): the product of eta_i over the subtrees, where the root is of F's colour."""
+        """Coefficients of h F(Y_i): the product of eta_i over the subtrees, where the root is of F's colour.
+
+        Of a Rosenbrock scheme those of h K_i.
+        """
         colour, children = tree
         values = [self.stages(child) for child in children]
+        if self.linearly_implicit and len(children) == 1:
+            below = self.slopes(children[0])
+            return [eta + self._dot(row, below) for eta, row in zip(values[0], self._Gamma, strict=True)]
         if not children:
             return [
                 c if own == colour else self.field.zero

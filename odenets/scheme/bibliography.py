@@ -27,6 +27,20 @@ REFERENCES = {
     "tsitouras2011": "C. Tsitouras (2011), Runge-Kutta Pairs of Order 5(4) Satisfying Only the First Column "
     "Simplifying Assumption",
     "verner2010": "J. H. Verner (2010), Numerically Optimal Runge-Kutta Pairs with Interpolants",
+    # stabilised
+    "sommeijer1998": "B. P. Sommeijer, L. F. Shampine, J. G. Verwer (1998), RKC: An Explicit Solver for Parabolic PDEs",
+    "abdulle2002": "A. Abdulle (2002), Fourth Order Chebyshev Methods with Recurrence Relation",
+    # linearly implicit
+    "sandu1997": "A. Sandu, J. G. Verwer, J. G. Blom, E. J. Spee, G. R. Carmichael, F. A. Potra (1997), Benchmarking "
+    "Stiff ODE Solvers for Atmospheric Chemistry Problems II: Rosenbrock Solvers",
+    "verwer1999": "J. G. Verwer, E. J. Spee, J. G. Blom, W. Hundsdorfer (1999), A Second-Order Rosenbrock Method "
+    "Applied to Photochemical Dispersion Problems",
+    "lang2001": "J. Lang, J. Verwer (2001), ROS3P: An Accurate Third-Order Rosenbrock Solver Designed for Parabolic "
+    "Problems",
+    "hairer1996": "E. Hairer, G. Wanner (1996), Solving Ordinary Differential Equations II: Stiff and "
+    "Differential-Algebraic Problems",
+    "steinebach2023": "G. Steinebach (2023), Construction of Rosenbrock-Wanner Method Rodas5P and Numerical Benchmarks "
+    "within the Julia Differential Equations Package",
     # implicit
     "crank1947": "J. Crank, P. Nicolson (1947), A Practical Method for Numerical Evaluation of Solutions of "
     "Partial Differential Equations of the Heat-Conduction Type",

@@ -30,6 +30,8 @@ def shapes(scheme: GeneralLinearMethod) -> None:
             f"{scheme.name}: got {scheme.embedded.cols} embedded weights and {r} carried values, expected "
             f"one weight per stage, {s}, and the solution alone"
         )
+    if scheme.Gamma is not None:
+        _linearly_implicit(scheme)
     names = [str(symbol) for symbol in scheme.symbols]
     if len(set(names)) < len(names):
         raise SchemeError(f"{scheme.name}: got different symbols of one name in {names}, expected one symbol a name")
@@ -48,6 +50,22 @@ def shapes(scheme: GeneralLinearMethod) -> None:
         raise SchemeError(f"{scheme.name}: got {len(scheme.functions)} functions, expected one for each module")
     if scheme.components > r:
         raise SchemeError(f"{scheme.name}: got {scheme.components} components, expected at most {r} carried values")
+
+
+def _linearly_implicit(scheme: GeneralLinearMethod) -> None:
+    """Raise SchemeError for a Gamma that does not go with the rest."""
+    s, A, Gamma = scheme.stages, scheme.A, scheme.Gamma
+    if Gamma.shape != (s, s) or scheme.V.shape != (1, 1) or set(scheme.modules) != {0}:
+        raise SchemeError(
+            f"{scheme.name}: got Gamma of shape {Gamma.shape}, {scheme.carried} carried values and modules "
+            f"{scheme.modules}, expected {(s, s)}, the solution alone and one function"
+        )
+    above = [A[i, j] for i in range(s) for j in range(i, s)] + [Gamma[i, j] for i in range(s) for j in range(i + 1, s)]
+    if any(above) or not all(Gamma[i, i] for i in range(s)) or scheme.symbols:
+        raise SchemeError(
+            f"{scheme.name}: got A = {A.tolist()} and Gamma = {Gamma.tolist()}, expected numbers: A with none on its "
+            "diagonal or above it, Gamma with none above its diagonal and none that is 0 on it"
+        )
 
 
 def ranges(scheme: GeneralLinearMethod) -> tuple[tuple[str, float, float], ...]:

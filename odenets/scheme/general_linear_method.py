@@ -32,16 +32,19 @@ class GeneralLinearMethod:
     embedded: Any = None
     at_rest: bool = False
     digits: int | None = None
+    Gamma: Any = None
     strict: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
-        given = [*(getattr(self, block) for block in "AUBV"), self.embedded]
+        given = [*(getattr(self, block) for block in "AUBV"), self.embedded, self.Gamma]
         object.__setattr__(self, "digits", self.digits or rounded_digits(*given))
         for block in "AUBV":
             object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
         object.__setattr__(self, "modules", tuple(self.modules) or (0,) * self.stages)
         if self.embedded is not None:
             object.__setattr__(self, "embedded", exact_matrix([list(self.embedded)], f"{self.name}.embedded"))
+        if self.Gamma is not None:
+            object.__setattr__(self, "Gamma", exact_matrix(self.Gamma, f"{self.name}.Gamma"))
 
     @property
     def stages(self) -> int:
@@ -52,6 +55,11 @@ class GeneralLinearMethod:
     def carried(self) -> int:
         """r, the number of values a step hands to the next; the first is the solution."""
         return int(self.V.rows)
+
+    @property
+    def linear_A(self) -> sympy.ImmutableDenseMatrix:
+        """A as it is for linear f, for which a Rosenbrock scheme is the Runge-Kutta scheme of A + Gamma."""
+        return self.A if self.Gamma is None else self.A + self.Gamma
 
     @cached_property
     def components(self) -> int:
@@ -66,8 +74,8 @@ class GeneralLinearMethod:
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:
         """The free symbols, sorted by name: the learnable coefficients."""
-        weights = [] if self.embedded is None else [self.embedded]
-        free = set().union(*(matrix.free_symbols for matrix in (self.A, self.U, self.B, self.V, *weights)))
+        others = [matrix for matrix in (self.embedded, self.Gamma) if matrix is not None]
+        free = set().union(*(matrix.free_symbols for matrix in (self.A, self.U, self.B, self.V, *others)))
         return tuple(sorted(free, key=str))
 
     @property

@@ -15,7 +15,7 @@ zeta = sympy.Symbol("zeta")
 
 def stage_shift(scheme: GeneralLinearMethod) -> int | None:
     """0 if the one stage is u_n, 1 if it is u_{n+1}, None for any other scheme."""
-    if scheme.stages != 1:
+    if scheme.stages != 1 or scheme.Gamma is not None:
         return None
     if scheme.A.is_zero_matrix and list(scheme.U) == [1] + [0] * (scheme.carried - 1):
         return 0

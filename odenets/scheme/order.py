@@ -53,7 +53,7 @@ def derive_order(series: BSeries, linear: bool, tolerance: sympy.Expr) -> int:
         return 0
     stages, carried = series.size
     order, limit = 0, 2 * stages + carried
-    plain = len(series.maps) == 1 and not linear
+    plain = len(series.maps) == 1 and not linear and not series.linearly_implicit
     if plain and carried == 1:
         order, limit = _from_assumptions(series, vanishes)
     right = takewhile(bool, _stages_right(series, vanishes) if plain else ())

@@ -11,6 +11,7 @@ from .constructors import runge_kutta
 from .exact import Entries, exact_matrix
 from .given_numbers import integer
 from .scheme import Scheme
+from .stabilised import rkc2, rock4
 
 __all__ = [
     "adjoint_collocation",
@@ -20,6 +21,8 @@ __all__ = [
     "lobatto_iiic",
     "lobatto_nodes",
     "radau_nodes",
+    "rkc2",
+    "rock4",
     "shu_osher",
     "unit_rows",
 ]

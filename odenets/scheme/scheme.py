@@ -49,6 +49,8 @@ class Scheme(Shown, GeneralLinearMethod):
         at_rest: velocities start at 0 instead of at h f(u_0).
         digits: the entries are decimals, right to so many digits; conditions are judged to that. 15 where a
             float among the entries stands for no short number.
+        Gamma: of a Rosenbrock scheme, whose slopes are K = F(Y) + h f'(u) Gamma K in the place of F(Y); see
+            :func:`odenets.rosenbrock`.
         strict: refuse inconsistent coefficients. :meth:`substitute` turns it off, since a learned
             coefficient may have any value: LM at k = 1/2 solves 3/2 u' = f.
 
@@ -92,6 +94,8 @@ class Scheme(Shown, GeneralLinearMethod):
         blocks: dict[str, Any] = {block: getattr(self, block).subs(numbers) for block in "AUBV"}
         if self.embedded is not None:
             blocks["embedded"] = list(self.embedded.subs(numbers))
+        if self.Gamma is not None:
+            blocks["Gamma"] = self.Gamma.subs(numbers)
         init = tuple(item for item in self.init if item[0] not in wanted)
         return replace(self, name=f"{self.name}({label})", **blocks, init=init, strict=False)
 
@@ -100,21 +104,26 @@ class Scheme(Shown, GeneralLinearMethod):
     @cached_property
     def evaluation_order(self) -> tuple[int, ...]:
         """Stages in an order in which each needs earlier ones only; SchemeError if there is none."""
-        order = stage_order(self.A)
+        order = stage_order(self.linear_A)
         if order is None:
             raise SchemeError(f"{self.name} is implicit: its stages depend on each other in a cycle")
         return order
 
     @property
     def explicit(self) -> bool:
-        """Whether no stage depends on itself through A: the graph of A has no cycle."""
-        return stage_order(self.A) is not None
+        """Whether no stage depends on itself: the graph of A (of a Rosenbrock scheme A + Gamma) has no cycle."""
+        return stage_order(self.linear_A) is not None
 
     @property
     def structure(self) -> str:
-        """Derived from the graph of A: explicit, diagonally implicit (one stage at a time) or fully implicit."""
+        """Derived from the graph of A: explicit, diagonally implicit (one stage at a time) or fully implicit.
+
+        Linearly implicit where the stages are to be solved for in linear equations alone: by Gamma.
+        """
         if self.explicit:
             return "explicit"
+        if self.Gamma is not None:
+            return "linearly implicit"
         alone = all(len(group) == 1 for group in strongly_connected(self.A))
         return "diagonally implicit" if alone else "fully implicit"
 
@@ -152,6 +161,11 @@ class Scheme(Shown, GeneralLinearMethod):
                 "their conditions are missed by less than the rounding; expected exact entries, or more digits"
             )
         return found
+
+    @cached_property
+    def linear_order(self) -> int:
+        """The order on u' = lambda u of a scheme that carries the solution alone: at least :attr:`order`."""
+        return derive_order(self.series, True, self.tolerance)
 
     @cached_property
     def embedded_order(self) -> int | None:
@@ -198,8 +212,10 @@ class Scheme(Shown, GeneralLinearMethod):
         if scale == self.series.field.zero:
             return None
         constant = self.series.to_sympy(self.series.residuals(tall(self.order + 1))[0] / scale)
-        if self.digits is None or constant == 0:
+        if self.digits is None:
             return constant
+        if abs(constant) < self.tolerance:  # of a higher order on u' = lambda u
+            return sympy.Integer(0)
         # So many decimals are right; of a small number that is fewer digits.
         return constant.n(max(1, self.digits + min(0, ceil(log10(abs(constant))))))
 
@@ -241,7 +257,7 @@ class Scheme(Shown, GeneralLinearMethod):
     @cached_property
     def _inverse(self) -> Matrices | None:
         """(A, U, B, V) of the step undone, or None where V has no inverse or the stages form a cycle."""
-        if is_zero(self.V.det()):
+        if self.Gamma is not None or is_zero(self.V.det()):
             return None
         back = self.V.inv()
         parts = (self.A - self.U * back * self.B, self.U * back, -back * self.B, back)

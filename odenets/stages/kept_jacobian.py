@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -37,12 +40,17 @@ class DenseJacobian:
 
     def solve(self, weights: Weights, r: Tensor) -> Tensor:
         """X (S, s D) for r (S, s D), s the number of stages; not finite where the matrix is singular."""
+        return self.solution(weights)(r)
+
+    def transposed(self, weights: Weights) -> Callable[[Tensor], Tensor]:
+        """The solution of the transposed equations, for any r; later than now, as well."""
+        return partial(self.solution(weights), transposed=True)
+
+    def solution(self, weights: Weights) -> Callable[..., Tensor]:
+        """The solution for any r, by factors that are kept."""
         if weights not in self._factors:
             self._factor(weights)
-        lu, pivots = self._factors[weights]
-        if pivots is None:
-            return torch.bmm(lu, r[:, :, None])[:, :, 0]
-        return torch.linalg.lu_solve(lu, pivots, r[:, :, None])[:, :, 0]
+        return partial(_solved, *self._factors[weights])
 
     def _factor(self, weights: Weights) -> None:
         if len(self._factors) >= KEPT:
@@ -57,16 +65,36 @@ class DenseJacobian:
         self.factorisations += 1
 
 
+def _solved(lu: Tensor, pivots: Tensor | None, r: Tensor, transposed: bool = False) -> Tensor:
+    if pivots is None:
+        return torch.bmm(lu.mT if transposed else lu, r[:, :, None])[:, :, 0]
+    return torch.linalg.lu_solve(lu, pivots, r[:, :, None], adjoint=transposed)[:, :, 0]
+
+
 class ProductJacobian:
-    """The same known by its products alone: all of u (1, D) is one sample, and the equations are solved by GMRES."""
+    """The same known by its products alone: all of u (1, D) is one sample, and the equations are solved by GMRES.
+
+    Args:
+        function, u: f, and where it is linearised.
+        scale: (1, D) what the norm of a right-hand side is in units of.
+        goal: of the norm of a right-hand side, the norm of what may be left; by default 1e-3 of it.
+    """
 
     coupled, factorisations = False, 0
 
-    def __init__(self, function: Function, u: Tensor, scale: Tensor) -> None:
-        self.push, self.scale = pushed(function, u.detach()), scale
+    def __init__(
+        self,
+        function: Function,
+        u: Tensor,
+        scale: Tensor,
+        goal: Callable[[Tensor], Tensor] = lambda norm: LEFT * norm,
+    ) -> None:
+        self.push, self.scale, self.goal = pushed(function, u.detach()), scale, goal
+        #: whether the last solution met its goal
+        self.met = True
 
     def solve(self, weights: Weights, r: Tensor) -> Tensor:
-        """X (1, s D) for r (1, s D), to 1e-3 of r in units of ``scale`` (1, D)."""
+        """X (1, s D) for r (1, s D)."""
         scale = self.scale.repeat(1, len(weights))
 
         def operator(v: Tensor) -> Tensor:
@@ -74,6 +102,6 @@ class ProductJacobian:
             return v - torch.cat([weighted(row, products) for row in weights], 1) / scale
 
         b = r / scale
-        goal = LEFT * torch.linalg.vector_norm(b, dim=1)
-        x, _, report = gmres(operator, b, goal, KRYLOV, RESTARTS)
+        x, _, report = gmres(operator, b, self.goal(torch.linalg.vector_norm(b, dim=1)), KRYLOV, RESTARTS)
+        self.met = bool(report.converged.all())
         return torch.where(report.finite[:, None], x * scale, torch.nan)

@@ -12,9 +12,11 @@ schemes = Zoo(
     "embedded",
     "verner",
     "high_order",
+    "stabilised_schemes",
     "multistep",
     "implicit",
     "singly_implicit",
+    "rosenbrock_schemes",
 )
 
 

@@ -85,7 +85,10 @@ class Cases:
         slopes = [np.zeros_like(y[0]) for _ in given]
         for _ in range(s.stages if s.explicit else 60):
             stages = [g + self.h * np.tensordot(row, slopes, 1) for g, row in zip(given, A, strict=True)]
+            below = [] if s.Gamma is None else np.tensordot(np.array(s.Gamma.tolist(), dtype=float), slopes, 1)
             slopes = [self.functions[c](Y) for c, Y in zip(s.colours, stages, strict=True)]
+            if s.Gamma is not None:  # K = F(Y) + h f'(u) Gamma K
+                slopes = [F + self.h * self.functions[0](y[0], v) for F, v in zip(slopes, below, strict=True)]
         pairs = list(zip(V, B, strict=True))[: s.components]
         return [np.tensordot(v, y, 1) + self.h * np.tensordot(b, slopes, 1) for v, b in pairs]
 

@@ -44,13 +44,35 @@ LIMITS = {
 }
 # Kvaerno (2004); Kennedy & Carpenter (2003)
 ESDIRK = {f"{name}{order}" for name in ("kvaerno", "kencarp") for order in (3, 4, 5)}
-A_STABLE = ESDIRK | {
-    *("bdf1", "bdf2", "am2", "backward_euler", "trapezoid", "implicit_midpoint", "gauss1", "gauss2", "gauss3"),
-    *("radau_ia2", "radau_iia2", "radau_iia3", "lobatto_iiia3", "lobatto_iiic3", "sdirk2", "sdirk3", "trbdf2"),
-}
-L_STABLE = ESDIRK | {
-    *("bdf1", "bdf2", "backward_euler", "radau_ia2", "radau_iia2", "radau_iia3", "lobatto_iiic3", "sdirk2", "trbdf2"),
-}
+# Verwer et al. (1999): L-stable for 1 + 1/sqrt 2; Lang & Verwer (2001): A-stable, R(oo) = 0.73;
+# Sandu et al. (1997), Hairer & Wanner (1996), VI.4, and Steinebach (2023): L-stable
+RODAS = {"ros2", "rodas3", "rodas4", "rodas5p"}
+A_STABLE = (
+    ESDIRK
+    | RODAS
+    | {"ros3p"}
+    | {
+        *("bdf1", "bdf2", "am2", "backward_euler", "trapezoid", "implicit_midpoint", "gauss1", "gauss2", "gauss3"),
+        *("radau_ia2", "radau_iia2", "radau_iia3", "lobatto_iiia3", "lobatto_iiic3", "sdirk2", "sdirk3", "trbdf2"),
+    }
+)
+L_STABLE = (
+    ESDIRK
+    | RODAS
+    | {
+        *(
+            "bdf1",
+            "bdf2",
+            "backward_euler",
+            "radau_ia2",
+            "radau_iia2",
+            "radau_iia3",
+            "lobatto_iiic3",
+            "sdirk2",
+            "trbdf2",
+        ),
+    }
+)
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -71,9 +93,15 @@ def test_a_and_l_stable_schemes_of_the_textbooks():
     assert {scheme.name for scheme in NUMERIC if 0 < a_alpha(scheme) < 90} == {"bdf3", "bdf4", "bdf5", "bdf6"}
 
 
+def coupling(scheme):
+    """Gamma of a Rosenbrock scheme, whose K = F(Y) + z Gamma K, else 0."""
+    return 0 if scheme.Gamma is None else np.array(scheme.Gamma.tolist(), dtype=float)
+
+
 def radius(scheme, points):
     """Spectral radius of V + z B (I - z A)^-1 U in floating point, inverted numerically."""
     A, U, B, V = (np.array(block.tolist(), dtype=float) for block in (scheme.A, scheme.U, scheme.B, scheme.V))
+    A = A + coupling(scheme)
     # x' = z y, y' = z x for a partitioned system; several functions of one state share u' = z u.
     share = 1 if scheme.components > 1 else 1 / len(scheme.functions)
     z = share * np.asarray(points)[:, None, None]
@@ -105,6 +133,7 @@ def test_decimals_are_read_as_what_they_stand_for(name):
     allowed = 0 if scheme.explicit else sympy.Rational(1, 10 ** (scheme.digits - 4))
     assert max(abs(coefficients[j] - 1 / sympy.factorial(j)) for j in range(scheme.order + 1)) <= allowed
     A, b = (np.array(block.tolist(), dtype=float) for block in (scheme.A, scheme.B))
+    A = A + coupling(scheme)
     published = [(b @ np.linalg.matrix_power(A, j - 1)).sum() for j in range(1, len(coefficients))]
     np.testing.assert_allclose(np.array(coefficients[1:], dtype=float), published, atol=1e-13)
 

@@ -28,8 +28,9 @@ VALUES = {
     "gated_rk2": [{"g": g} for g in (0, "1/2", 1)],
     "in_resnet": [{"lam": x} for x in (0, "1/10", 1)],
 }
-# Partitioned, stages that do not start from u, a velocity, u' = 0 not kept.
+# Partitioned, stages that do not start from u, a velocity, u' = 0 not kept, slopes with J in them.
 NOT_CONVEX = {"symplectic_euler", "verlet", "yoshida4", "poly2", "poly3", "mpoly2", "alf", "in_resnet"}
+NOT_CONVEX |= {"ros2", "ros3p", "rodas3", "rodas4", "rodas5p"}
 CASES = [(s.name, v) for s in schemes.values() for v in (VALUES[s.name] if s.symbols else [{}])]
 
 

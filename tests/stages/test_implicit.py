@@ -22,7 +22,7 @@ from odenets import (
     schemes,
 )
 
-IMPLICIT = [name for name, scheme in schemes.items() if not scheme.explicit]
+IMPLICIT = [name for name, scheme in schemes.items() if not scheme.explicit and scheme.Gamma is None]
 ONE_STEP = [name for name in IMPLICIT if schemes[name].carried == 1]
 STIFF = ["backward_euler", "trapezoid", "gauss2", "radau_iia2"]
 EXACT = NewtonKrylov(rtol=1e-14, atol=1e-14)

@@ -21,6 +21,8 @@ ORDERS = {
     **{"bosh3": 3, "fehlberg45": 4, "cash_karp": 5, "dopri5": 5, "dop853": 8},
     # Bogacki & Shampine (1996); Verner (2010); Prince & Dormand (1981)
     **{"bs5": 5, "vern7": 7, "dopri8": 8},
+    # Sommeijer, Shampine & Verwer (1998); Abdulle (2002)
+    **{"rkc2_6": 2, "rock4_8": 4},
     # Tsitouras (2011)
     **{"tsit5": 5},
     # Hairer, Norsett & Wanner (1993), III.1 and III.2: k-step Adams-Bashforth order k, Adams-Moulton
@@ -40,6 +42,8 @@ ORDERS = {
     **{"sdirk2": 2, "sdirk3": 3},
     # Hosea & Shampine (1996); Kvaerno (2004); Kennedy & Carpenter (2003)
     **{"trbdf2": 2, "kvaerno3": 3, "kvaerno4": 4, "kvaerno5": 5, "kencarp3": 3, "kencarp4": 4, "kencarp5": 5},
+    # Verwer et al. (1999); Lang & Verwer (2001); Sandu et al. (1997); Hairer & Wanner (1996), VI.4; Steinebach (2023)
+    **{"ros2": 2, "ros3p": 3, "rodas3": 3, "rodas4": 4, "rodas5p": 5},
     # Hairer, Lubich & Wanner (2006), I.1 and II.4: symplectic Euler 1, Stoermer-Verlet 2, triple jump 4
     **{"symplectic_euler": 1, "verlet": 2, "yoshida4": 4},
     # Chang et al. (2018): midpoint network; Zhuang et al. (2021); Kidger et al. (2021);
@@ -61,11 +65,14 @@ ORDERS = {
 # Bogacki & Shampine (1989); Hairer, Norsett & Wanner (1993), tables II.5.1 (Fehlberg) and II.5.2 (Dormand &
 # Prince), II.10 (DOP853 has two estimates, of orders 5 and 3; the first is the embedded one); Cash & Karp (1990);
 # Tsitouras (2011); Hosea & Shampine (1996); Bogacki & Shampine (1996), the first of its two estimates;
-# Verner (2010); Prince & Dormand (1981); Kvaerno (2004); Kennedy & Carpenter (2003)
+# Verner (2010); Prince & Dormand (1981); Sommeijer, Shampine & Verwer (1998), with an estimate of h^3 / 15 times the
+# third derivative; Abdulle (2002); Kvaerno (2004); Kennedy & Carpenter (2003)
 EMBEDDED = {"heun": 1, "bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "tsit5": 4, "dop853": 5, "trbdf2": 3}
-EMBEDDED |= {"bs5": 4, "vern7": 6, "dopri8": 7} | {
+EMBEDDED |= {"bs5": 4, "vern7": 6, "dopri8": 7, "rkc2_6": 2, "rock4_8": 3} | {
     f"{name}{p}": p - 1 for name in ("kvaerno", "kencarp") for p in (3, 4, 5)
 }
+# Verwer et al. (1999); Sandu et al. (1997); Hairer & Wanner (1996), VI.4; Steinebach (2023)
+EMBEDDED |= {"ros2": 1, "rodas3": 2, "rodas4": 3, "rodas5p": 4}
 
 # C_{p+1} with alpha_k = 1. Lambert (1973), chapter 3; Hairer, Norsett & Wanner (1993),
 # III.2: Adams gamma_k, gamma*_k; BDF -1 / (k + 1) over the sum of 1/j, j = 1 ... k
@@ -91,6 +98,7 @@ EXPLICIT = {
     *{"euler", "midpoint", "heun", "ralston2", "ralston3", "heun3", "kutta3", "rk4", "rk38"},
     *{"ssprk22", "ssprk33", "ssprk43", "ssprk54", "ssprk104"},
     *{"bosh3", "fehlberg45", "cash_karp", "dopri5", "tsit5", "dop853", "bs5", "vern7", "dopri8"},
+    *{"rkc2_6", "rock4_8"},
     *{"leapfrog", "zerosnet", "lm", "lm3", "momentum", "alf", "reversible_heun"},
     *{"symplectic_euler", "verlet", "yoshida4"},
     *{"poly2", "poly3", "mpoly2", "way2", "picard2", "fractal2", "gated_rk2", "in_resnet"},
@@ -106,6 +114,7 @@ DIAGONALLY_IMPLICIT = {
     *(f"am{k}" for k in range(2, 7)),
     *(f"bdf{k}" for k in range(1, 7)),
 }
+ROSENBROCK = {"ros2", "ros3p", "rodas3", "rodas4", "rodas5p"}
 # Undone explicitly: a two-step scheme u+ = a u + b u_ + h f(u) with b != 0 has u_ = (u+ - a u - h f(u)) / b, a
 # three-step one likewise; splittings, ALF and reversible Heun by construction. BDF k is solved for its last
 # u_{n+1-k} in the same way.
@@ -144,6 +153,7 @@ def test_error_constants(name):
 def test_structure():
     assert {name for name, scheme in schemes.items() if scheme.structure == "explicit"} == EXPLICIT
     assert {name for name, s in schemes.items() if s.structure == "diagonally implicit"} == DIAGONALLY_IMPLICIT
+    assert {name for name, s in schemes.items() if s.structure == "linearly implicit"} == ROSENBROCK
     assert {s.explicit for s in schemes.values() if s.structure != "explicit"} == {False}
 
 

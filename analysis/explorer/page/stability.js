@@ -85,7 +85,7 @@ function stabilityPolynomial({ A, U, B, V }) {
 }
 
 // R(z) of an explicit scheme known in decimals: a coefficient that is 1/j! to its digits is 1/j!, as long as all before
-// it were, and the others are known to so many decimals. analysis/linear/stability.py says why.
+// it were. analysis/linear/stability.py says why.
 function settled(phi, digits) {
   if (!digits || phi.length !== 2 || phi[0].length > 1) return phi;
   const unit = 10 ** digits;
@@ -94,7 +94,7 @@ function settled(phi, digits) {
   const numerator = phi[1].map((c, j) => {
     inverse /= j || 1;
     exponential &&= Math.abs(c + inverse) < 100 / unit;
-    return exponential ? -inverse : digits < 16 ? Math.round(c * unit) / unit : c;
+    return exponential ? -inverse : c;
   });
   return [phi[0], numerator];
 }

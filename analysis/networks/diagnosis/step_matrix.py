@@ -83,7 +83,7 @@ def step_matrix(scheme: Scheme, J: Array, values: Channels) -> Array:
     Source: Butcher, Numerical Methods for Ordinary Differential Equations (2008), section 52.
     """
     m, r, s = len(J) // scheme.components, scheme.carried, scheme.stages
-    A, U, B, V = (entries_of(block, values) for block in (scheme.A, scheme.U, scheme.B, scheme.V))
+    A, U, B, V = (entries_of(block, values) for block in (scheme.linear_A, scheme.U, scheme.B, scheme.V))
     blocks = [(part, J[y * m : (y + 1) * m, x * m : (x + 1) * m]) for part, (x, y) in maps_of(scheme)]
     parts = [block if part == 1 else part * block for part, block in blocks]
     carried = np.eye(r * m).reshape(r, m, r * m)
