@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 # While pip fetches the rest, what is needed of torch is compiled: else all processes that begin at once would do it.
-INSTALL := $(BIN)/python -c "import torch._dynamo" 2> /dev/null & $(PIP) --editable
+# setuptools is there by then: no environment of its own need be made to build the package in.
+INSTALL := $(BIN)/python -c "import torch._dynamo" 2> /dev/null & $(PIP) --no-build-isolation --editable
 INSTALLED_FROM := setup.cfg pyproject.toml constraints.txt odenets/__init__.py
 
 .PHONY: demo test clean
@@ -30,7 +31,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/torch: constraints.txt | $(VENV)/bin/python
-	$(PIP) torch numpy
+	$(PIP) torch numpy setuptools
 	touch $@
 
 $(VENV)/installed: $(INSTALLED_FROM) | $(VENV)/torch
