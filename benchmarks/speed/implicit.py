@@ -20,8 +20,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from odenets import ODENet
-from odenets.stages.solver import TOLERANCES
+from odenets import NewtonKrylov, ODENet
 
 from ..common.errors import BenchmarkError
 from ..common.paired_command import PairedBenchmark, at_most
@@ -53,7 +52,7 @@ def by_hand(layers: Sequence[nn.Module], scheme: str) -> Run:
     """
     A = torch.tensor(WEIGHTS[scheme], dtype=torch.float64) * STEP
     stages, eye = len(A), torch.eye(len(A) * WIDTH, dtype=torch.float64)
-    tolerance = TOLERANCES[torch.float64]
+    rtol, atol = NewtonKrylov().tolerances(torch.float64)
 
     def step(f: nn.Module, u: Tensor) -> Tensor:
         matrix = eye - torch.kron(A, torch.func.vmap(torch.func.jacrev(f))(u))
@@ -62,7 +61,7 @@ def by_hand(layers: Sequence[nn.Module], scheme: str) -> Run:
         for _ in range(CORRECTIONS):
             left = A @ f(u[:, None] + z) - z
             z = z + torch.linalg.lu_solve(lu, pivots, left.reshape(len(u), -1, 1)).reshape(z.shape)
-            if bool((left.abs() <= tolerance * (1 + z.abs())).all()):
+            if bool((left.abs() <= atol + rtol * z.abs()).all()):
                 return u + z[:, -1]
         raise BenchmarkError(f"{scheme}: the loop by hand did not converge in {CORRECTIONS} corrections")
 
