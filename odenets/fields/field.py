@@ -20,6 +20,8 @@ from .watched import Watched
 
 #: what follows from what a field is made of
 FOLLOWING = frozenset({"reference", "h"})
+#: numbers that are copied in less time than a block of a few modules is looked at
+COPIED = 2**14
 #: the random tensors of one step
 Noise = tuple[Tensor, ...]
 
@@ -188,7 +190,7 @@ class Field(nn.Module):
         nn.ReLU(inplace=True) does: the scheme still needs x. A copy always would cost an operation.
         """
         key, counts = (n, what.module, self.training), counts_writes(x)
-        if self._writes.get(key) is None or not (counts or looks_as_seen(self, key, what)):
+        if self._writes.get(key) is None or not (counts or (_long_to_copy(x) and looks_as_seen(self, key, what))):
             own = x.clone()
             value = self.evaluate(n, what, own, noise)
             if key not in self._writes and counts_writes(own):
@@ -202,6 +204,11 @@ class Field(nn.Module):
 
     def _look(self, n: int, what: Evaluate) -> int:
         return look(*(module for _, module in self.uses(n, what)[:1]))  # what follows are statistics
+
+
+def _long_to_copy(x: Tensor) -> bool:
+    """Whether a copy takes longer than a look at the modules; in a trace, that look is taken once."""
+    return torch.compiler.is_compiling() or x.numel() > COPIED
 
 
 @traced_as_constant
