@@ -223,6 +223,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     equal = sum(row["equal"] is True for row in good)
     swapped = sum(row["taken"] > 0 for row in good)
     lines = [
+        "# Public models, swapped",
+        "",
         f"{len(good)} models ran; in {swapped} of them there are sums to take, {taken} are taken, and {sums} counted",
         f"by operators. In training under LM with k_n = 0 {equal} are the original to the bit: outputs, gradients and",
         "buffers.",

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     packages = versions() | ({PEER: metadata.version(PEER)} if len(cases()) > len(LIMITS) else {})
     told = ", ".join([processor(), *(f"{name} {version}" for name, version in packages.items())])
-    page = f"{table(records)}\n\n{told}\n"
+    page = f"# Series\n\n{table(records)}\n\n{told}\n"
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "series.json", {"processor": processor(), "versions": packages, "records": records})
     write_atomic(options.out / "series.md", page.encode())
