@@ -1,6 +1,7 @@
 # make demo   trains small networks under three schemes and leaves a report in out/
 # make test   lint, the order of the rooms, types, and at the same time tests on all cores
-# Both create the virtual environment they need; nothing but Python 3.10+ and make has to be there.
+# make docs   the site in build/site, its tutorials run; warnings are errors
+# They create the virtual environment they need; nothing but Python 3.10+ (docs: 3.11+) and make has to be there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 INSTALL := $(BIN)/python -c "import torch._dynamo" 2> /dev/null & $(PIP) --no-build-isolation --editable
 INSTALLED_FROM := setup.cfg pyproject.toml constraints.txt odenets/__init__.py
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 # Two runs at once, of one thread each: the networks are too small to share one among two threads.
 demo: $(VENV)/installed
@@ -43,5 +44,16 @@ $(VENV)/installed-test: $(INSTALLED_FROM) | $(VENV)/torch
 	$(INSTALL) ".[benchmarks,test]"
 	touch $@ $(VENV)/installed
 
+# Everything is read and run anew: what Sphinx keeps of a page does not know that the code has changed since. Cells run
+# with one thread each, as many pages at once as there are cores.
+docs: $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --jobs auto \
+		-c docs -d build/doctrees . build/site
+	@echo "Site: build/site/index.html"
+
+$(VENV)/installed-docs: $(INSTALLED_FROM) | $(VENV)/bin/python
+	$(INSTALL) ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) out build docs/reference docs/schemes *.egg-info
