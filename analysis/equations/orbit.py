@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from odenets import FieldError, ODENet, Scheme, SchemeError, TimeField, as_scheme
+from odenets import FieldError, ODENet, Scheme, SchemeError, SchemeWarning, TimeField, as_scheme
 from odenets.scheme.given_numbers import integer
 from odenets.scheme.shown import Shown
 
@@ -160,7 +161,10 @@ def _points(scheme: Scheme, f: Functions, u: Tensor, h: float) -> Iterator[Tenso
     # ODENet returns the solution alone, not what the scheme carries besides: each point is a run of its own.
     (function,) = functions_of(scheme, f)
     for n in count(1):
-        yield ODENet(TimeField(lambda t, x: function(x), 0.0, n * h, n), scheme)(u).detach()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SchemeWarning)  # the first points are those of starting steps alone
+            net = ODENet(TimeField(lambda t, x: function(x), 0.0, n * h, n), scheme)
+        yield net(u).detach()
 
 
 class _Block(nn.Module):

@@ -1,5 +1,7 @@
 """Numerical orbits, exact and modified flows, energies: against textbook formulas and scipy; then their figures."""
 
+import warnings
+
 import numpy as np
 import pytest
 import sympy
@@ -31,6 +33,12 @@ def test_points_are_eulers():
     for point in points:
         np.testing.assert_allclose(point, u, rtol=1e-13)
         u = u + 0.1 * np.array(predator_prey(0, u))
+
+
+def test_points_of_starting_steps_alone_come_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(numerical_orbit("ab3", lambda u: -u, (1.0,), 0.1, 3)) == 4
 
 
 def test_points_of_symplectic_euler_and_of_leapfrog():
