@@ -46,9 +46,10 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_mime_priority_overrides = [("html", "text/latex", 5)]  # a scheme, an equation: as a formula, not as its text
 
 default_role = "literal"
-smartquotes = False  # the prime of u' is no quote
+smartquotes_action = "D"  # dashes alone: the prime of u' is no quote
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PAGES = ("index", "schemes/rk4", "schemes/index", "tutorials/neural-odes", "reference/networks", "gallery", "play")
+PAGES = ("index", "schemes/rk4", "schemes/index", "tutorials/blow-up", "reference/networks", "gallery", "play")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND")
 
 
