@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -76,6 +77,7 @@ def test_version():
     from odenets.__main__ import main
 
     assert odenets.__version__ == importlib.metadata.version("odenets")
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == odenets.__version__
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
 
