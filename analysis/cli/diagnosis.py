@@ -6,7 +6,7 @@ import argparse
 import ast
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,23 +16,16 @@ from odenets import OdenetsError
 
 from ..networks.saved_files import read
 from ..text.console import watched
-from .shared_options import add_out, drawn
+from .shared_options import add_network, add_out, drawn
 from .users_objects import imported
 
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+if TYPE_CHECKING:
+    from .. import Diagnosis
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("factory", metavar="MODULE:FACTORY", help="what builds it, e.g. odenets.models:cifar_resnet")
-    parser.add_argument(
-        "--args", nargs="+", default=[], metavar="NAME=VALUE", help="its arguments, e.g. depth=20 scheme=lm"
-    )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="its state_dict (torch.save); default: untrained")
-    parser.add_argument("--input", type=Path, required=True, metavar="FILE", help="a batch, as .npy or .pt")
-    parser.add_argument("--samples", type=int, default=2, help="samples of the batch to analyse (default: 2)")
-    parser.add_argument(
-        "--dtype", choices=DTYPES, default="float64", help="float32 takes a third of the time, for five digits"
-    )
+    add_network(parser, required=True)
     add_out(parser, "spectra and stability regions")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers into this file")
 
@@ -44,18 +37,23 @@ def _diagnose(options: argparse.Namespace) -> str:
         plot.check_path(options.out)  # before the work, which may take minutes
     if options.json is not None:
         _check_place(options.json)
-    from .. import diagnose  # noqa: PLC0415 - loads scipy
-
-    batch = read_input(options.input)
-    model = build(options.factory, options.args)
-    if options.weights is not None:
-        load_weights(model, options.weights)
-    dtype = DTYPES[options.dtype]
-    found = diagnose(model, batch, samples=options.samples, dtype=dtype, progress=watched())
+    found = diagnosed(options, options.factory)
     wrote = drawn(options.out, lambda plot: plot.diagnosis(found, title=f"Numerical diagnosis of {options.factory}"))
     if options.json is not None:
         wrote.append(_write_json(options.json, found.as_dict()))
     return "\n\n".join([found.text(), *wrote])
+
+
+def diagnosed(options: argparse.Namespace, factory: str) -> Diagnosis:
+    """The diagnosis of what MODULE:FACTORY builds, by the options of a network."""
+    from .. import diagnose  # noqa: PLC0415 - loads scipy
+
+    batch = read_input(options.input)
+    model = build(factory, options.args)
+    if options.weights is not None:
+        load_weights(model, options.weights)
+    dtype = getattr(torch, options.dtype)
+    return diagnose(model, batch, samples=options.samples, dtype=dtype, progress=watched())
 
 
 def build(target: str, assignments: list[str]) -> nn.Module:

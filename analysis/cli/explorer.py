@@ -14,6 +14,7 @@ from ..explorer.page import LAYER, page
 from ..networks.saved_files import read
 from .scheme_columns import SCHEMES
 from .scheme_rows import row
+from .shared_options import add_network
 
 #: In the folder of a run of a study.
 DIAGNOSIS = "diagnosis.json"
@@ -21,16 +22,28 @@ DIAGNOSIS = "diagnosis.json"
 
 def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "diagnosis",
-        type=Path,
+        "network",
         nargs="?",
-        metavar="DIAGNOSIS",
-        help=f"what odenets diagnose --json wrote, or a run of a study with its {DIAGNOSIS}: shown over the regions",
+        metavar="NETWORK",
+        help=f"shown over the regions: what odenets diagnose --json wrote, a run of a study with its {DIAGNOSIS}, or "
+        "MODULE:FACTORY with --input, which is diagnosed first",
     )
+    add_network(parser, required=False)
     parser.add_argument(
         "--out", type=Path, default=Path("out/explorer.html"), help="the page (default: out/explorer.html)"
     )
     parser.add_argument("--no-open", action="store_true", help="write it, and open no browser")
+
+
+def _network(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The diagnosis to be shown: none, the one in a file, or that of a network, made now."""
+    if options.network is None or ":" not in options.network or Path(options.network).exists():
+        return None if options.network is None else _read(Path(options.network))
+    if options.input is None:
+        raise OdenetsError(f"got the network {options.network!r} alone, expected --input FILE as well: a batch for it")
+    from .diagnosis import diagnosed  # noqa: PLC0415 - loads torch
+
+    return diagnosed(options, options.network).as_dict()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -50,7 +63,7 @@ def _explore(options: argparse.Namespace) -> str:
     """Write the page; only its default folder is made, so that a mistyped --out is told of."""
     members = list(schemes.values())
     columns = [(column.head, column.meaning) for column in SCHEMES]
-    diagnosis = None if options.diagnosis is None else _read(options.diagnosis)
+    diagnosis = _network(options)
     text = page(members, columns, {scheme.name: row(scheme) for scheme in members}, diagnosis)
     try:
         if options.out.parent == Path("out"):

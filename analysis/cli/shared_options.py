@@ -34,6 +34,22 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the table (default: text)")
 
 
+def add_network(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Of a network that MODULE:FACTORY builds: its arguments and weights, and the batch that it is diagnosed at."""
+    parser.add_argument(
+        "--args", nargs="+", default=[], metavar="NAME=VALUE", help="its arguments, e.g. depth=20 scheme=lm"
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="its state_dict (torch.save); default: untrained")
+    parser.add_argument("--input", type=Path, required=required, metavar="FILE", help="a batch, as .npy or .pt")
+    parser.add_argument("--samples", type=int, default=2, help="samples of the batch to analyse (default: 2)")
+    parser.add_argument(
+        "--dtype",
+        choices=("float64", "float32"),
+        default="float64",
+        help="float32 takes a third of the time, for five digits",
+    )
+
+
 def shown(options: argparse.Namespace, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in the form asked for."""
     return table(header, rows, options.format)

@@ -136,6 +136,26 @@ def test_a_diagnosis_is_put_into_the_page(tmp_path, spiral, capsys):
     assert "diagnosis.json', which does not exist" in capsys.readouterr().err
 
 
+def test_a_network_is_diagnosed_and_put_into_the_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "turning.py").write_text(
+        "import torch, odenets\n"
+        "block = torch.nn.Linear(2, 2, bias=False)\n"
+        "block.weight.data = torch.tensor([[-0.2, 1.5], [-1.5, -0.2]])\n"
+        "net = odenets.ODENet([block] * 3, 'euler')\n"
+    )
+    np.save(tmp_path / "batch.npy", np.ones((1, 2), dtype=np.float32))
+    out = tmp_path / "page.html"
+    asked = ["explore", "turning:net", "--no-open", "--out", str(out)]
+    assert main([*asked, "--input", str(tmp_path / "batch.npy"), "--samples", "1"]) == 0
+    (shown,) = re.findall(r'id="diagnosis">(.*?)</script>', out.read_text(encoding="utf-8"))
+    for block in json.loads(shown)["blocks"]:
+        parts = sorted(complex(*pair).imag for pair in np.reshape(block["spectrum"]["eigenvalues"], (-1, 2)))
+        np.testing.assert_allclose(parts, [-1.5, 1.5], rtol=1e-6)
+    assert main(asked) == 2
+    assert "expected --input FILE as well" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- in the browser, which is started once
 
 
