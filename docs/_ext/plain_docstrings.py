@@ -36,8 +36,9 @@ def _escaped(line: str) -> str:
 
 
 def _process(*event: Any) -> None:
-    lines = event[-1]
-    lines[:] = restructured(lines)
+    what, lines = event[1], event[-1]
+    # Of a property napoleon takes what stands before a colon for its type, unless the first line is empty.
+    lines[:] = [*([""] if what in {"property", "attribute", "data"} else []), *restructured(lines)]
 
 
 def setup(app: Any) -> dict[str, bool]:
