@@ -69,7 +69,7 @@ def _tableau(scheme: Scheme) -> str:
     shape = types.SimpleNamespace(**rounded, stages=scheme.stages, carried=scheme.carried)
     formula = _block(latex(shape, [_short(c) for c in scheme.nodes]))
     given = f"right to {scheme.digits} digits" if scheme.digits else "exact"
-    said = f"The entries of `odenets.schemes` are {given}; they are shown to {SHOWN_DIGITS} digits."
+    said = f"The entries of `odenets.schemes` are {given}; long ones are shown to {SHOWN_DIGITS} digits."
     return f"{formula}\n\n{said}{_blocks_said(scheme)}"
 
 
@@ -101,7 +101,11 @@ def _order(scheme: Scheme) -> str:
     held, next_ones = (sum(len(trees_of_order(n, scheme.functions)) for n in ns) for ns in (range(1, p + 1), (p + 1,)))
     if p == 0:
         return "No order holds for every value of its coefficients: [what it solves](#the-equation-it-solves)."
-    hold = "the condition of the tree of one vertex holds" if p == 1 else f"the {held} conditions of all trees hold"
+    hold = (
+        "the condition of the tree of one vertex holds"
+        if p == 1
+        else f"the {held} conditions of the trees up to it hold"
+    )
     return f"Order {p}: {hold}; of the {next_ones} for order {p + 1}, one at least does not."
 
 
@@ -154,9 +158,10 @@ def _undone(scheme: Scheme) -> str:
         a, u, b, v = (sympy.latex(block) for block in scheme.inverse)
         formula = rf"A = {a}, \quad U = {u}, \quad B = {b}, \quad V = {v}"
         cells = dict(zip((column.head for column in SCHEMES), row(scheme), strict=True))
+        factor = cells["amplification"].replace("depends", "a factor that depends")
         return (
             "The same functions give back what there was before the step, by the scheme\n\n"
-            f"{_block(formula)}\n\nA step undone multiplies rounding errors by {cells['amplification']}: "
+            f"{_block(formula)}\n\nA step undone multiplies rounding errors by {factor}: "
             "[how far that goes](../gradients.md)."
         )
     if scheme.carried == 1 and scheme.V[0, 0] == 1:
@@ -174,7 +179,8 @@ def code(scheme: Scheme) -> str:
     block = layer if modules == 1 else f"[{', '.join([layer] * modules)}]"
     return (
         "import torch\nfrom torch import nn\nimport odenets\n\n"
-        f"net = odenets.ODENet([{block} for _ in range(10)], {scheme.name!r}, h=0.1)\n"
+        f"blocks = [{block} for _ in range(10)]\n"
+        f"net = odenets.ODENet(blocks, {scheme.name!r}, h=0.1)\n"
         "net(torch.ones(8, 4))\n"
         f"print(odenets.schemes[{scheme.name!r}])\n"
     ).replace("'", '"')

@@ -1,0 +1,58 @@
+"""What the site does to docstrings, and what it refuses: the files of docs/_ext that need no Sphinx."""
+
+import importlib.util
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def extension(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_formulas_of_docstrings_stay_what_they_are():
+    said = """The sum b_i c_i^2 of |k| < 1, f* and ``b_i``, by :func:`odenets.solve`.
+
+    y+ = h B F(Y)
+
+After it.
+
+Args:
+    y_: a state |y|.
+"""
+    assert "\n".join(extension("plain_docstrings").restructured(said.split("\n"))) == (
+        r"""The sum b_i c_i^2 of \|k\| < 1, f\* and ``b_i``, by :func:`odenets.solve`.
+
+.. code-block:: text
+
+    y+ = h B F(Y)
+
+After it.
+
+Args:
+    y\_: a state \|y\|.
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "refused"),
+    [
+        ('<script src="https://cdn.example.org/a.js"></script>', True),
+        ('<script async src="//cdn.example.org/a.js"></script>', True),
+        ('<link href="https://fonts.example.org/f.css" rel="stylesheet">', True),
+        ("<style>@font-face { src: url(https://fonts.example.org/f.woff) }</style>", True),
+        ('<img alt="a" src="http://example.org/a.png">', True),
+        ('<a href="https://example.org">elsewhere</a>', False),
+        ('<link rel="author" href="https://example.org">', False),
+        ('<script src="_static/a.js"></script><img src="a.png">', False),
+    ],
+)
+def test_what_would_ask_another_host_is_found(tmp_path, page, refused):
+    (tmp_path / "page.html").write_text(page)
+    assert bool(extension("no_requests").requests(tmp_path)) == refused
