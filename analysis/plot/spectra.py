@@ -20,7 +20,7 @@ from ..networks.diagnosis.amplification import GROWS, INSIDE, UNKNOWN, UNSTABLE,
 from ..networks.diagnosis.diagnosis import Diagnosis
 from ..networks.diagnosis.records import BlockDiagnosis
 from .coefficients import ZERO_STABLE
-from .style import COLOURS, colours
+from .style import COLOURS, ShownFigure, colours
 
 #: (label, colour, marker) of the kinds of eigenvalues
 KINDS = {
@@ -64,7 +64,7 @@ def diagnosis(found: Diagnosis, *, title: str = "Numerical diagnosis", resolutio
     limits = _limits(blocks)
     x, y = limits[0]
     height = rows * (min(WIDTH / columns, 4.0) * min((y[1] - y[0]) / (x[1] - x[0]), 1.5) + 0.35) + 0.9
-    figure = Figure(figsize=(WIDTH, height + DEPTH), layout="constrained")
+    figure = ShownFigure(figsize=(WIDTH, height + DEPTH), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(height, DEPTH))
     above, below = parts
     above.suptitle(title)

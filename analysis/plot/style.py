@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import textwrap
@@ -40,6 +41,15 @@ def line_styles(count: int) -> list[Any]:
     return [LINES[i // len(COLOURS) % len(LINES)] for i in range(count)]
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows. Those of matplotlib are shown by pyplot's backend alone, which none here has."""
+
+    def _repr_png_(self) -> bytes:
+        written = io.BytesIO()
+        self.savefig(written, format="png", bbox_inches="tight")
+        return written.getvalue()
+
+
 def new_axes(width: float, height: float, ax: Axes | None = None, *, plane: bool = False) -> tuple[Figure, Axes]:
     """A figure with one pair of axes, or those given; no pyplot, so nothing global is left behind.
 
@@ -68,7 +78,7 @@ def new_panels(
         OdenetsError: another number of axes.
     """
     if ax is None:
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure: Figure = ShownFigure(figsize=(width, height), layout="constrained")
         panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
     else:
         panels = [ax] if isinstance(ax, Axes) else list(ax)

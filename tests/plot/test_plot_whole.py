@@ -41,6 +41,11 @@ def test_nothing_of_a_plane_is_cut(name):
     assert inside(plot.boundary_locus(name, points=101, **values))
 
 
+def test_a_notebook_shows_a_figure_without_pyplot(tmp_path):
+    (tmp_path / "shown.png").write_bytes(plot.stability_region("euler", resolution=30)._repr_png_())
+    assert (imread(tmp_path / "shown.png").min(axis=(0, 1))[:3] < 0.5).all()  # something dark is drawn
+
+
 def test_a_locus_that_is_a_line_is_no_sliver():
     (x, y) = (plot.boundary_locus("implicit_midpoint", points=181).axes[0].get_xlim(), (-12.0, 12.0))
     assert x[1] - x[0] > 0.4 * (y[1] - y[0])
