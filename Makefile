@@ -51,7 +51,7 @@ docs: $(VENV)/installed-docs
 		-c docs -d build/doctrees . build/site
 	@echo "Site: build/site/index.html"
 
-$(VENV)/installed-docs: $(INSTALLED_FROM) | $(VENV)/bin/python
+$(VENV)/installed-docs: $(INSTALLED_FROM) | $(VENV)/torch
 	$(INSTALL) ".[docs]"
 	touch $@
 
