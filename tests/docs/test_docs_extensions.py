@@ -1,7 +1,8 @@
-"""What the site does to docstrings, and what it refuses: the files of docs/_ext that need no Sphinx."""
+"""What the site does to docstrings and formulas, and what it refuses: the files of docs/_ext that need no Sphinx."""
 
 import importlib.util
 import pathlib
+from xml.etree import ElementTree
 
 import pytest
 
@@ -56,3 +57,13 @@ Args:
 def test_what_would_ask_another_host_is_found(tmp_path, page, refused):
     (tmp_path / "page.html").write_text(page)
     assert bool(extension("no_requests").requests(tmp_path)) == refused
+
+
+def test_a_tableau_has_its_lines():
+    pytest.importorskip("latex2mathml", reason="of the extra docs")
+    formula = r"\displaystyle \begin{array}{c|cc} 0 & 1 & 2 \\ \hline 3 & 4 & 5 \\ 6 & 7 & 8 \end{array}"
+    root = ElementTree.fromstring(extension("mathml").mathml(formula, "block"))
+    cells = [cell for cell in root.iter() if cell.tag.endswith("}mtd")]
+    lines = ["".join(side for side in ("bottom", "right") if side in cell.get("style", "")) for cell in cells]
+    assert ["".join(cell.itertext()) for cell in cells] == list("012345678")
+    assert lines == ["bottomright", "bottom", "bottom", "right", "", "", "right", "", ""]
