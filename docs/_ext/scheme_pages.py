@@ -61,11 +61,11 @@ def _block(formula: str) -> str:
 
 def _tableau(scheme: Scheme) -> str:
     """The tableau or the blocks A, U, B, V; long numbers rounded."""
-    matrices = {block: getattr(scheme, block) for block in "AUBV"}
-    entries = [x for matrix in matrices.values() for x in matrix]
+    matrices = {block: getattr(scheme, block) for block in ("A", "U", "B", "V", "Gamma")}
+    entries = [x for matrix in matrices.values() if matrix is not None for x in matrix]
     if max(len(str(x)) for x in entries) <= LONGEST or scheme.symbols:
         return _block(latex(scheme, scheme.nodes)) + _blocks_said(scheme)
-    rounded = {name: matrix.applyfunc(_short) for name, matrix in matrices.items()}
+    rounded = {name: matrix and matrix.applyfunc(_short) for name, matrix in matrices.items()}
     shape = types.SimpleNamespace(**rounded, stages=scheme.stages, carried=scheme.carried)
     formula = _block(latex(shape, [_short(c) for c in scheme.nodes]))
     given = f"right to {scheme.digits} digits" if scheme.digits else "exact"
@@ -79,6 +79,8 @@ def _short(x: sympy.Expr) -> sympy.Expr:
 
 
 def _blocks_said(scheme: Scheme) -> str:
+    if scheme.Gamma is not None:
+        return "\n\nA and Γ stand beside each other: the slopes are K = F(Y) + h f'(u) Γ K."
     if scheme.carried == 1 and scheme.V[0, 0] == 1:
         return ""
     return (
@@ -164,7 +166,7 @@ def _undone(scheme: Scheme) -> str:
             f"{_block(formula)}\n\nA step undone multiplies rounding errors by {factor}: "
             "[how far that goes](../gradients.md)."
         )
-    if scheme.carried == 1 and scheme.V[0, 0] == 1:
+    if scheme.carried == 1 and scheme.V[0, 0] == 1 and scheme.Gamma is None:
         return (
             "A step cannot be undone explicitly. `odenets.mccallum_foster` makes a scheme of it that can, at twice the "
             'evaluations; or store every √N-th state, [`gradient="checkpoint"`](../gradients.md).'
@@ -174,6 +176,12 @@ def _undone(scheme: Scheme) -> str:
 
 def code(scheme: Scheme) -> str:
     """Lines that run it."""
+    if scheme.Gamma is not None:  # its steps take derivatives of f, which layers of a network do not give
+        return (
+            "import torch\nimport odenets\n\n"
+            f"solution = odenets.solve(lambda t, u: -u, torch.ones(1), (0, 1), {scheme.name!r}, steps=10)\n"
+            f"print(solution, odenets.schemes[{scheme.name!r}])\n"
+        ).replace("'", '"')
     modules, width = max(scheme.modules) + 1, 4 // scheme.components
     layer = f"nn.Linear({width}, {width})"
     block = layer if modules == 1 else f"[{', '.join([layer] * modules)}]"
