@@ -8,6 +8,7 @@ with the site (SIL Open Font License; of the package ziamath, which brings it).
 from __future__ import annotations
 
 import logging
+import re
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def mathml(latex: str, display: str) -> str:
     latex = latex.strip().removeprefix(r"\displaystyle").strip()
     if latex.startswith(r"\begin{gathered}"):
         latex = latex.replace("{gathered}", "{matrix}")
+    latex = re.sub(r"&\s*(?=&|\\\\|\\end)", "& {} ", latex)  # a row that ends with an empty cell is left out otherwise
     root = ElementTree.fromstring(convert(latex, display=display))
     for table in root.iter(f"{{{SPACE}}}mtable"):
         _draw_lines(table)
