@@ -13,6 +13,7 @@ from torch import Tensor
 from ..fields import FieldError
 from ..program.transforms import active, with_record
 from ..scheme import Scheme
+from ..scheme.extension import STRAIGHT
 from ..stages.gmres import RTOL
 from ..stages.implicit_gradient import solve_linear
 from ..stages.kept_jacobian import DenseJacobian
@@ -59,7 +60,13 @@ class Stages(Linearised):
             self._begin(span, u, slope)
         W = self._found(span, u, slope) if u.numel() else []
         error = _plus(torch.zeros_like(u), self.scheme.error, [w.detach() for w in W])
-        return Step(self.function, span, u, _plus(u, self.scheme.m, W), start=slope), error
+        u1, zero = _plus(u, self.scheme.m, W), torch.zeros_like(u)
+
+        def terms(_: Any) -> list[Tensor]:
+            size = _size(span, u)
+            return [_plus(zero, row, W) / size for row in self.scheme.inside]
+
+        return Step(self.function, span, u, u1, start=slope, terms=terms, base=STRAIGHT), error
 
     def _begin(self, span: Span, u: Tensor, slope: Tensor) -> None:
         """J and f_t at the start of the step."""
@@ -96,8 +103,7 @@ class Stages(Linearised):
 
     def _found(self, span: Span, u: Tensor, slope: Tensor) -> list[Tensor]:
         """W_i of all stages."""
-        scheme, h, stretch = self.scheme, span.h, span.stretch(u)
-        ahead = h if stretch is None else h * stretch
+        scheme, h, ahead = self.scheme, span.h, _size(span, u)
         moving, f_t = self._moving, self._f_t if self._moving is None else self._moving.f_t
         W: list[Tensor] = []
         values: list[Tensor] = []
@@ -154,6 +160,12 @@ class _Solved(torch.autograd.Function):
                 "they have first derivatives alone; implicit schemes with steps=N have all"
             )
         return ctx.transposed(bar), None, None
+
+
+def _size(span: Span, u: Tensor) -> Any:
+    """The step size: a tensor where it gets a gradient."""
+    stretch = span.stretch(u)
+    return span.h if stretch is None else span.h * stretch
 
 
 def _plus(x: Tensor, weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:

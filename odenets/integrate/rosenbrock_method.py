@@ -25,6 +25,7 @@ class Rosenbrock:
         a, C, m: the weights.
         error: of the estimate sum error_i W_i; () where there is none.
         order: of the estimate.
+        inside: rows, the weights of the solution inside a step.
     """
 
     gamma: tuple[float, ...]
@@ -35,6 +36,7 @@ class Rosenbrock:
     m: tuple[float, ...]
     error: tuple[float, ...]
     order: int
+    inside: tuple[tuple[float, ...], ...]
 
     def same(self, i: int) -> int | None:
         """The earlier stage at the same place as stage i, if there is one."""
@@ -63,4 +65,5 @@ def rosenbrock_of(scheme: Scheme) -> Rosenbrock:
         floats(scheme.B * inverse),
         () if embedded is None else floats((scheme.B - embedded) * inverse),
         min(scheme.order, scheme.embedded_order or scheme.order),
+        tuple(floats(sympy.Matrix([d]) * inverse) for d in scheme.extension.terms),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..program import Evaluate, Program
 from ..program.step import Solver, combine, step
+from ..scheme.extension import HERMITE
 from .method import Method
 
 #: f as a step calls it, of a time and a state
@@ -68,7 +69,8 @@ class Step:
         span: its interval.
         u0, u1: the solution at its ends.
         start, end: f at its ends; None where it has not been evaluated.
-        terms: of the extension of higher order than cubic interpolation, from f(t1, u1).
+        terms: of the extension of higher order than its base, from f(t1, u1).
+        base: cubic interpolation, or a straight line, for which f(t1, u1) is not asked.
 
     ``linear`` has the solution inside interpolated linearly, for those who ask for it.
     """
@@ -85,9 +87,10 @@ class Step:
         start: Tensor | None = None,
         end: Tensor | None = None,
         terms: Callable[[Tensor], list[Tensor]] | None = None,
+        base: int = HERMITE,
     ) -> None:
         self.function, self.span, self.u0, self.u1 = function, span, u0, u1
-        self._start, self._end, self._terms = start, end, terms
+        self._start, self._end, self._terms, self._base = start, end, terms, base
         self._inside: tuple[Tensor, list[Tensor]] | None = None
 
     def settled(self) -> Step:
@@ -117,7 +120,8 @@ class Step:
     def prepare(self) -> None:
         """Compute what is needed to evaluate the solution inside, so that the values of the stages can go."""
         if self._inside is None and not self.linear:
-            self._inside = self.start_slope(), [] if self._terms is None else self._terms(self.end_slope())
+            end = self.end_slope() if self._base == HERMITE else self.u1
+            self._inside = self.start_slope(), [] if self._terms is None else self._terms(end)
             self._terms = None
 
     def of_samples(self, index: Tensor, span: Span) -> Step:
@@ -142,10 +146,13 @@ class Step:
         assert self._inside is not None
         slope, terms = self._inside
         rest = 1 - theta
-        found = torch.lerp(self.u0, self.u1, _weight(theta * theta * (3 - 2 * theta), self.u0))
-        found = _add(found, slope, h * theta * rest * rest)
-        found = _add(found, self.end_slope(), -h * theta * theta * rest)
-        factor = h * (theta * rest) ** 2
+        if self._base == HERMITE:
+            found = torch.lerp(self.u0, self.u1, _weight(theta * theta * (3 - 2 * theta), self.u0))
+            found = _add(found, slope, h * theta * rest * rest)
+            found = _add(found, self.end_slope(), -h * theta * theta * rest)
+            factor = h * (theta * rest) ** 2
+        else:
+            found, factor = torch.lerp(self.u0, self.u1, _weight(theta, self.u0)), h * theta * rest
         for term in terms:
             found, factor = _add(found, term, factor), factor * theta
         return found

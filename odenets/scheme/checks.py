@@ -32,6 +32,11 @@ def shapes(scheme: GeneralLinearMethod) -> None:
         )
     if scheme.Gamma is not None:
         _linearly_implicit(scheme)
+    if scheme.inside is not None and (scheme.Gamma is None or scheme.inside.cols != s):
+        raise SchemeError(
+            f"{scheme.name}: got weights inside a step of shape {scheme.inside.shape}, expected {s} columns, one for "
+            "each stage of a Rosenbrock scheme; other schemes derive theirs"
+        )
     names = [str(symbol) for symbol in scheme.symbols]
     if len(set(names)) < len(names):
         raise SchemeError(f"{scheme.name}: got different symbols of one name in {names}, expected one symbol a name")

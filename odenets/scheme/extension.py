@@ -16,7 +16,15 @@ vectors as these on the powers theta^4 and up. What freedom is left goes into th
 trees of one vertex more, each divided by its symmetry, are met in the sense of least squares over the trees and over
 the step; where several do that equally well, by the shortest d_k. For dopri5 it is the extension of Shampine (1986).
 
-Source: Hairer, Norsett & Wanner (1993), II.6; Shampine (1986), Some practical Runge-Kutta formulas.
+The slopes of a Rosenbrock scheme are no values of f, and f at the ends is much too large where the solution is a little
+off and the problem stiff. So for these
+
+    u(t_n + theta h) = (1 - theta) u_n + theta u_{n+1} + h theta (1 - theta) sum_k theta^k sum_i d_ki K_i,
+
+which asks sum_i d_ki Phi_i(t) = -1 / gamma(t) for k <= |t| - 2, else 0, k = 0 ... q - 2; or d_k that are given.
+
+Source: Hairer, Norsett & Wanner (1993), II.6; Shampine (1986), Some practical Runge-Kutta formulas; Hairer & Wanner
+(1996), VI.4.
 """
 
 from __future__ import annotations
@@ -33,8 +41,8 @@ from .b_series import BSeries
 from .general_linear_method import GeneralLinearMethod
 from .trees import Tree, density, symmetry, trees_of_order, vertices
 
-#: of cubic Hermite interpolation
-HERMITE = 3
+#: of cubic Hermite interpolation, and of a straight line
+HERMITE, STRAIGHT = 3, 1
 
 Rows = list[list[Any]]
 
@@ -44,12 +52,13 @@ class Extension:
     """The order of a continuous extension and its d_k, exact; () where it is cubic Hermite interpolation.
 
     Each d_k has a weight for each stage, and where ``appended`` one more for f(u_{n+1}), which is no stage of the
-    scheme: the next step's first.
+    scheme: the next step's first. ``base`` is the order of what they are added to, HERMITE or STRAIGHT.
     """
 
     order: int
     terms: tuple[tuple[sympy.Expr, ...], ...]
     appended: bool
+    base: int = HERMITE
 
 
 def extension(scheme: GeneralLinearMethod, order: int) -> Extension:
@@ -61,6 +70,18 @@ def extension(scheme: GeneralLinearMethod, order: int) -> Extension:
         if terms is None:
             break
         found = Extension(q, terms, appended)
+    return found
+
+
+def straight_extension(scheme: GeneralLinearMethod, order: int) -> Extension:
+    """That of a Rosenbrock scheme of that order: of highest order, or by the d_k that it gives, and their order."""
+    series, found = BSeries(scheme), Extension(STRAIGHT, (), False, STRAIGHT)
+    for q in range(STRAIGHT + 1, order + 1):
+        conditions = _Conditions(series, q, scheme.digits, STRAIGHT)
+        terms = conditions.terms() if scheme.inside is None else conditions.met_by(scheme.inside.tolist())
+        if terms is None:
+            break
+        found = Extension(q, terms, False, STRAIGHT)
     return found
 
 
@@ -78,12 +99,13 @@ def _with_end(scheme: GeneralLinearMethod) -> tuple[BSeries, bool]:
 class _Conditions:
     """What order q asks of the d_k, and what their freedom is chosen by."""
 
-    def __init__(self, series: BSeries, q: int, digits: int | None) -> None:
+    def __init__(self, series: BSeries, q: int, digits: int | None, base: int = HERMITE) -> None:
         self.series, self.q, self.size, self.decimals = series, q, series.size[0], digits is not None
+        self.base, self.count = base, q - base
         # Of decimals, products have many more digits than mean anything; half of theirs tell what is 0.
         self.field = sympy.RealField(dps=3 * digits) if digits else series.field
         limit = self.field.convert(sympy.Rational(1, 10 ** (digits // 2)) if digits else 0)
-        self.missing = _projected(q - HERMITE)
+        self.missing = _projected(q - base, base + 1)
         self.vanishes: Callable[[Any], bool] = lambda x: abs(x) < limit if digits else x == limit
 
     def terms(self) -> tuple[tuple[sympy.Expr, ...], ...] | None:
@@ -95,11 +117,29 @@ class _Conditions:
         particular, free = found
         return tuple(tuple(map(self._expression, d)) for d in self._best(particular, free))
 
+    def met_by(self, given: Rows) -> tuple[tuple[sympy.Expr, ...], ...] | None:
+        """The d_k that are given, or None where they do not meet the conditions."""
+        n, zero = self.size, self.field.zero
+        rows = [[self.field.from_sympy(x) for x in d] for d in given]
+        rows += [[zero] * n] * (self.count - len(rows))
+        for row in (self._row(tree) for m in range(1, self.q + 1) for tree in trees_of_order(m)):
+            wanted = [*row[n:], *[zero] * (len(rows) - self.count)]
+            if not all(self.vanishes(_dot(row[:n], d, zero) - x) for d, x in zip(rows, wanted, strict=True)):
+                return None
+        return tuple(map(tuple, given))
+
+    def _above(self, vertices: int, k: int) -> int:
+        """The right-hand side of a tree for the k-th vector, times its density."""
+        if self.base == HERMITE:
+            return max(0, vertices - HERMITE - k)
+        return -1 if k <= vertices - 2 else 0
+
     def _row(self, tree: Tree) -> list[Any]:
         """Phi_i(t) of all stages, and the right-hand sides of all k."""
-        above = [Fraction(max(0, vertices(tree) - HERMITE - k)) for k in range(self.q - HERMITE)]
+        above = [Fraction(self._above(vertices(tree), k)) for k in range(self.count)]
         if vertices(tree) > self.q:
-            above = list(map(add, above, self.missing))
+            last = self._above(vertices(tree), self.count)
+            above = [x + last * y for x, y in zip(above, self.missing, strict=True)]
         slopes = self.series.slopes(tree)
         if self.decimals:
             slopes = [self.field.convert(x, self.series.field) for x in slopes]
@@ -150,14 +190,14 @@ class _Conditions:
         ]
 
 
-def _projected(m: int) -> list[Fraction]:
+def _projected(m: int, power: int) -> list[Fraction]:
     """Coefficients of the polynomial of degree m - 1 nearest to theta^m.
 
-    In the mean square of theta^2 (1 - theta)^2 times the difference, over the step: so the difference is the m-th
-    orthogonal polynomial for that weight, a Jacobi polynomial. For m = 1 it is 1/2.
+    In the mean square of (theta (1 - theta))^(power / 2) times the difference, over the step: so the difference is the
+    m-th orthogonal polynomial for that weight, a Jacobi polynomial. For m = 1 it is 1/2.
     """
     theta = sympy.Symbol("theta")
-    orthogonal = sympy.Poly(sympy.jacobi(m, 4, 4, 2 * theta - 1), theta).monic()
+    orthogonal = sympy.Poly(sympy.jacobi(m, power, power, 2 * theta - 1), theta).monic()
     return [Fraction(int(c.p), int(c.q)) for c in reversed((-orthogonal).all_coeffs()[1:])]
 
 

@@ -33,18 +33,20 @@ class GeneralLinearMethod:
     at_rest: bool = False
     digits: int | None = None
     Gamma: Any = None
+    inside: Any = None
     strict: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
-        given = [*(getattr(self, block) for block in "AUBV"), self.embedded, self.Gamma]
+        given = [*(getattr(self, block) for block in "AUBV"), self.embedded, self.Gamma, self.inside]
         object.__setattr__(self, "digits", self.digits or rounded_digits(*given))
         for block in "AUBV":
             object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
         object.__setattr__(self, "modules", tuple(self.modules) or (0,) * self.stages)
         if self.embedded is not None:
             object.__setattr__(self, "embedded", exact_matrix([list(self.embedded)], f"{self.name}.embedded"))
-        if self.Gamma is not None:
-            object.__setattr__(self, "Gamma", exact_matrix(self.Gamma, f"{self.name}.Gamma"))
+        for block in ("Gamma", "inside"):
+            if getattr(self, block) is not None:
+                object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
 
     @property
     def stages(self) -> int:

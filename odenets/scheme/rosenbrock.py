@@ -19,6 +19,7 @@ def rosenbrock(
     b: Sequence[Any],
     *,
     embedded: Sequence[Any] | None = None,
+    inside: Entries | None = None,
     digits: int | None = None,
     reference: str = "",
 ) -> Scheme:
@@ -35,6 +36,8 @@ def rosenbrock(
         Gamma: the s x s matrix, zero above its diagonal. Where the diagonal is constant, one matrix serves all stages.
         b: the s weights.
         embedded: weights of a second solution, for an error estimate.
+        inside: rows d_k of the solution inside a step, which is a straight line from u_n to u_{n+1} and
+            h theta (1 - theta) sum_k theta^k sum_i d_ki K_i; derived where none are given.
         digits: the entries are decimals, right to so many digits.
         reference: key of the bibliography, or free text.
 
@@ -44,8 +47,8 @@ def rosenbrock(
     Source: Rosenbrock (1963); Hairer & Wanner (1996), IV.7.
     """
     ones = [[1]] * len(list(b))
-    digits = digits or rounded_digits(A, Gamma, b, embedded)
-    options: dict[str, Any] = {"embedded": embedded, "digits": digits, "Gamma": Gamma}
+    digits = digits or rounded_digits(A, Gamma, b, embedded, inside)
+    options: dict[str, Any] = {"embedded": embedded, "digits": digits, "Gamma": Gamma, "inside": inside}
     return Scheme(name, A, ones, [list(b)], [[1]], reference=reference, **options)
 
 
@@ -57,6 +60,7 @@ def in_transformed_variables(
     m: Sequence[Any],
     *,
     embedded: Sequence[Any],
+    inside: Entries | None = None,
     digits: int | None = None,
     **options: Any,
 ) -> Scheme:
@@ -73,6 +77,7 @@ def in_transformed_variables(
         C: another one.
         m: the s weights.
         embedded: those of the second solution.
+        inside: the rows d_k of the solution inside a step, as weights of W.
         digits: the entries are decimals, right to so many digits; five more of A, Gamma and b are kept.
         **options: as for :func:`rosenbrock`.
 
@@ -92,4 +97,6 @@ def in_transformed_variables(
     Gamma = (sympy.eye(s) / exact(gamma, f"{name}.gamma") - coupling).inv()
     rows = [stages, *(exact_matrix([list(x)], f"{name}.m") for x in (m, embedded))]
     A, b, second = ((row * Gamma).applyfunc(settled) for row in rows)
-    return rosenbrock(name, A, Gamma.applyfunc(settled), list(b), embedded=list(second), digits=digits, **options)
+    within = None if inside is None else (exact_matrix(inside, f"{name}.inside") * Gamma).applyfunc(settled).tolist()
+    options |= {"embedded": list(second), "inside": within, "digits": digits}
+    return rosenbrock(name, A, Gamma.applyfunc(settled), list(b), **options)

@@ -14,7 +14,7 @@ from . import checks, tableau
 from .b_series import BSeries
 from .errors import SchemeError
 from .exact import is_zero, rational, spectral_radius
-from .extension import HERMITE, Extension, extension
+from .extension import HERMITE, Extension, extension, straight_extension
 from .general_linear_method import GeneralLinearMethod
 from .multistep_form import generating_polynomials, multistep_error_constant
 from .order import derive_order
@@ -51,6 +51,8 @@ class Scheme(Shown, GeneralLinearMethod):
             float among the entries stands for no short number.
         Gamma: of a Rosenbrock scheme, whose slopes are K = F(Y) + h f'(u) Gamma K in the place of F(Y); see
             :func:`odenets.rosenbrock`.
+        inside: of a Rosenbrock scheme, d_ki of the solution inside a step (:mod:`odenets.scheme.extension`), which are
+            derived where it is None.
         strict: refuse inconsistent coefficients. :meth:`substitute` turns it off, since a learned
             coefficient may have any value: LM at k = 1/2 solves 3/2 u' = f.
 
@@ -178,9 +180,12 @@ class Scheme(Shown, GeneralLinearMethod):
     def extension(self) -> Extension:
         """The solution inside a step, of the highest order that the step's evaluations allow for.
 
-        Derived from the trees where the scheme is an explicit Runge-Kutta scheme of one function without learnable
-        coefficients (:mod:`odenets.scheme.extension`); else cubic Hermite interpolation of solution and slope.
+        Derived from the trees where the scheme is a Rosenbrock scheme, or an explicit Runge-Kutta scheme of one
+        function without learnable coefficients (:mod:`odenets.scheme.extension`); else cubic Hermite interpolation of
+        solution and slope.
         """
+        if self.Gamma is not None:
+            return straight_extension(self, self.order)
         one_step = self.carried == 1 and self.explicit and not self.symbols and not any(self.modules)
         if one_step and not self.linear_only:
             return extension(self, self.order)

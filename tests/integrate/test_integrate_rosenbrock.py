@@ -1,11 +1,13 @@
 """Rosenbrock steps: orders, tolerances, gradients, stiff problems, and what goes wrong, for all of the zoo."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import sympy
 import torch
+from scipy.integrate import solve_ivp
 
 from odenets import (
     Event,
@@ -152,6 +154,44 @@ def test_rows_of_a_state_may_depend_on_each_other(width, small_limit):
     torch.testing.assert_close(found.y[-1], torch.linalg.matrix_exp(3 * stiff) @ start, rtol=1e-5, atol=1e-6)
 
 
+#: Hairer & Wanner (1996), VI.4: rodas4's is of order 3; Steinebach (2023): rodas5p's of order 4; the others have K of
+#: two or three stages alone, so that order 3 asks for more than they have
+INSIDE = {"ros2": 2, "ros3p": 2, "rodas3": 2, "rodas4": 3, "rodas5p": 4}
+
+
+@pytest.mark.parametrize("name", ROSENBROCK)
+def test_the_solution_inside_a_step_has_its_order(name):
+    def largest(steps):
+        found = solve(
+            lambda t, u: torch.cos(t + PHASE) * u, torch.ones_like(PHASE), (0, 2), name, steps=steps, dense=True
+        )
+        times = torch.cat([(n + torch.tensor([0.2, 0.5, 0.7])) * 2 / steps for n in range(steps)]).double()
+        exact = torch.exp(torch.sin(times[:, None] + PHASE) - torch.sin(PHASE))
+        return (found(times) - exact).abs().max().item()
+
+    assert schemes[name].dense_order == INSIDE[name]
+    # Errors of the ends go with h^p, those inside with h^(q + 1).
+    order = min(INSIDE[name] + 1, schemes[name].order)
+    assert math.log2(largest(20) / largest(40)) == pytest.approx(order, abs=0.25)
+
+
+@pytest.mark.parametrize("name", ["ros2", "rodas4", "rodas5p"])
+def test_inside_the_steps_of_a_stiff_problem_the_solution_is_as_right_as_at_their_ends(name):
+    # f itself at the ends is no help: for the fast component it is 1e4 times the error of u
+    rates, start = (0.04, 1e4, 3e7), torch.tensor([1.0, 0.0, 0.0], dtype=F64)
+
+    def f(t, u, stack=torch.stack):
+        a, b = -rates[0] * u[0] + rates[1] * u[1] * u[2], rates[2] * u[1] ** 2
+        return stack([a, -a - b, b])
+
+    found = solve(f, start, (0, 100), name, rtol=1e-4, atol=1e-8, dense=True)
+    ends = found._inside.ends
+    times = [a + x * (b - a) for a, b in itertools.pairwise(ends) for x in (0.3, 0.6)]
+    exact = solve_ivp(lambda t, u: f(t, u, np.array), (0, 100), start, "Radau", rtol=1e-9, atol=1e-13, t_eval=times).y
+    error = (found(torch.tensor(times, dtype=F64)).numpy() - exact.T) / (1e-8 + 1e-4 * abs(exact.T))
+    assert abs(error).max() < 10
+
+
 def test_dense_output_events_and_inference_mode():
     f = lambda t, u: 5 * (torch.cos(t) - u) - torch.sin(t)  # noqa: E731
     with torch.inference_mode():
@@ -262,5 +302,7 @@ def test_a_scheme_of_ones_own():
     ],
 )
 def test_matrices_that_do_not_fit_are_refused(A, Gamma, match):
+    with pytest.raises(SchemeError, match="expected 1 columns"):
+        rosenbrock("mine", [[0]], [[1]], [1], inside=[[1, 2]])
     with pytest.raises(SchemeError, match=match):
         rosenbrock("mine", A, Gamma, [1 / sympy.Integer(len(A))] * len(A))
