@@ -42,7 +42,7 @@ STOP = 10.0
 #: of the batch of equations with mu from 1 to 100: most of them are past several of their jumps
 LONG, SAMPLES = 100.0, 256
 TOLERANCES = (1e-3, 1e-5, 1e-8)
-CASES = [(problem, batch) for problem in ("vdp", "mlp") for batch in (1, 256)]
+CASES = [(problem, batch) for problem in ("vdp", "mlp", "heat") for batch in (1, 256)]
 PEERS = {"dopri5": "RK45", "bosh3": "RK23", "dop853": "DOP853"}
 
 
@@ -54,6 +54,12 @@ def vdp(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
 def lotka_volterra(t: Any, u: Any, stack: Callable[..., Any] = torch.stack) -> Any:
     """Predator and prey."""
     return stack([u[..., 0] * (1.5 - u[..., 1]), u[..., 1] * (u[..., 0] - 3)], -1)
+
+
+def heat(t: Any, u: Tensor) -> Tensor:
+    """The heat equation on 32 points, with a largest eigenvalue of 40, so that it is mildly stiff."""
+    wide = nn.functional.pad(u, (1, 1))
+    return 10 * (wide[..., 2:] - 2 * u + wide[..., :-2])
 
 
 def network() -> nn.Module:
@@ -74,10 +80,12 @@ def network() -> nn.Module:
 
 def times(problem: str, batch: int, rounds: int) -> list[Row]:
     """Solves of a problem, forward alone and with the gradient of a sum."""
-    f = vdp if problem == "vdp" else network()
+    f = {"vdp": vdp, "heat": heat}.get(problem) or network()
     generator = torch.Generator().manual_seed(0)
     start = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
-    start = start + 0.5 * (batch > 1) * torch.randn(batch, 2, dtype=torch.float64, generator=generator)
+    if problem == "heat":
+        start = torch.linspace(0, math.pi, 34, dtype=torch.float64).sin()[None, 1:-1]
+    start = start + 0.5 * (batch > 1) * torch.randn(batch, start.shape[1], dtype=torch.float64, generator=generator)
     rows = []
     for tolerance in TOLERANCES:
         for backward in (False, True):

@@ -8,14 +8,15 @@ from odenets.benchmarks import integrate
 from odenets.benchmarks.common.pairs import Row
 
 
-def test_rows_of_one_case(capsys, monkeypatch):
+@pytest.mark.parametrize("problem", ["mlp", "heat"])
+def test_rows_of_one_case(capsys, monkeypatch, problem):
     monkeypatch.setattr(integrate, "TOLERANCES", (1e-2,))
     monkeypatch.setattr(integrate, "STOP", 0.5)
-    what = {"problem": "mlp", "batch": 1, "rounds": 2}
+    what = {"problem": problem, "batch": 1, "rounds": 2}
     assert integrate.main(["--here", json.dumps(what)]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["pair"] for row in rows] == ["torchdiffeq", "itself, A/A"] * 2
-    assert rows[0]["part"] == "mlp, batch 1, 1e-02, forward"
+    assert rows[0]["part"] == f"{problem}, batch 1, 1e-02, forward"
 
 
 def test_evaluations_are_put_beside_scipys(monkeypatch):
