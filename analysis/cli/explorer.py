@@ -38,6 +38,8 @@ def _add(parser: argparse.ArgumentParser) -> None:
 def _network(options: argparse.Namespace) -> dict[str, Any] | None:
     """The diagnosis to be shown: none, the one in a file, or that of a network, made now."""
     if options.network is None or ":" not in options.network or Path(options.network).exists():
+        if options.input is not None:
+            raise OdenetsError(f"--input: got {options.input} without a network to diagnose, expected MODULE:FACTORY")
         return None if options.network is None else _read(Path(options.network))
     if options.input is None:
         raise OdenetsError(f"got the network {options.network!r} alone, expected --input FILE as well: a batch for it")

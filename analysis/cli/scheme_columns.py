@@ -136,7 +136,11 @@ STABILITY = (
 SCHEMES = (
     NAME,
     Column("kind", lambda s: f"{s.structure} {kind(s)}", "what its matrices make it"),
-    Column("stages", lambda s: str(s.stages), "function evaluations a step"),
+    Column(
+        "stages",
+        lambda s: str(s.stages),
+        "function evaluations a step, one less where the last is the next one's first",
+    ),
     Column("steps", lambda s: str(steps(s)), "k of a k-step scheme"),
     Column("starting", lambda s: str(s.starting_values), "steps a one-step scheme must do first"),
     Column("order", _order, "p, from all rooted trees; in brackets that of the embedded weights"),

@@ -16,7 +16,7 @@ import sympy
 from docutils import nodes
 from sphinx import addnodes
 
-from odenets import Scheme, SchemeError, analysis, schemes
+from odenets import Scheme, SchemeError, analysis, mccallum_foster, schemes
 from odenets.analysis import plot
 from odenets.analysis.cli.scheme_columns import LINEAR_NOTE, SCHEMES
 from odenets.analysis.cli.scheme_rows import row
@@ -80,7 +80,10 @@ def _short(x: sympy.Expr) -> sympy.Expr:
 
 def _blocks_said(scheme: Scheme) -> str:
     if scheme.Gamma is not None:
-        return "\n\nA and Γ stand beside each other: the slopes are K = F(Y) + h f'(u) Γ K."
+        return (
+            "\n\nA and Γ stand beside each other: the slopes are K = F(Y) + h f'(u) Γ K; where f depends on t, h df/dt "
+            "times the sum of the row of Γ besides."
+        )
     if scheme.carried == 1 and scheme.V[0, 0] == 1:
         return ""
     return (
@@ -166,12 +169,22 @@ def _undone(scheme: Scheme) -> str:
             f"{_block(formula)}\n\nA step undone multiplies rounding errors by {factor}: "
             "[how far that goes](../gradients.md)."
         )
-    if scheme.carried == 1 and scheme.V[0, 0] == 1 and scheme.Gamma is None:
+    if scheme.Gamma is not None:
+        return "A step cannot be undone explicitly."
+    if _can_be_coupled(scheme):
         return (
             "A step cannot be undone explicitly. `odenets.mccallum_foster` makes a scheme of it that can, at twice the "
             'evaluations; or store every √N-th state, [`gradient="checkpoint"`](../gradients.md).'
         )
     return 'A step cannot be undone explicitly; [`gradient="checkpoint"`](../gradients.md) stores every √N-th state.'
+
+
+def _can_be_coupled(scheme: Scheme) -> bool:
+    """Whether the coupling of McCallum and Foster can be made of it, and be undone."""
+    try:
+        return mccallum_foster(scheme).reversible
+    except SchemeError:
+        return False
 
 
 def code(scheme: Scheme) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import is_
-from types import BuiltinFunctionType, FunctionType
 from typing import Any, Generic, NoReturn, TypeVar
 
 import torch
@@ -17,10 +16,8 @@ from .errors import FieldError
 Value = TypeVar("Value")
 #: F of one step: of an evaluation and the stage value
 Function = Callable[[Evaluate, Tensor], Tensor]
-#: (layer, module, training) -> how its modules looked when it left its input as it was; None where it wrote into it
-Writes = dict[tuple[int, int, bool], int | None]
-#: attributes of a module that say what it does: inplace=True, an activation
-PLAIN = (bool, int, float, str, FunctionType, BuiltinFunctionType)
+#: (layer, module, training) -> whether it writes into its input
+Writes = dict[tuple[int, int, bool], bool]
 
 
 class Kept(Generic[Value]):
@@ -46,7 +43,7 @@ class Kept(Generic[Value]):
 def of_layer(n: int, block: nn.Module, writes: Writes, training: bool) -> Function | None:
     """The function of a layer of one module; None where that writes into its input, or is not known not to."""
     key = n, 0, training
-    if writes.get(key) is None or isinstance(block, nn.ModuleList):
+    if writes.get(key, True) or isinstance(block, nn.ModuleList):
         return None
 
     def function(what: Evaluate, x: Tensor) -> Tensor:
@@ -61,13 +58,13 @@ def of_layer(n: int, block: nn.Module, writes: Writes, training: bool) -> Functi
     return function
 
 
-def traced_layer(n: int, block: nn.Module, copies: bool) -> Function | None:
-    """The same where torch.compile traces, which counts no writes; ``copies``: whether the block gets a copy."""
+def traced_layer(n: int, block: nn.Module) -> Function | None:
+    """The same where torch.compile traces, which counts no writes: the block gets a copy."""
     if isinstance(block, nn.ModuleList):
         return None
 
     def function(what: Evaluate, x: Tensor) -> Tensor:
-        value = block(x.clone() if copies else x)
+        value = block(x.clone())
         check(n, value, x)
         return value
 
@@ -88,21 +85,11 @@ def check(n: int, value: Any, x: Tensor) -> None:
 
 def wrote(writes: Writes, key: tuple[int, int, bool]) -> NoReturn:
     """A layer has written into its input: FieldError, and from now on it gets a copy."""
-    writes[key] = None
+    writes[key] = True
     raise FieldError(
         f"layer {key[0]} wrote into its input, which the scheme still needs, and did not do so when it was first "
         "called; from the next call on it gets a copy"
     )
-
-
-def look(*modules: nn.Module | None) -> int:
-    """A number that is another one once a module, a part of it, or a number, word or function it holds is another.
-
-    A number, for whatever holds these objects would keep them alive.
-    """
-    parts = [part for module in modules if module is not None for part in module.modules()]
-    held = [(id(part), *(item for item in vars(part).items() if isinstance(item[1], PLAIN))) for part in parts]
-    return hash(tuple(held))
 
 
 def plainly_called(module: nn.Module) -> bool:

@@ -12,16 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ..program import Evaluate
-from ..program.transforms import active, traced_as_constant
-from .bound import Function, Kept, Writes, check, counts_writes, look, plainly_called, wrote
+from ..program.transforms import active
+from .bound import Function, Kept, Writes, check, counts_writes, plainly_called, wrote
 from .errors import FieldError, assigned
 from .numbers import checked, current, learned, number, widest
 from .watched import Watched
 
 #: what follows from what a field is made of
 FOLLOWING = frozenset({"reference", "h"})
-#: numbers that are copied in less time than a block of a few modules is looked at
-COPIED = 2**14
 #: the random tensors of one step
 Noise = tuple[Tensor, ...]
 
@@ -187,35 +185,19 @@ class Field(nn.Module):
 
     def _evaluate_on_own(self, n: int, noise: Noise, what: Evaluate, x: Tensor) -> Tensor:
         """Evaluate at x, or at a copy where the layer writes into its input, as one that starts with
-        nn.ReLU(inplace=True) does: the scheme still needs x. A copy always would cost an operation.
+        nn.ReLU(inplace=True) does: the scheme still needs x. A copy always would cost an operation. It is taken where
+        torch counts no writes, for whether a layer writes may have changed: it may be another one, or go by a flag, a
+        mode, the shape of x.
         """
         key, counts = (n, what.module, self.training), counts_writes(x)
-        if self._writes.get(key) is None or not (counts or (_long_to_copy(x) and looks_as_seen(self, key, what))):
+        if not counts or self._writes.get(key, True):
             own = x.clone()
             value = self.evaluate(n, what, own, noise)
             if key not in self._writes and counts_writes(own):
-                self._writes[key] = None if own._version else self._look(n, what)
+                self._writes[key] = own._version > 0
             return value
-        version = x._version if counts else 0
+        version = x._version
         value = self.evaluate(n, what, x, noise)
-        if counts and x._version != version:
+        if x._version != version:
             wrote(self._writes, key)
         return value
-
-    def _look(self, n: int, what: Evaluate) -> int:
-        return look(*(module for _, module in self.uses(n, what)[:1]))  # what follows are statistics
-
-
-def _long_to_copy(x: Tensor) -> bool:
-    """Whether a copy takes longer than a look at the modules; in a trace, that look is taken once."""
-    return torch.compiler.is_compiling() or x.numel() > COPIED
-
-
-@traced_as_constant
-def looks_as_seen(field: Field, key: tuple[int, int, bool], what: Evaluate) -> bool:
-    """Whether the modules of an evaluation are those that were seen to leave their input as it is.
-
-    To be asked where torch counts no writes: there a block put in since then, or a flag that was set, would write to
-    the state unseen.
-    """
-    return field._writes.get(key) == field._look(key[0], what)

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from ..program import Evaluate
 from ..program.transforms import plain, traced_as_constant
 from ..scheme.errors import SchemeWarning
-from .bound import Function, look, of_layer, traced_layer
+from .bound import Function, of_layer, traced_layer
 from .errors import FieldError
 from .field import Field, Noise
 from .layer_list import LayerList
@@ -168,8 +168,7 @@ class Layers(Field):
             return ()
         blocks, training = parts["layers"]._modules.values(), self.training  # type: ignore[union-attr]
         if torch.compiler.is_compiling():
-            copies = _may_write(self)
-            return [traced_layer(n, block, copies[n]) for n, block in enumerate(blocks)]
+            return [traced_layer(n, block) for n, block in enumerate(blocks)]
         return self._bound.get(
             [training, *self._writes.values(), *blocks],
             lambda: [of_layer(n, block, self._writes, training) for n, block in enumerate(blocks)],
@@ -198,13 +197,6 @@ class Layers(Field):
         if what.visit and (key := f"{n}_{what.module}_{what.visit}") in self.statistics:
             return [(path, layer), (f"statistics.{key}", self.statistics[key])]
         return [(path, layer)]
-
-
-@traced_as_constant
-def _may_write(layers: Layers) -> list[bool]:
-    """Of each layer of one module, whether it is not known to leave its input as it is, as it looks now."""
-    blocks, training = layers.layers._modules.values(), layers.training
-    return [layers._writes.get((n, 0, training)) != look(block) for n, block in enumerate(blocks)]
 
 
 @traced_as_constant

@@ -11,7 +11,7 @@ from .rock4_numbers import ROCK4
 from .scheme import Scheme
 
 FEWEST = 2
-#: of rkc2: |R(z)| is at most 1 - epsilon / 3 in the interior of its real interval
+#: of rkc2: for many stages |R(z)| is at most 1 - epsilon / 3 in the interior of its real interval, away from 0
 EPSILON = Fraction(2, 13)
 
 

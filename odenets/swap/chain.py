@@ -227,7 +227,7 @@ def forgive(model: nn.Module, incompatible: Any) -> None:
                 f"({coefficients[0]}, ...), as of the original: they stay as they are; expected what the state_dict of "
                 "a swapped model has, if they were trained",
                 SchemeWarning,
-                stacklevel=2,
+                stacklevel=4,
             )
         for norm in model.modules():
             for copied in (child.norms[0] for child in norm.children() if isinstance(child, StageStatistics)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -138,7 +138,10 @@ class Watch(TorchFunctionMode):
             u, branch = (kept if x is given[0] else x for x in (u, branch))
         out, *left = chain.advance(n, carried, u, branch, stages)
         if func in IN_PLACE:
-            out = given[0].copy_(out)
+            # What was made in inference mode is written to in it alone.
+            inference = not torch.compiler.is_compiling() and given[0].is_inference()
+            with torch.inference_mode() if inference else nullcontext():
+                out = given[0].copy_(out)
         if chain.tracked:
             chain.history.keep(Session(chain, n, tuple(left), tuple(map(version, (out, *left)))), out)
         if self.tape is not None and one.clears:

@@ -8,7 +8,6 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 import odenets
-from odenets.fields.field import COPIED
 
 
 def block(inplace=False):
@@ -25,6 +24,23 @@ def another_part(layers):
 
 def another_flag(layers):
     layers[1][0].inplace = True
+
+
+def a_hook(layers):
+    layers[1].register_forward_pre_hook(rectify)
+
+
+def rectify(module, given):
+    given[0].relu_()
+
+
+def another_class(layers):
+    layers[1].__class__ = Rectified
+
+
+class Rectified(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x.relu_())
 
 
 def compiled(net, x):
@@ -45,15 +61,17 @@ def mapped_weights(net, x):
 WAYS = [compiled, in_inference, lambda net, x: vmap(net)(x), mapped_weights]
 
 
-@pytest.mark.parametrize("change", [another, another_part, another_flag])
+@pytest.mark.parametrize("change", [another, another_part, another_flag, a_hook, another_class])
 @pytest.mark.parametrize("way", WAYS, ids=["compile", "inference_mode", "vmap", "vmap of weights"])
-@pytest.mark.parametrize(("scheme", "samples"), [("euler", 4), ("heun", 4), ("heun", COPIED)])
-def test_a_layer_that_comes_to_write(scheme, samples, way, change):
-    net, x = odenets.ODENet([block() for _ in range(3)], scheme), torch.randn(samples, 3)
+@pytest.mark.parametrize("scheme", ["euler", "heun"])
+def test_a_layer_that_comes_to_write(scheme, way, change):
+    net, x = odenets.ODENet([block() for _ in range(3)], scheme), torch.randn(4, 3)
     net(x)
     change(net.field.layers)
     pure = copy.deepcopy(net.field.layers)
     pure[1][0].inplace = False
+    pure[1]._forward_pre_hooks.clear()
+    pure[1].__class__ = nn.Sequential
     right = odenets.ODENet(pure, scheme)(x)
     before = x.clone()
     torch.testing.assert_close(way(net, x), right)
@@ -75,12 +93,9 @@ class Caches(nn.Module):
 
 
 def test_a_block_that_is_left_alone_gets_no_copy():
-    """Nor where torch counts no writes, the state is large and the block keeps tensors of its own."""
-    net, x = odenets.ODENet([Caches(), nn.Tanh()], "euler"), torch.randn(COPIED, 3)
+    """From the second pass on, where torch counts writes."""
+    net, x = odenets.ODENet([Caches(), nn.Tanh()], "euler"), torch.randn(4, 3)
     net(x)
     assert net.field.layers[0].cache is not x
     net(x)
-    assert net.field.layers[0].cache is x
-    with torch.inference_mode():
-        net(x)
     assert net.field.layers[0].cache is x

@@ -64,3 +64,17 @@ def test_the_heat_equation_in_few_steps(scheme, steps):
 def test_numbers_of_stages_that_there_are_not(family, stages):
     with pytest.raises(SchemeError, match="stages: got"):
         getattr(rk_families, family)(stages)
+
+
+@pytest.mark.parametrize("stages", [8, 20, 36])
+def test_rock4_inside_of_its_steps(stages):
+    """u' = cos(t) u, u = exp(sin t), seven times in each step."""
+    scheme = rk_families.rock4(stages)
+    assert scheme.dense_order == 4
+
+    def error(steps):
+        times = torch.linspace(0, 1, 7 * steps + 1, dtype=torch.float64)
+        found = solve(lambda t, u: torch.cos(t) * u, torch.ones(1, dtype=torch.float64), times, scheme, steps=steps)
+        return (found.y[:, 0] - torch.exp(torch.sin(times))).abs().max().item()
+
+    assert math.log2(error(10) / error(20)) == pytest.approx(4, abs=0.1)

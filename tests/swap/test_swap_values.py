@@ -314,3 +314,25 @@ def test_global_hooks_see_values():
         handle.remove()
     assert len(seen) == 3  # two layers and the block, once each
     assert all(y.abs().max() > 0 for y in seen)
+
+
+class OwnInput(nn.Module):
+    """Writes its sum into the state that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(4, 4)
+
+    def forward(self, x):
+        x += torch.tanh(self.f(0.7 * x))
+        return x
+
+
+@pytest.mark.parametrize("name", ["lm", "ab2", "heun"])
+def test_states_made_in_inference_mode_are_written_to(name):
+    model, x = nn.Sequential(*[OwnInput() for _ in range(4)]), torch.randn(3, 4)
+    swapped = swap_scheme(model, name, example=x)
+    with torch.no_grad():
+        right = swapped(x.clone())
+    with torch.inference_mode():
+        assert torch.equal(swapped(x.clone()), right)
