@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -25,6 +24,7 @@ from odenets import NewtonKrylov, ODENet
 from ..common.errors import BenchmarkError
 from ..common.paired_command import PairedBenchmark, at_most
 from ..common.pairs import Row, beside, one_core
+from .overhead import Task
 
 #: how many times the time of the loop a network is claimed to take
 BOUND = 2.0
@@ -33,15 +33,6 @@ WIDTH, HIDDEN, STEP = 3, 8, 0.1
 WEIGHTS = {"backward_euler": [[1.0]], "radau_iia2": [[5 / 12, -1 / 12], [3 / 4, 1 / 4]]}
 CORRECTIONS = 50
 Run = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is measured: networks of so many layers on so many samples, pairs of samples of time."""
-
-    steps: int
-    batch: int
-    rounds: int
 
 
 def by_hand(layers: Sequence[nn.Module], scheme: str) -> Run:
