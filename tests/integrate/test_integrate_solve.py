@@ -20,7 +20,7 @@ from odenets import (
     schemes,
     solve,
 )
-from odenets.integrate.method import method_of, runs_as_method
+from odenets.integrate.method import runs_as_method
 
 U0 = torch.tensor(START, dtype=torch.float64)
 TIMES = torch.linspace(0, 5, 8, dtype=torch.float64)
@@ -37,8 +37,8 @@ def test_the_error_follows_the_tolerance(name):
     for tol in (1e-4, 1e-7):
         found = solve(pendulum, U0, TIMES, name, rtol=tol, atol=tol)
         assert found.status == "success"
-        # Of a step with error h^(p + 1) whose estimate of h^k is the tolerance.
-        exponent = min(1.0, schemes[name].order / (method_of(schemes[name], True).order + 1))
+        # rkc2's estimate is of h^3 like the step's own error: h^2, the error at the end, goes with tol^(2/3).
+        exponent = 2 / 3 if name == "rkc2_6" else 1.0
         assert 0 < (found.y - exact).abs().max() < 30 * tol**exponent
 
 
