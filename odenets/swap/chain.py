@@ -33,7 +33,8 @@ from .sums import Sum
 class Session(NamedTuple):
     """Between two steps of a chain: the number of the one before, what is carried, and how the state was moved since.
 
-    ``versions`` of the state and of what is carried; ``u`` is the state where nothing else holds it.
+    ``versions`` of the state and of what is carried. Where torch.compile traces, ``u`` is the state, which nothing else
+    holds there, and ``start`` the first that this pass through the chain has made.
     """
 
     chain: Chain
@@ -42,6 +43,7 @@ class Session(NamedTuple):
     versions: tuple[int, ...]
     moves: tuple[Callable[[Tensor], Tensor], ...] = ()
     u: Tensor | None = None
+    start: Tensor | None = None
 
 
 class History:
@@ -67,15 +69,13 @@ class History:
 
     def keep(self, session: Session, u: Tensor) -> None:
         """Keep what a step has left for the next, whose state is u."""
-        chain, n = session.chain, session.step
-        last = n == len(chain.sums) - 1
-        if torch.compiler.is_compiling():  # of the steps before, nobody asks any more
-            others = (other for other in self.traced if other.chain is not chain or other.step == n)
-            self.traced = [*others, session._replace(u=u)]
+        last = session.step == len(session.chain.sums) - 1
+        if torch.compiler.is_compiling():  # of the steps before, nobody asks any more; another pass may take turns
+            start = u if session.start is None else session.start
+            others = [other for other in self.traced if other.start is not start or other.step == session.step]
+            self.traced = others if last else [*others, session._replace(u=u, start=start)]
         elif not last:  # without u, or the entry would keep it alive
             self.sessions[u] = session
-        if last:
-            self.traced = [other for other in self.traced if other.chain is not chain]
 
 
 class Branches(Field):

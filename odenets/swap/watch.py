@@ -126,7 +126,7 @@ class Watch(TorchFunctionMode):
             out = torch.add(u, branch)
             self.parts[id(out)] = u, added, out
             return out
-        chain, n, carried = self._entered(one, u)
+        chain, n, carried, start = self._entered(one, u)
         stages = None
         if self.tape is not None and (chain.observer is not None or chain.elsewhere(n)):
             stages = Stages(self.tape, one, u, added, self.owner.module.training)
@@ -143,22 +143,22 @@ class Watch(TorchFunctionMode):
             with torch.inference_mode() if inference else nullcontext():
                 out = given[0].copy_(out)
         if chain.tracked:
-            chain.history.keep(Session(chain, n, tuple(left), tuple(map(version, (out, *left)))), out)
+            chain.history.keep(Session(chain, n, tuple(left), tuple(map(version, (out, *left))), start=start), out)
         if self.tape is not None and one.clears:
             self.tape.calls = []
         return out
 
-    def _entered(self, one: Sum, u: Tensor) -> tuple[Chain, int, State]:
-        """Which step of which chain starts at u, and what is carried into it; () into the first."""
+    def _entered(self, one: Sum, u: Tensor) -> tuple[Chain, int, State, Tensor | None]:
+        """Which step of which chain starts at u, what is carried into it, () into the first, and a session's start."""
         if not one.places[0][0].tracked:
-            return *one.places[0], ()
+            return *one.places[0], (), None
         session = one.places[0][0].history.find(u)
         if session is not None and (session.chain, session.step + 1) in one.places:
-            return session.chain, session.step + 1, session.chain.carried(session, u)
+            return session.chain, session.step + 1, session.chain.carried(session, u), session.start
         chain, n = next(((c, n) for c, n in one.places if n == 0 or not c.exact), one.places[-1])
         if n and chain.exact:
             raise chain.broken(n)
-        return chain, n, ()
+        return chain, n, (), None
 
     def _follow(self, history: History, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that may move a state, or be an activation of it; what is carried goes with the state."""

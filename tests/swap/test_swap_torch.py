@@ -114,6 +114,31 @@ def test_a_module_with_sums_around_others_compiles(name):
     torch.testing.assert_close(torch.compile(swapped, fullgraph=True, backend="eager")(x), expected)
 
 
+class Turns(nn.Module):
+    """Two states that take turns in the same blocks: each goes on from its own steps."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.blocks = nn.ModuleList(Position(width) for _ in range(4))
+
+    def forward(self, x, y):
+        for block in self.blocks:
+            x, y = block(x), block(y)
+        return torch.cat((x, y))
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", ["lm", "ab2"])
+def test_states_that_take_turns_in_the_same_blocks_compile(name):
+    torch.manual_seed(0)
+    model, inputs = Turns().double(), torch.randn(2, 3, 6, dtype=torch.float64)
+    swapped = swap_scheme(model, name, example=tuple(inputs), coefficients=0.3 if name == "lm" else None)
+    k = [{"k": torch.tensor(0.3)}] * 4
+    expected = torch.cat([LOOPS[name]([b.branch for b in model.blocks], u, 1, k) for u in inputs])
+    torch.testing.assert_close(swapped(*inputs), expected)
+    torch.testing.assert_close(torch.compile(swapped, fullgraph=True, backend="eager")(*inputs), expected)
+
+
 class Remembers(nn.Module):
     """Keeps an auxiliary loss, a counter and a sum of its inputs."""
 
