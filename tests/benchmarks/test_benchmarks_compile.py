@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -11,11 +9,8 @@ TASK = measured.Task(depth=2, batch=4, backend="aot_eager", rounds=2)
 
 
 @pytest.fixture(autouse=True)
-def settings(monkeypatch):
-    """Of one scheme, in a short time; threads and cores are this process's, which others use too."""
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None, raising=False)
-    monkeypatch.setattr(pairs, "SAMPLE", 0.0)
+def settings(short_measurement, monkeypatch):
+    """Of one scheme, in a short time."""
     monkeypatch.setattr(measured, "SCHEMES", ("lm",))
     monkeypatch.setattr(measured, "compare", once)
     yield

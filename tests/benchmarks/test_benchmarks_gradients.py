@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -9,13 +7,7 @@ from odenets.benchmarks.speed import gradients, startup
 
 TASK = gradients.Task(depth=4, channels=2, size=4, batch=1, rounds=2)
 
-
-@pytest.fixture(autouse=True)
-def settings(monkeypatch):
-    """Measured with one thread on one core, in a short time; the first two are this process's, which others use too."""
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None, raising=False)
-    monkeypatch.setattr(pairs, "SAMPLE", 0.0)
+pytestmark = pytest.mark.usefixtures("short_measurement")
 
 
 def test_all_ways_have_the_same_gradient_and_are_measured():

@@ -1,23 +1,14 @@
-import os
-
 import pytest
 import torch
 from scipy.integrate import solve_ivp
 from torch import nn
 
-from odenets.benchmarks.common import pairs
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.speed import implicit
 
 TASK = implicit.Task(steps=2, batch=2, rounds=2)
 
-
-@pytest.fixture(autouse=True)
-def settings(monkeypatch):
-    """Measured with one thread on one core, in a short time; the first two are this process's, which others use too."""
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None, raising=False)
-    monkeypatch.setattr(pairs, "SAMPLE", 0.0)
+pytestmark = pytest.mark.usefixtures("short_measurement")
 
 
 def test_all_are_measured_beside_themselves_and_the_network():

@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 import torch
@@ -10,13 +9,7 @@ from odenets.benchmarks.speed import overhead
 
 TASK = overhead.Task(steps=5, batch=2, rounds=2)
 
-
-@pytest.fixture(autouse=True)
-def settings(monkeypatch):
-    """Measured with one thread on one core, in a short time; the first two are this process's, which others use too."""
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None, raising=False)
-    monkeypatch.setattr(pairs, "SAMPLE", 0.0)
+pytestmark = pytest.mark.usefixtures("short_measurement")
 
 
 def test_all_are_measured_beside_themselves_and_the_network():

@@ -1,9 +1,6 @@
 """The benchmark of stiff problems: what it compares solves the same problem, and what it tells."""
 
-import os
-
 import pytest
-import torch
 
 from odenets.benchmarks.common import pairs
 from odenets.benchmarks.speed import stiff
@@ -12,11 +9,8 @@ TASK = stiff.Task(problems="robertson", rounds=2)
 
 
 @pytest.fixture(autouse=True)
-def settings(monkeypatch):
-    """Measured with one thread on one core, in a short time; the first two are this process's, which others use too."""
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None, raising=False)
-    monkeypatch.setattr(pairs, "SAMPLE", 0.0)
+def settings(short_measurement, monkeypatch):
+    """At one tolerance, in a short time."""
     monkeypatch.setattr(stiff, "TOLERANCES", (1e-2,))
 
 
