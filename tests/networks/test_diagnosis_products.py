@@ -8,7 +8,7 @@ from test_diagnosis_flow import with_k
 from torch import nn
 
 from odenets import ODENet
-from odenets.analysis.networks.diagnosis import diagnose
+from odenets.analysis.networks.diagnosis import diagnose, jacobian
 
 SHEAR = np.array([[-0.5, 0.9], [0.0, -0.5]])
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
@@ -198,3 +198,27 @@ def test_growth_beyond_the_largest_number_at_every_step_that_is_tried():
     # (z/32)^4/24 to the power 32
     d = look([np.diag([-3e4, -1.0])] * 2, "rk4")
     assert "no step down to h/32 helps (|zeta|^32 - 1 is inf there)" in d.suggestion
+
+
+def in_place(u):
+    """Of it torch.func.linearize makes a graph of which the second product is wrong."""
+    return u.clone().pow_(2).mul_(u)
+
+
+def by_its_sign(u):
+    return u * u.sum() if u.sum() > 0 else -u
+
+
+def curved(u):
+    return torch.tanh(u) * u.cos()
+
+
+@pytest.mark.parametrize("f", [curved, in_place, by_its_sign])
+def test_the_hundredth_product_is_the_first(f, monkeypatch):
+    monkeypatch.setattr(jacobian, "MANY", 3)
+    u = torch.linspace(-1, 2, 4, dtype=torch.float64).reshape(1, 4)
+    ours, by_torch = jacobian.Jacobian(f, u, "layer 0"), torch.autograd.functional.jacobian(f, u).reshape(4, 4).numpy()
+    for v in [*np.eye(4), *np.eye(4)]:
+        np.testing.assert_allclose(ours.apply(v), by_torch @ v, rtol=1e-12, atol=1e-12)
+    assert ours.products == 8
+    assert (ours._push == ours._linear.push) == (f is not curved)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from .residual_function import Function
 
 Array = npt.NDArray[Any]
 CHUNK = 64  # directions pushed through at once: memory of that many states
+#: after so many products J v thousands are to be expected, and a graph of them takes no more time than it saves
+MANY = 200
 
 
 def _first_line(error: Exception) -> str:
@@ -57,6 +61,26 @@ class Linearisation:
         return torch.autograd.grad(self._value, self._u, w, retain_graph=True)[0]
 
 
+def _straight(f: Function, u: Tensor, push: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """J v by what f does to v alone, all else computed once: of two convolutions a third to a half of ``push``'s time.
+
+    ``push`` where torch cannot look into f. And where the graph is another map: it keeps what it has computed, and may
+    write to it in the first product, so that the second is another, which torch does not say.
+    """
+    drawn = np.random.default_rng(1).standard_normal((2, *u.shape))
+    v, w = (torch.as_tensor(one, dtype=u.dtype, device=u.device) for one in drawn)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of torch's own handling of its graph
+            _, product = torch.func.linearize(f, u)
+            found = [(product(x), push(x)) for x in (v, w, v)]
+    except Exception:  # whatever somebody's f lets torch stumble over: push is as good
+        return push
+    close = torch.finfo(u.dtype).eps ** 0.75
+    same = (torch.linalg.vector_norm(a - b) <= close * torch.linalg.vector_norm(b) for a, b in found)
+    return torch.no_grad()(product) if all(map(bool, same)) else push
+
+
 class Jacobian:
     """J = df/du at one sample u of shape (1, ...), N numbers in all.
 
@@ -74,6 +98,8 @@ class Jacobian:
         try:
             torch.func.jvp(f, (u,), (torch.zeros_like(u),))  # as second derivatives are found
             self._linear = Linearisation(f, u)
+            self._push: Callable[[Tensor], Tensor] = self._linear.push
+            self._pushes = 0
         except (RuntimeError, NotImplementedError) as error:
             raise FieldError(
                 f"{where}: torch.func cannot differentiate the layer ({_first_line(error)}), expected one with forward "
@@ -92,7 +118,14 @@ class Jacobian:
         if self.matrix is not None:
             return np.asarray(self.matrix @ v)
         self.products += 1
-        return self._out(self._linear.push(self._in(v)))
+        self._pushes += 1
+        if self._pushes == MANY:
+            self._push = _straight(self._f, self._u, self._linear.push)
+        return self._out(self._push(self._in(v)))
+
+    def recorded(self, v: Array) -> Array:
+        """J v of a real vector by the record of f, whatever :meth:`apply` uses: for checks."""
+        return self.apply(v) if self.matrix is not None else self._out(self._linear.push(self._in(v)))
 
     def transpose(self, w: Array) -> Array:
         """J^T w of a real vector."""

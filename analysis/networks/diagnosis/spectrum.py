@@ -235,9 +235,9 @@ def _with_conjugates(values: Array, conditions: Array) -> tuple[Array, Array]:
 
 
 def _residuals(jacobian: Jacobian, values: Array, vectors: Array) -> list[float]:
-    """||J v - lambda v|| / ||v|| of each, by products of its own."""
+    """||J v - lambda v|| / ||v|| of each, by products that no search has used."""
     found = []
     for value, vector in zip(values, vectors.T, strict=True):
-        image = jacobian.apply(vector.real) + 1j * jacobian.apply(vector.imag)
+        image = jacobian.recorded(vector.real) + 1j * jacobian.recorded(vector.imag)
         found.append(float(np.linalg.norm(image - value * vector) / np.linalg.norm(vector)))
     return found
