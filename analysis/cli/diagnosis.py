@@ -16,7 +16,7 @@ from odenets import OdenetsError
 
 from ..networks.saved_files import read
 from ..text.console import watched
-from .shared_options import add_network, add_out, drawn
+from .shared_options import add_network, add_out, check_place, drawn
 from .users_objects import imported
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _diagnose(options: argparse.Namespace) -> str:
 
         plot.check_path(options.out)  # before the work, which may take minutes
     if options.json is not None:
-        _check_place(options.json)
+        check_place("--json", options.json)
     found = diagnosed(options, options.factory)
     wrote = drawn(options.out, lambda plot: plot.diagnosis(found, title=f"Numerical diagnosis of {options.factory}"))
     if options.json is not None:
@@ -140,13 +140,6 @@ def read_input(path: Path) -> Tensor:
     if not bool(batch.isfinite().all()):
         raise OdenetsError(f"{path}: got numbers that are not finite, expected a batch without NaN or infinity")
     return batch
-
-
-def _check_place(path: Path) -> None:
-    try:
-        path.open("a", encoding="utf-8").close()
-    except OSError as error:
-        raise OdenetsError(f"got the output file {str(path)!r}, expected a place to write to: {error}") from error
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> str:

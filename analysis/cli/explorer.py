@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from ..explorer.page import LAYER, page
 from ..networks.saved_files import read
 from .scheme_columns import SCHEMES
 from .scheme_rows import row
-from .shared_options import add_network
+from .shared_options import add_network, check_place
 
-#: In the folder of a run of a study.
-DIAGNOSIS = "diagnosis.json"
+#: In the folder of a run of a study: what odenets study diagnose writes, and what tells that it is a finished run.
+DIAGNOSIS, RESULT = "diagnosis.json", "result.json"
+#: The page, where no other is asked for.
+PAGE = Path("out/explorer.html")
+MANY = 3  # runs that a message names
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +33,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
         "MODULE:FACTORY with --input, which is diagnosed first",
     )
     add_network(parser, required=False)
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/explorer.html"), help="the page (default: out/explorer.html)"
-    )
+    parser.add_argument("--out", type=Path, default=PAGE, help=f"the page (default: {PAGE})")
     parser.add_argument("--no-open", action="store_true", help="write it, and open no browser")
 
 
@@ -45,34 +47,55 @@ def _network(options: argparse.Namespace) -> dict[str, Any] | None:
         raise OdenetsError(f"got the network {options.network!r} alone, expected --input FILE as well: a batch for it")
     from .diagnosis import diagnosed  # noqa: PLC0415 - loads torch
 
-    return diagnosed(options, options.network).as_dict()
+    return _with_spectrum(diagnosed(options, options.network).as_dict(), options.network)
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A diagnosis as JSON, or OdenetsError."""
     file = path / DIAGNOSIS if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise OdenetsError(f"{path}: got a folder without {DIAGNOSIS}, expected {_instead(path)}")
     expected = f"the JSON of odenets diagnose --json, or a run with the {DIAGNOSIS} of odenets study diagnose"
     found = read(file, lambda: json.loads(file.read_text(encoding="utf-8")), expected)
     blocks = found.get("blocks") if isinstance(found, dict) else None
     if not (isinstance(blocks, list) and all(isinstance(block, dict) and set(block) >= LAYER for block in blocks)):
         raise OdenetsError(f"{file}: got JSON that is no diagnosis, expected {expected}")
-    if not any(block["spectrum"] for block in blocks):
-        raise OdenetsError(f"{file}: got a diagnosis without a spectrum, expected one of a network with layers to show")
-    return found
+    return _with_spectrum(found, str(file))
+
+
+def _instead(folder: Path) -> str:
+    """What to give, or to do first: for a run of a study, a study's folder of runs, and any other folder."""
+    if (folder / RESULT).exists():
+        place = folder.resolve()
+        return f"one; for this run it is written by: odenets study diagnose --out {place.parent} --run {place.name}"
+    runs, diagnosed = (sorted(path.parent for path in folder.glob(f"*/{name}")) for name in (RESULT, DIAGNOSIS))
+    if diagnosed:
+        more = ", ..." if len(diagnosed) > MANY else ""
+        return f"a run with it, such as {', '.join(map(str, diagnosed[:MANY]))}{more}"
+    if runs:
+        return f"a run that has it; for those in this folder it is written by: odenets study diagnose --out {folder}"
+    return "a run of a study, or the JSON of odenets diagnose --json"
+
+
+def _with_spectrum(diagnosis: dict[str, Any], of: str) -> dict[str, Any]:
+    if not any(block["spectrum"] for block in diagnosis["blocks"]):
+        raise OdenetsError(
+            f"{of}: got a network no layer of which has a spectrum, expected one with layers that keep the shape"
+        )
+    return diagnosis
 
 
 def _explore(options: argparse.Namespace) -> str:
     """Write the page; only its default folder is made, so that a mistyped --out is told of."""
+    if options.out.parent == PAGE.parent:
+        with suppress(OSError):  # which the next line tells of
+            PAGE.parent.mkdir(exist_ok=True)
+    check_place("--out", options.out)  # before the diagnosis, which may take minutes
     members = list(schemes.values())
     columns = [(column.head, column.meaning) for column in SCHEMES]
     diagnosis = _network(options)
     text = page(members, columns, {scheme.name: row(scheme) for scheme in members}, diagnosis)
-    try:
-        if options.out.parent == Path("out"):
-            options.out.parent.mkdir(exist_ok=True)
-        options.out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OdenetsError(f"--out: got {str(options.out)!r}, expected a place to write to: {error}") from error
+    options.out.write_text(text, encoding="utf-8")
     said = f"Wrote {options.out}"
     if options.no_open or webbrowser.open(options.out.resolve().as_uri()):
         return said

@@ -135,6 +135,17 @@ def expand(members: Sequence[Scheme], values: Values) -> list[Scheme]:
     return found
 
 
+def check_place(option: str, path: Path) -> None:
+    """OdenetsError unless the file can be written. What is not there yet is not there afterwards."""
+    try:
+        there = path.exists()
+        path.open("a", encoding="utf-8").close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise OdenetsError(f"{option}: got {str(path)!r}, expected a place to write to: {error}") from error
+
+
 def drawn(out: Path | None, draw: Callable[[Any], Figure]) -> list[str]:
     """The line that tells of the figure, or nothing where none is wanted; ``draw`` is given odenets.analysis.plot."""
     if out is None:

@@ -20,6 +20,7 @@ from odenets.analysis import diagnose, order_star, zero_stable
 from odenets.analysis.cli import main
 from odenets.analysis.linear.region import amplification_factors
 from odenets.analysis.linear.stability import stability_polynomial
+from odenets.benchmarks.study.command_line import make_parser
 
 HERE = pathlib.Path(__file__).parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -132,8 +133,29 @@ def test_a_diagnosis_is_put_into_the_page(tmp_path, spiral, capsys):
         wrong.write_text(content)
         assert main(["explore", str(wrong), "--no-open", "--out", str(out)]) == 2
         assert said in capsys.readouterr().err
-    assert main(["explore", str(tmp_path), "--no-open", "--out", str(out)]) == 2
-    assert "diagnosis.json', which does not exist" in capsys.readouterr().err
+    assert main(["explore", str(tmp_path / "none.json"), "--no-open", "--out", str(out)]) == 2
+    assert "none.json', which does not exist" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_diagnosis_says_how_to_get_one(tmp_path, capsys):
+    def said(folder):
+        assert main(["explore", str(folder), "--no-open", "--out", str(tmp_path / "page.html")]) == 2
+        return capsys.readouterr().err
+
+    study = tmp_path / "study"
+    run = study / "lm-20-s0"
+    run.mkdir(parents=True)
+    assert "expected a run of a study, or the JSON of odenets diagnose --json" in said(study)
+    (run / "result.json").write_text("{}")
+    command = f"odenets study diagnose --out {study}"
+    assert said(run).endswith(f"{command} --run lm-20-s0\n")
+    assert said(study).endswith(f"{command}\n")
+    parser = make_parser({"diagnose": ""}, None)
+    wanted = parser.parse_args(f"diagnose --out {study} --run lm-20-s0".split())
+    assert (wanted.out, wanted.run) == (study, ["lm-20-s0"])
+    (run / "diagnosis.json").write_text("{}")
+    assert said(study).endswith(f"expected a run with it, such as {run}\n")
+    assert list(tmp_path.iterdir()) == [study]
 
 
 def test_a_network_is_diagnosed_and_put_into_the_page(tmp_path, capsys, monkeypatch):
@@ -143,6 +165,7 @@ def test_a_network_is_diagnosed_and_put_into_the_page(tmp_path, capsys, monkeypa
         "block = torch.nn.Linear(2, 2, bias=False)\n"
         "block.weight.data = torch.tensor([[-0.2, 1.5], [-1.5, -0.2]])\n"
         "net = odenets.ODENet([block] * 3, 'euler')\n"
+        "narrower = odenets.ODENet([torch.nn.Linear(2, 1)], 'euler', shortcut=torch.nn.Linear(2, 1))\n"
     )
     np.save(tmp_path / "batch.npy", np.ones((1, 2), dtype=np.float32))
     out = tmp_path / "page.html"
@@ -154,6 +177,14 @@ def test_a_network_is_diagnosed_and_put_into_the_page(tmp_path, capsys, monkeypa
         np.testing.assert_allclose(parts, [-1.5, 1.5], rtol=1e-6)
     assert main(asked) == 2
     assert "expected --input FILE as well" in capsys.readouterr().err
+    out.unlink()
+    asked = ["explore", "turning:narrower", "--no-open", "--input", str(tmp_path / "batch.npy"), "--out"]
+    assert main([*asked, str(out)]) == 2
+    assert "turning:narrower: got a network no layer of which has a spectrum" in capsys.readouterr().err
+    assert not out.exists()
+    # Told of before the network is diagnosed, and so instead of what is wrong with that.
+    assert main([*asked, str(tmp_path / "none" / "page.html")]) == 2
+    assert "expected a place to write to" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- in the browser, which is started once
