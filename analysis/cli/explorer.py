@@ -14,7 +14,7 @@ from odenets import OdenetsError, schemes
 from ..explorer.page import LAYER, page
 from ..networks.saved_files import read
 from .scheme_columns import SCHEMES
-from .scheme_rows import row
+from .scheme_rows import equation, row
 from .shared_options import add_network, check_place
 
 #: In the folder of a run of a study: what odenets study diagnose writes, and what tells that it is a finished run.
@@ -94,7 +94,8 @@ def _explore(options: argparse.Namespace) -> str:
     members = list(schemes.values())
     columns = [(column.head, column.meaning) for column in SCHEMES]
     diagnosis = _network(options)
-    text = page(members, columns, {scheme.name: row(scheme) for scheme in members}, diagnosis)
+    cells = {scheme.name: row(scheme) for scheme in members}
+    text = page(members, columns, cells, {scheme.name: equation(scheme) for scheme in members}, diagnosis)
     options.out.write_text(text, encoding="utf-8")
     said = f"Wrote {options.out}"
     if options.no_open or webbrowser.open(options.out.resolve().as_uri()):

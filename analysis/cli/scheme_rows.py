@@ -1,4 +1,7 @@
-"""The rows of the table of schemes. Those of the zoo are kept in a file, for to compute them takes ten seconds."""
+"""The rows of the table of schemes, and the equations they solve, for the explorer.
+
+Those of the zoo are kept in a file, for to compute them takes ten seconds.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 
 from odenets import Scheme
 
+from ..explorer.solved_equation import solved_equation
 from .scheme_columns import SCHEMES
 
 FILE = "scheme_rows.json"
@@ -19,8 +23,14 @@ FILE = "scheme_rows.json"
 
 def row(scheme: Scheme) -> list[str]:
     """The cells of a scheme: kept ones if it is the scheme that they were computed of."""
-    kept = _kept().get(scheme.name)
-    return kept["cells"] if kept and kept["of"] == digest(scheme) else computed(scheme)
+    kept = _kept_of(scheme)
+    return kept["cells"] if kept else computed(scheme)
+
+
+def equation(scheme: Scheme) -> dict[str, Any]:
+    """The equation that a scheme solves, likewise."""
+    kept = _kept_of(scheme)
+    return kept["equation"] if kept else solved_equation(scheme)
 
 
 def computed(scheme: Scheme) -> list[str]:
@@ -36,9 +46,17 @@ def digest(scheme: Scheme) -> str:
 
 def written(schemes: Iterable[Scheme]) -> str:
     """The file for schemes, all computed."""
-    found = {scheme.name: {"of": digest(scheme), "cells": computed(scheme)} for scheme in schemes}
+    found = {
+        scheme.name: {"of": digest(scheme), "cells": computed(scheme), "equation": solved_equation(scheme)}
+        for scheme in schemes
+    }
     lines = (f"{json.dumps(name)}: {json.dumps(kept, ensure_ascii=False)}" for name, kept in found.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _kept_of(scheme: Scheme) -> dict[str, Any] | None:
+    kept: dict[str, Any] | None = _kept().get(scheme.name)
+    return kept if kept and kept["of"] == digest(scheme) else None
 
 
 @cache

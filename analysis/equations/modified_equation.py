@@ -53,11 +53,11 @@ class ModifiedEquation(Shown, Mapping[Tree, sympy.Expr]):
 
     def _tree(self, tree: Tree | str) -> Tree:
         """The tree itself; KeyError for one that is not there."""
-        found = self._by_text.get(tree) if isinstance(tree, str) else tree
+        found = self.differentials.get(tree) if isinstance(tree, str) else tree
         if found is None or found not in self.coefficients:
             raise KeyError(
                 f"got {tree!r}, expected a rooted tree with at most {self.order} vertices, or the text of its "
-                f"elementary differential, one of {', '.join(list(self._by_text)[:4])}, ..."
+                f"elementary differential, one of {', '.join(list(self.differentials)[:4])}, ..."
             )
         return found
 
@@ -86,7 +86,8 @@ class ModifiedEquation(Shown, Mapping[Tree, sympy.Expr]):
         return function_names(len(self.maps))
 
     @cached_property
-    def _by_text(self) -> dict[str, Tree]:
+    def differentials(self) -> dict[str, Tree]:
+        """The text of each elementary differential, e.g. ``f'f`` -> its tree."""
         return {differential_text(tree, self._names): tree for tree in self}
 
     def factor(self, tree: Tree | str) -> sympy.Expr:

@@ -18,14 +18,19 @@ SCRIPTS = (
     "stability.js",
     "roots.js",
     "order_star.js",
+    "equation.js",
     "own.js",
     "play.js",
+    "problems.js",
+    "steps.js",
     "plots.js",
+    "orbit_plots.js",
     "region.js",
     "address.js",
     "spectra.js",
     "controls.js",
     "moves.js",
+    "orbits.js",
     "network.js",
     "main.js",
 )
@@ -38,6 +43,7 @@ def page(
     schemes: Iterable[Scheme],
     columns: Sequence[tuple[str, str]],
     cells: dict[str, list[str]],
+    equations: dict[str, dict[str, Any]],
     diagnosis: dict[str, Any] | None = None,
 ) -> str:
     """The whole page, as HTML that needs no other file.
@@ -46,9 +52,13 @@ def page(
         schemes: those to choose from.
         columns: head and meaning of each derived property.
         cells: name of a scheme -> its properties as text, one a column.
+        equations: name of a scheme -> the equation that it solves (:func:`.solved_equation.solved_equation`).
         diagnosis: what ``odenets diagnose --json`` wrote of a network, to be shown with it.
     """
-    data = {"columns": list(columns), "schemes": [record(s) | {"cells": cells[s.name]} for s in schemes]}
+    data = {
+        "columns": list(columns),
+        "schemes": [record(s) | {"cells": cells[s.name], "equation": equations[s.name]} for s in schemes],
+    }
     records = [_json("data", data)]
     if diagnosis is not None:
         records.append(_json("diagnosis", {"blocks": [_layer(block) for block in diagnosis["blocks"]]}))

@@ -18,13 +18,16 @@ def record(scheme: Scheme) -> dict[str, Any]:
     """What the page knows of a scheme.
 
     Returns:
-        name; A (as it is for linear f), U, B, V, row by row, and nodes and seeds, their entries as text such as
-        ``1/4 + sqrt(3)/6`` or ``1 - k``; symbols with the ends and the start of their sliders; colours (for each stage
-        its function), functions (component taken, component given), components; starting (steps before the first of
-        its own); digits of entries that are published decimals, else null.
+        name; A (as it is for linear f: A + Gamma of a Rosenbrock scheme), U, B, V, row by row, of a Rosenbrock scheme
+        Gamma, and nodes and seeds, their entries as text such as ``1/4 + sqrt(3)/6`` or ``1 - k``; symbols with the
+        ends and the start of their sliders; colours (for each stage its function), functions (component taken,
+        component given), components; starting (steps before the first of its own); digits of entries that are
+        published decimals, else null.
     """
     found: dict[str, Any] = {"name": scheme.name}
     blocks = {"A": scheme.linear_A, "U": scheme.U, "B": scheme.B, "V": scheme.V}
+    if scheme.Gamma is not None:
+        blocks["Gamma"] = scheme.Gamma
     found |= {block: _rows(matrix.tolist()) for block, matrix in blocks.items()}
     found |= {"nodes": [str(c) for c in scheme.nodes], "seeds": _rows(scheme.seeds)}
     found |= {"symbols": [_slider(*item) for item in scheme.init], "starting": scheme.starting_values}

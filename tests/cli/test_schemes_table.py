@@ -11,6 +11,7 @@ from odenets import schemes
 from odenets.analysis.cli import main, scheme_rows
 from odenets.analysis.cli.scheme_columns import SCHEMES
 from odenets.analysis.cli.scheme_rows import computed, row
+from odenets.analysis.explorer.solved_equation import solved_equation
 
 PAGE = Path(__file__).parents[2] / "docs" / "schemes.md"
 COMMAND = "odenets schemes --markdown > docs/schemes.md"
@@ -28,6 +29,8 @@ def test_the_rows_that_are_kept_are_current(rows, monkeypatch):
     found = {scheme.name: row(scheme) for scheme in schemes.values()}
     again = "run: odenets schemes --rows > analysis/cli/scheme_rows.json"
     assert found == {name: list(cells.values()) for name, cells in rows.items()}, again
+    kept = {scheme.name: scheme_rows.equation(scheme) for scheme in schemes.values()}
+    assert kept == {scheme.name: solved_equation(scheme) for scheme in schemes.values()}, again
 
 
 def test_a_scheme_that_is_not_kept_is_computed(monkeypatch):
@@ -39,6 +42,7 @@ def test_a_scheme_that_is_not_kept_is_computed(monkeypatch):
 
 def test_the_rows_are_written_one_a_line(capsys, monkeypatch):
     monkeypatch.setattr(scheme_rows, "computed", lambda scheme: [scheme.name])
+    monkeypatch.setattr(scheme_rows, "solved_equation", lambda scheme: {"order": 3})
     assert main(["schemes", "--rows"]) == 0
     written = capsys.readouterr().out
     assert {name: kept["cells"] for name, kept in json.loads(written).items()} == {name: [name] for name in schemes}

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from explorer.orbits import START, STEPPED, field, stepped
 from linear.test_stability_zoo import CASES
+from scipy.integrate import solve_ivp
 
 from odenets import ODENet, schemes
 from odenets.analysis import diagnose, order_star, zero_stable
@@ -30,7 +32,7 @@ POINTS = np.random.default_rng(0).uniform([-6, -6], [4, 6], (2000, 2)) @ [1, 1j]
 PATH = np.linspace(-8, 3, 200)
 STARS = ("rk4", "ab2", "bdf3", "gauss2", "leapfrog")
 GRID = np.linspace(-3.05, 2.95, 25)
-ADDRESS = "#s=lm,ab3&v=-1,0.5,2.5&z=-0.25,0.75&n=33&star=1&lm.k=-0.5"
+ADDRESS = "#s=lm,ab3&v=-1,0.5,2.5&z=-0.25,0.75&n=33&star=1&lm.k=-0.5&o=pendulum,0.25,40,1,-0.5"
 KUTTA38 = {"A": "0 0 0 0\n1/3 0 0 0\n-1/3 1 0 0\n1 -1 1 0", "b": "1/8 3/8 3/8 1/8"}
 #: What is entered -> what is said; wrong ones are refused.
 OWN = [
@@ -56,6 +58,10 @@ OWN = [
     (KUTTA38, "Order 4: 8 of the 17 order conditions up to order 5 hold. Error constant: 1/120."),
 ]
 REFUSED = 6
+EQUATIONS = [
+    *(("euler", {}), ("lm", {"k": -0.5}), ("lm", {"k": -1.0})),
+    *(("verlet", {}), ("in_resnet", {"lam": 0.5}), ("rk4", {})),
+]
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +211,9 @@ def browser(page, spiral, tmp_path_factory):
         "reach": 5,
         "tableaus": TABLEAUS,
         "played": [("rk4", [-0.5, 1]), ("ab2", [-0.25, 0.5]), ("verlet", [0, 0.5])],
+        "equations": EQUATIONS,
+        "orbits": [(*scheme, problem, *START[problem]) for scheme in STEPPED for problem in START],
+        "flows": [(problem, *start) for problem, start in START.items()],
         "diagnosis": spiral,
         "own": [own for own, _ in OWN],
     }
@@ -223,7 +232,9 @@ def browser(page, spiral, tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     title = html.unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.S)[1])
     assert title.startswith("{"), done.stderr
-    return json.loads(title)
+    found = json.loads(title)
+    assert "failed" not in found, found["failed"]
+    return found
 
 
 def numbers(text):
@@ -337,8 +348,10 @@ def test_the_address_is_restored(browser):
     assert found["z"] == [-0.25, 0.75]
     assert found["star"] is True
     assert found["steps"] == 33
+    assert found["orbit"] == {"problem": "pendulum", "h": 0.25, "steps": 40, "start": [1, -0.5]}
     assert set(found["written"][1:].split("&")) == set(ADDRESS[1:].split("&"))
     wrong = "; ".join(browser["wrong"])
+    assert "o: got pendulum,0,9,1,1, expected a problem" in wrong
     for expected in ("s: got nothing, expected", "z: got 1,x, expected 2 finite", "v: got 0,0,-1, expected 3"):
         assert expected in wrong
 
@@ -383,3 +396,91 @@ def test_a_trained_network_over_the_regions(browser):
     assert re.search(r"(\d+) eigenvalues\. lm: \1 outside, \1 of them where the flow does not grow", said)
     assert "rk4: 0 outside, 0 of them" in said
     assert "h = 1 times 0.25" in browser["smaller"]
+
+
+# ---------------------------------------------------------------- the equation, and the orbits
+
+
+def test_the_equation_on_linear_f_gives_the_principal_root(browser):
+    """exp(z (c_0 + c_1 z + ...)) is the root near 1 + c_0 z, at small z."""
+    for (name, values), found in zip(NUMBERS, browser["series"], strict=True):
+        if found is None:
+            assert name == "in_resnet" or values == {"k": -1}
+            continue
+        c = numbers(found)
+        # Well inside of the circle of convergence.
+        z = 0.1 * np.exp(1j * np.arange(1, 4)) / max(1, *(abs(c[1:] / c[0]) ** (1 / np.arange(1, len(c)))))
+        told = np.exp(z * np.polyval(c[::-1], z))
+        roots = amplification_factors(schemes[name].substitute(values), z)
+        assert abs(roots - told[:, None]).min(1).max() < 1e-13, (name, values)
+        assert abs(c[0]) > 0.2, name
+
+
+def test_the_equation_in_numbers(browser):
+    plain = str.maketrans({"\N{PRIME}": "'", "\N{MINUS SIGN}": "-"})
+    found = [[line.translate(plain) for line in lines] for lines in browser["equations"]]
+    euler, paper, pole, verlet, damped, four = found
+    assert euler[:2] == [
+        "u' + (h/2) u'' + (h²/6) u''' + … = f",
+        "u' = f - (h/2) f'f + (h²/12) f''(f,f) + (h²/3) f'f'f + O(h³)",
+    ]
+    # log(1 + z)/z
+    assert euler[2] == "f = λu: u' = (1 - 0.5 z + 0.33333 z² - 0.25 z³ + …) λu"
+    # Lu et al. (2018) with k = -1/2, and solved for u': 1/(1 + k), (1 - k)/(2 (1 + k)^3)
+    assert paper[:2] == [
+        "(1 + k) u' + (1 - k) (h/2) u'' + (1 + k) (h²/6) u''' + … = f",
+        "0.5 u' + 0.75 h u'' + 0.083333 h² u''' + … = f",
+    ]
+    assert paper[2].startswith("u' = 2 f - 6 h f'f + ")
+    assert paper[3].startswith("f = λu: u' = (2 - 6 z + ")
+    assert pole[1] == "h u'' + … = f"
+    assert "an equation of another order" in pole[2]
+    assert "no series in z" in pole[3]
+    # Hairer, Lubich and Wanner (2006), IX; z + z^3 ...: 2 arsinh(z/2)/z
+    assert verlet == [
+        "u₁' = f - (h²/24) f''(g,g) - (h²/6) f'g'f + O(h³)",
+        "u₂' = g + (h²/12) g''(f,f) + (h²/12) g'f'g + O(h³)",
+        "f = λu: u' = (1 - 0.041667 z² + 0.0046875 z⁴ - 0.00069754 z⁶ + …) λu",
+    ]
+    assert len(damped) == 1
+    assert "no series in z" in damped[0]
+    assert four[0] == "u' = f + O(h⁴)"
+
+
+def test_steps_of_the_pendulum_and_of_lotka_volterra(browser):
+    asked = [(*scheme, problem) for scheme in STEPPED for problem in START]
+    for (name, values, problem), found in zip(asked, browser["orbits"], strict=True):
+        assert found["said"] == ""
+        points = numbers(found["points"]).reshape(-1, 2)
+        np.testing.assert_allclose(
+            points, stepped(name, values, problem), rtol=0, atol=1e-12, err_msg=f"{name}, {problem}"
+        )
+
+
+def test_the_exact_orbits(browser):
+    for (problem, (start, h, steps)), found in zip(START.items(), browser["flows"], strict=True):
+        times = np.arange(4 * steps + 1) * h / 4
+        exact = solve_ivp(field(problem), times[[0, -1]], start, "DOP853", times, rtol=1e-12, atol=1e-12).y.T
+        np.testing.assert_allclose(numbers(found).reshape(-1, 2), exact, atol=1e-8)
+
+
+def test_the_orbits_on_the_page(browser):
+    assert "own" in browser["shown"]["equations"]
+    assert "lm, k = 1.25" in browser["shown"]["equations"]
+    orbit = browser["orbit"]
+    assert orbit["kept"] == "lotka-volterra,0.2,30,4,2"
+    assert "Got lotka-volterra,0.2,30,-1,2, expected u and v from 0.01 to 20" in orbit["refused"]
+    start, pressed = orbit["pressed"]
+    np.testing.assert_allclose(start, pressed, atol=0.05)  # a pixel
+    assert "o=lotka-volterra,0.2,30," in browser["kept"][0]
+
+
+def test_a_diagnosis_is_dropped(browser):
+    """Both drops are the page's, the first is refused, the second opened: see the layers above."""
+    assert browser["dropped"] == [True, True, False, False]
+
+
+def test_two_fingers(browser):
+    half, z = browser["pinched"]
+    assert half == pytest.approx(2)
+    assert z == browser["tapped"]

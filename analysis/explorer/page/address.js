@@ -15,6 +15,7 @@ function initial() {
     z: [-1, 1],
     star: false,
     steps: 20,
+    orbit: orbitAt(Object.keys(PROBLEMS)[0]),
     own: null,
     layers: null,
     layer: 0,
@@ -26,13 +27,14 @@ function initial() {
 const short = (x) => String(Number(x.toPrecision(6)));
 
 // The state as the address holds it: s=NAME,NAME&NAME.SYMBOL=x&v=x,y,half&z=x,y&star=1&n=20,
-// layer=n&h=x of a network, and own.A=...&own.b=... of the user's scheme.
+// o=PROBLEM,h,steps,u,v of the orbits, layer=n&h=x of a network, and own.A=...&own.b=... of the user's scheme.
 function toAddress(state) {
   const found = new URLSearchParams({
     s: state.chosen.join(","),
     v: [state.view.x, state.view.y, state.view.half].map(short),
     z: state.z.map(short),
     n: state.steps,
+    o: orbitText(state.orbit),
   });
   if (state.layers) {
     found.set("layer", state.layer);
@@ -76,6 +78,11 @@ function fromAddress(text) {
   if (view) [state.view.x, state.view.y, state.view.half] = view;
   state.z = numbersOf("z", 2, (z) => z.every((x) => Math.abs(x) <= 1e4)) || state.z;
   state.steps = (numbersOf("n", 1, ([n]) => Number.isInteger(n) && n >= 2 && n <= 100) || [state.steps])[0];
+  if (given.has("o")) {
+    const orbit = orbitFrom(given.get("o"));
+    if (orbit) state.orbit = orbit;
+    else wrong.push(`o: got ${given.get("o")}, expected a problem of the page, h, steps and a point to start from`);
+  }
   const layer = numbersOf("layer", 1, ([n]) => Number.isInteger(n) && n >= 0);
   if (layer) [state.layer] = layer;
   const factor = numbersOf("h", 1, ([x]) => x >= 1 / 8 && x <= 8);

@@ -94,16 +94,36 @@ function showVerdict(scheme, state) {
 
 // ------------------------------------------------------------------------------------------------- properties
 
+// What is known of a scheme under a head of the table.
+const told = (scheme, head) =>
+  scheme.cells ? scheme.cells[DATA.columns.findIndex(([name]) => name === head)] : scheme.told[head];
+
 function showProperties(table, members) {
-  const cell = (scheme, [head], i) =>
-    scheme.cells ? scheme.cells[i] : head === "scheme" ? scheme.name : scheme.told[head] || "not derived here";
+  const cell = (scheme, [head]) => told(scheme, head) || "not derived here";
   table.replaceChildren(
     ...DATA.columns.map((column, i) => {
       const head = element("th", { scope: "row", textContent: column[0], title: column[1].replaceAll("`", "") });
       return element("tr", {}, [
         head,
-        ...members.map(({ scheme }) => element(i ? "td" : "th", { textContent: cell(scheme, column, i) })),
+        ...members.map(({ scheme }) => element(i ? "td" : "th", { textContent: cell(scheme, column) })),
       ]);
+    }),
+  );
+}
+
+// ------------------------------------------------------------------------------------------------- equations
+
+function showEquations(place, members) {
+  place.replaceChildren(
+    ...members.map((member, i) => {
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.background = colour(i);
+      const values = Object.entries(valuesOf(member.scheme, state)).map(
+        ([name, x]) => `${name} = ${short(x).replace("-", "\u2212")}`,
+      );
+      const named = element("strong", { textContent: [member.scheme.name, ...values].join(", ") });
+      const lines = equationLines(member).map((textContent) => element("p", { textContent }));
+      return element("div", { className: "equation" }, [swatch, named, ...lines]);
     }),
   );
 }

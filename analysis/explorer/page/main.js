@@ -5,7 +5,8 @@ let members = [];
 const region = new Region(get("region"));
 let keeping = 0,
   playing = 0,
-  shownSteps = state.steps;
+  shownSteps = state.steps,
+  followed = "";
 
 function schemesChosen() {
   return state.chosen.map((name) => (name === OWN ? ownScheme(state.own) : ZOO.get(name)));
@@ -27,8 +28,20 @@ function changed({ rebuild = false, region: redraw = true, keep = true }) {
   if (!playing) shownSteps = state.steps;
   drawRoots(get("roots"), members, state.z);
   drawPlay(get("play"), members, state.z, state.steps, shownSteps);
+  follow(rebuild || !keep);
   showInputs();
   if (keep) keepAddress();
+}
+
+// Equations and orbits, where what they follow from has changed: not the point, and not the plane.
+function follow(redraw) {
+  const from = JSON.stringify([state.chosen, state.values, state.own, state.orbit]);
+  if (from !== followed) {
+    showEquations(get("equations"), members);
+    orbits.compute(members, state.orbit);
+  }
+  if (from !== followed || redraw) orbits.draw(state.orbit);
+  followed = from;
 }
 
 // Not at once: browsers refuse some hundred addresses in half a minute, which a pointer would ask for.
@@ -44,6 +57,7 @@ function showInputs() {
   get("steps").value = state.steps;
   get("steps-shown").textContent = state.steps;
   get("point").textContent = describe(members, state.z);
+  orbits.show(state.orbit);
   if (state.layers) showLayer();
 }
 
@@ -135,6 +149,7 @@ function number(input, set) {
 
 function start() {
   fillPicker(get("add"));
+  startOrbits();
   get("add").onchange = (event) => {
     add(event.target.value);
     event.target.value = "";

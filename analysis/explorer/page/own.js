@@ -108,6 +108,7 @@ function tableau(textA, textB) {
     seeds: [["1", "0"]],
     starting: 0,
     told: {
+      scheme: "own",
       kind: `${explicit ? "explicit" : "implicit"} Runge-Kutta`,
       stages: `${b.length}`,
       steps: "1",
@@ -162,6 +163,7 @@ function multistep(textA, textB, textNext) {
   return {
     ...multistepMatrices(a, b, next),
     told: {
+      scheme: "own",
       kind: `${same(next, ZERO) ? "explicit" : "implicit"} linear multistep`,
       stages: "1",
       steps: `${steps}`,

@@ -68,7 +68,7 @@ function series(size) {
 }
 
 // Phi as a list, highest power of zeta first, of coefficients in z, lowest power first. Factors zeta^m, which carried
-// slopes bring in, are left out: they decide nothing.
+// slopes bring in, are left out by rounded: they decide nothing.
 function stabilityPolynomial({ A, U, B, V }) {
   const s = A.length;
   const S = series(s + 1);
@@ -78,7 +78,11 @@ function stabilityPolynomial({ A, U, B, V }) {
   const M = matrix(V.length, V.length, (i, j) => powers.map((P) => P[i][j]));
   const multiply = (P, Q) => product(P, Q, S.add, S.mul, S.zero);
   const scale = (x, k) => x.map((c) => -c / BigInt(k));
-  const rows = characteristic(M, multiply, S.add, scale, S.one, S.zero).map((c) => S.mul(c, det).map(Fixed.toDouble));
+  return characteristic(M, multiply, S.add, scale, S.one, S.zero).map((c) => S.mul(c, det));
+}
+
+function rounded(polynomial) {
+  const rows = polynomial.map((row) => row.map(Fixed.toDouble));
   for (const row of rows) while (row.length > 1 && row[row.length - 1] === 0) row.pop();
   while (rows.length > 1 && rows[rows.length - 1].every((c) => c === 0)) rows.pop();
   return rows;
@@ -104,9 +108,12 @@ function analyse(scheme, values) {
   const fixed = fixedMatrices(scheme, values);
   const doubles = (rows) => rows.map((row) => row.map(Fixed.toDouble));
   const read = (text) => Fixed.toDouble(value(text, fixed.symbols));
+  const exactPhi = stabilityPolynomial(fixed);
   return {
     scheme,
-    phi: settled(stabilityPolynomial(fixed), scheme.digits),
+    symbols: fixed.symbols,
+    exactPhi,
+    phi: settled(rounded(exactPhi), scheme.digits),
     A: doubles(fixed.A),
     U: doubles(fixed.U),
     B: doubles(fixed.B),
