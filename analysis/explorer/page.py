@@ -22,6 +22,7 @@ SCRIPTS = (
     "own.js",
     "play.js",
     "problems.js",
+    "stages.js",
     "steps.js",
     "plots.js",
     "orbit_plots.js",

@@ -42,6 +42,27 @@ const listed = ({ points, said }) => ({ points: packed(points.flat()), said });
 found.orbits = asked.orbits.map(([name, values, problem, start, h, steps]) =>
   listed(orbitOf(asMember(name, values), PROBLEMS[problem], start, h, steps)),
 );
+const saidOf = (name, changes, problem, h) =>
+  orbitOf({ ...asMember(name, {}), scheme: { ...ZOO.get(name), ...changes } }, PROBLEMS[problem], [4, 2], h, 50);
+found.unplayed = [
+  saidOf(
+    "verlet",
+    {
+      functions: [
+        [0, 0],
+        [0, 1],
+      ],
+    },
+    "pendulum",
+    0.1,
+  ),
+  saidOf("ab2", { cells: null, told: { kind: "explicit", order: "20" } }, "pendulum", 0.1),
+  saidOf("euler", {}, "lotka-volterra", 2),
+  saidOf("trapezoid", {}, "lotka-volterra", 2),
+].map(({ points, said }) => [points.length, said]);
+found.small = DATA.schemes.map((scheme) =>
+  listed(orbitOf(asMember(scheme.name, valuesOf(scheme, state)), PROBLEMS.pendulum, [1, 0.5], 0.1, 20)),
+);
 found.flows = asked.flows.map(([problem, start, h, steps]) =>
   packed(flow(PROBLEMS[problem], start, h, steps, 4).flat()),
 );

@@ -3,6 +3,9 @@
 
 const LIMIT = 1e6; // beyond it a solution has blown up
 
+// Why a scheme is not stepped, or not further.
+class Refusal extends Error {}
+
 const PROBLEMS = {
   pendulum: {
     name: "The pendulum",
@@ -58,7 +61,7 @@ function systemOf(scheme, problem) {
     return { parts: (u) => [u], whole: ([u]) => u, functions: scheme.functions.map(() => whole) };
   }
   const functions = scheme.functions.map(([taken, given]) => {
-    if (scheme.components !== 2 || taken === given) throw new Error("is for systems of other parts than these two");
+    if (scheme.components !== 2 || taken === given) throw new Refusal("is for systems of other parts than these two");
     const { field, slope } = problem.halves[given];
     return { field: ([x]) => [field(x)], jacobian: ([x]) => [[slope(x)]] };
   });

@@ -1,8 +1,5 @@
 // A step of a scheme for u' = f(u): Y = h A F(Y) + U y, y+ = h B F(Y) + V y. Each value is a list, a part of the state.
 
-const MOST_ITERATIONS = 25,
-  CONVERGED = 1e-14;
-
 // sum of row_j values_j; what is multiplied by 0 need not be there.
 function combined(row, values, size) {
   const found = new Array(size).fill(0);
@@ -11,13 +8,13 @@ function combined(row, values, size) {
 }
 
 // The stages in the order in which they can be had: those that depend on each other together. Without those that
-// nothing needs.
-function stageBlocks({ A, B }) {
+// nothing needs. A stage needs those that its row of A names, and of Gamma.
+function stageBlocks({ A, B, Gamma }) {
   const needed = new Set();
   const need = (i) => {
     if (needed.has(i)) return;
     needed.add(i);
-    A[i].forEach((a, j) => a !== 0 && need(j));
+    A[i].forEach((a, j) => (a !== 0 || (Gamma && Gamma[i][j] !== 0)) && need(j));
   };
   A.forEach((_, i) => B.some((row) => row[i] !== 0) && need(i));
   const blocks = [];
@@ -32,58 +29,6 @@ function stageBlocks({ A, B }) {
 }
 
 const implicit = ({ A }, block) => block.length > 1 || A[block[0]][block[0]] !== 0;
-
-const solveReal = (P, q) =>
-  solveLinear(
-    P.map((row) => row.map((x) => [x, 0])),
-    q.map((x) => [[x, 0]]),
-  ).map(([[x]]) => x);
-
-// Adds the slopes of a block of stages to K, by Newton's method.
-function newton(method, block, functions, h, base, K) {
-  const { A, colours } = method,
-    size = base[0].length,
-    f = block.map((i) => functions[colours[i]]);
-  let Y = base;
-  for (let round = 0; round < MOST_ITERATIONS; round++) {
-    const slopes = Y.map((y, a) => f[a].field(y)),
-      jacobians = Y.map((y, a) => f[a].jacobian(y));
-    const missing = Y.flatMap((y, a) => {
-      const sum = combined(
-        block.map((j) => h * A[block[a]][j]),
-        slopes,
-        size,
-      );
-      return y.map((x, i) => base[a][i] + sum[i] - x);
-    });
-    const P = matrix(missing.length, missing.length, (r, c) => {
-      const [a, b] = [Math.floor(r / size), Math.floor(c / size)];
-      return (r === c ? 1 : 0) - h * A[block[a]][block[b]] * jacobians[b][r % size][c % size];
-    });
-    const moved = solveReal(P, missing);
-    Y = Y.map((y, a) => y.map((x, i) => x + moved[a * size + i]));
-    if (moved.every((x, i) => Math.abs(x) <= CONVERGED * (1 + Math.abs(Y.flat()[i])))) {
-      Y.forEach((y, a) => (K[block[a]] = f[a].field(y)));
-      return;
-    }
-  }
-  throw new Error("the stages of a step were not found: Newton's method does not converge at this h");
-}
-
-// K_i = f(Y_i) + h f'(u) sum_j Gamma_ij K_j, with which a Rosenbrock scheme has no equation to solve but linear ones.
-function rosenbrock({ Gamma }, i, { field, jacobian }, h, u, Y, K) {
-  const J = jacobian(u),
-    known = combined(
-      Gamma[i].map((g, j) => (j < i ? h * g : 0)),
-      K,
-      u.length,
-    );
-  const right = field(Y).map((x, r) => x + J[r].reduce((total, a, c) => total + a * known[c], 0));
-  K[i] = solveReal(
-    J.map((row, r) => row.map((a, c) => (r === c ? 1 : 0) - h * Gamma[i][i] * a)),
-    right,
-  );
-}
 
 function takeStep(method, functions, h, y) {
   const { A, U, B, V, colours, Gamma } = method,
@@ -151,7 +96,7 @@ function starterOf(scheme) {
     s.V.length === 1 && !s.symbols.length && s.functions.length === 1 && !s.Gamma && s.U.every(([u]) => u === "1");
   const found = DATA.schemes.find((s) => plain(s) && explicit(s) === explicit(scheme) && order(s) >= order(scheme));
   if (!found)
-    throw new Error(`needs a history, and no scheme of the page has its order, ${order(scheme)}, to start it`);
+    throw new Refusal(`needs a history, and no scheme of the page has its order, ${order(scheme)}, to start it`);
   return found;
 }
 
@@ -172,10 +117,11 @@ function orbitOf(member, problem, start, h, steps) {
     for (let n = 0; n < steps; n++) {
       y = takeStep(n < scheme.starting ? first : method, functions, h, y);
       const u = whole(y.slice(0, given.length));
-      if (!u.every((x) => Math.abs(x) <= LIMIT)) throw new Error(`has left what is drawn after ${n + 1} steps`);
+      if (!u.every((x) => Math.abs(x) <= LIMIT)) throw new Refusal(`has left what is drawn after ${n + 1} steps`);
       points.push(u);
     }
   } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
     return { points, said: error.message };
   }
   return { points, said: "" };
