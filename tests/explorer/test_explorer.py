@@ -8,6 +8,8 @@ import sympy
 
 from odenets import schemes
 from odenets.analysis.cli import main
+from odenets.benchmarks.study import diagnose as study_diagnose
+from odenets.benchmarks.study import result
 from odenets.benchmarks.study.command_line import make_parser
 
 
@@ -81,14 +83,14 @@ def test_a_folder_without_a_diagnosis_says_how_to_get_one(tmp_path, capsys):
     run = study / "lm-20-s0"
     run.mkdir(parents=True)
     assert "expected a run of a study, or the JSON of odenets diagnose --json" in said(study)
-    (run / "result.json").write_text("{}")
+    (run / result.NAME).write_text("{}")
     command = f"odenets study diagnose --out {study}"
     assert said(run).endswith(f"{command} --run lm-20-s0\n")
     assert said(study).endswith(f"{command}\n")
     parser = make_parser({"diagnose": ""}, None)
     wanted = parser.parse_args(f"diagnose --out {study} --run lm-20-s0".split())
     assert (wanted.out, wanted.run) == (study, ["lm-20-s0"])
-    (run / "diagnosis.json").write_text("{}")
+    (run / f"{study_diagnose.STEM}.json").write_text("{}")
     assert said(study).endswith(f"expected a run with it, such as {run}\n")
     assert list(tmp_path.iterdir()) == [study]
 
