@@ -8,8 +8,7 @@ import sympy
 
 from odenets import schemes
 from odenets.analysis.cli import main
-from odenets.benchmarks.study import diagnose as study_diagnose
-from odenets.benchmarks.study import result
+from odenets.benchmarks.study import diagnose as study_diagnose, result
 from odenets.benchmarks.study.command_line import make_parser
 
 
