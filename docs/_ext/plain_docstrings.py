@@ -1,14 +1,17 @@
 """Docstrings of this project are plain text; here they are made reStructuredText.
 
-Formulas stand in indented blocks: they become blocks of text. ``*``, ``|`` and ``_`` are signs of formulas, as in |k|
-or b_i, and are to stay what they are; ``literals`` and :func:`roles` keep their meaning. Runs before napoleon, which
-takes care of Args, Returns, Raises and Attributes.
+Formulas stand in indented blocks: they are set as formulas (formula_text.py). ``*``, ``|`` and ``_`` are signs of
+formulas, as in |k| or b_i, and are to stay what they are; ``literals`` and :func:`roles` keep their meaning. Runs
+before napoleon, which takes care of Args, Returns, Raises and Attributes.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import Any
+
+from formula_text import latex
 
 #: What keeps its meaning, and what stands between.
 MARKUP = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`)")
@@ -18,16 +21,28 @@ SECTION = re.compile(r"(Args|Returns|Raises|Attributes|Yields|Example|Examples|N
 def restructured(lines: list[str]) -> list[str]:
     """The lines of a docstring as reStructuredText."""
     found: list[str] = []
-    in_section = in_block = False
-    for line in lines:
+    in_section, rest = False, list(lines)
+    while rest:
+        line = rest[0]
         indented = line.startswith(" ")
         if line.strip() and not indented:
-            in_section, in_block = bool(SECTION.match(line)), False
-        if indented and not in_section and not in_block and (not found or not found[-1].strip()):
-            found += [".. code-block:: text", ""]
-            in_block = True
-        found.append(line if in_block and indented else _escaped(line))
+            in_section = bool(SECTION.match(line))
+        if indented and not in_section and (not found or not found[-1].strip()):
+            block = list(takewhile(lambda line: line.startswith(" ") or not line.strip(), rest))
+            found += _block(block)
+            del rest[: len(block)]
+        else:
+            found.append(_escaped(line))
+            del rest[0]
     return found
+
+
+def _block(lines: list[str]) -> list[str]:
+    """A formula as one, and Python, or what else it may be, as it stands."""
+    formula = latex("\n".join(lines))
+    if formula is None:
+        return [".. code-block:: text", "", *lines]
+    return [".. math::", "", f"    {formula}", ""]
 
 
 def _escaped(line: str) -> str:

@@ -9,6 +9,12 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def found(monkeypatch):
+    """They find each other as Sphinx has them do it."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+
+
 def extension(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "_ext" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -16,7 +22,7 @@ def extension(name):
     return module
 
 
-def test_formulas_of_docstrings_stay_what_they_are():
+def test_formulas_in_the_sentences_of_docstrings_stay_what_they_are():
     said = """The sum b_i c_i^2 of |k| < 1, f* and ``b_i``, by :func:`odenets.solve`.
 
     y+ = h B F(Y)
@@ -29,9 +35,9 @@ Args:
     assert "\n".join(extension("plain_docstrings").restructured(said.split("\n"))) == (
         r"""The sum b_i c_i^2 of \|k\| < 1, f\* and ``b_i``, by :func:`odenets.solve`.
 
-.. code-block:: text
+.. math::
 
-    y+ = h B F(Y)
+    y^{+} = h B F(Y)
 
 After it.
 
@@ -39,6 +45,26 @@ Args:
     y\_: a state \|y\|.
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("u_{n+1} = sum_j a_j u_{n-j}", r"u_{n+1} = \sum_{j} a_{j} u_{n-j}"),
+        ("z+ = z - Psi_{-h}(y+),   z_0 = y_0", r"z^{+} = z - \Psi_{-h}(y^{+}), \quad z_{0} = y_{0}"),
+        ("h beta_ij F(Y_j) + b_next f'f", r"h \beta_{ij} F(Y_{j}) + b_{\text{next}} f'f"),
+        ("c h^(m-1) u^(m) >= (V)^-1", r"c h^{m-1} u^{(m)} \ge (V)^{-1}"),
+        ("a' = -(df/dtheta)^T a", r"a' = -(d f/d \theta)^{T} a"),
+        ("k = order of the step, 1 + k", r"k = \text{order}\ \text{of}\ \text{the}\ \text{step}, 1 + k"),
+        (
+            "Y = U y      (s stages)\ny+ = V y",
+            r"\begin{array}{ll} Y = U y & (s\ \text{stages}) \\ y^{+} = V y \end{array}",
+        ),
+        ("net = ODENet(blocks, scheme)", None),
+    ],
+)
+def test_blocks_of_docstrings_are_formulas(text, latex):
+    assert extension("formula_text").latex(f"    {text}") == latex
 
 
 @pytest.mark.parametrize(
