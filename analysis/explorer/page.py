@@ -20,6 +20,7 @@ SCRIPTS = (
     "order_star.js",
     "equation.js",
     "own.js",
+    "own_equation.js",
     "play.js",
     "problems.js",
     "stages.js",

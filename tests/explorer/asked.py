@@ -40,6 +40,11 @@ OWN = [
     (KUTTA38, "Order 4: 8 of the 17 order conditions up to order 5 hold. Error constant: 1/120."),
 ]
 REFUSED = 6
+#: LM with k = -1/2, the midpoint rule of two steps, AB2, BDF2, and one with sigma(1) = 0.
+MULTISTEPS = [
+    *({"a": "3/2 -1/2", "c": "1"}, {"a": "0 1", "c": "2"}, {"a": "1", "c": "3/2 -1/2"}),
+    *({"a": "4/3 -1/3", "n": "2/3"}, {"a": "1", "c": "1 -1"}),
+]
 EQUATIONS = [
     *(("euler", {}), ("lm", {"k": -0.5}), ("lm", {"k": -1.0})),
     *(("verlet", {}), ("in_resnet", {"lam": 0.5}), ("rk4", {})),

@@ -38,6 +38,12 @@ found.series = asked.cases.map(([name, values]) => {
   return c && packed(c);
 });
 found.equations = asked.equations.map(([name, values]) => equationLines(asMember(name, values)));
+found.ownEquations = asked.multisteps.map((own) => equationLines(analyse(ownScheme(own), {})));
+found.tableauEquations = asked.tableaus.map((name) => {
+  const { A, B } = ZOO.get(name);
+  const lines = (scheme) => equationLines(analyse(scheme, {}));
+  return [lines(ZOO.get(name)), lines(tableau(A.map((row) => row.join(" ")).join("\n"), B[0].join(" ")))];
+});
 const listed = ({ points, said }) => ({ points: packed(points.flat()), said });
 found.orbits = asked.orbits.map(([name, values, problem, start, h, steps]) =>
   listed(orbitOf(asMember(name, values), PROBLEMS[problem], start, h, steps)),

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import torch
-from explorer.asked import ADDRESS, EQUATIONS, GRID, NUMBERS, OWN, PATH, POINTS, STARS, TABLEAUS
+from explorer.asked import ADDRESS, EQUATIONS, GRID, MULTISTEPS, NUMBERS, OWN, PATH, POINTS, STARS, TABLEAUS
 from explorer.orbits import START, STEPPED
 
 from odenets import ODENet
@@ -54,6 +54,7 @@ def browser(page, spiral, tmp_path_factory):
         "tableaus": TABLEAUS,
         "played": [("rk4", [-0.5, 1]), ("ab2", [-0.25, 0.5]), ("verlet", [0, 0.5])],
         "equations": EQUATIONS,
+        "multisteps": MULTISTEPS,
         "orbits": [(*scheme, problem, *START[problem]) for scheme in STEPPED for problem in START],
         "flows": [(problem, *start) for problem, start in START.items()],
         "diagnosis": spiral,

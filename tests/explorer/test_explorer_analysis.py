@@ -107,10 +107,12 @@ def test_the_equation_on_linear_f_gives_the_principal_root(browser):
         assert abs(c[0]) > 0.2, name
 
 
+def plain(lines):
+    return [line.translate(str.maketrans({"\N{PRIME}": "'", "\N{MINUS SIGN}": "-"})) for line in lines]
+
+
 def test_the_equation_in_numbers(browser):
-    plain = str.maketrans({"\N{PRIME}": "'", "\N{MINUS SIGN}": "-"})
-    found = [[line.translate(plain) for line in lines] for lines in browser["equations"]]
-    euler, paper, pole, verlet, damped, four = found
+    euler, paper, pole, verlet, damped, four = map(plain, browser["equations"])
     assert euler[:2] == [
         "u' + (h/2) u'' + (h²/6) u''' + … = f",
         "u' = f - (h/2) f'f + (h²/12) f''(f,f) + (h²/3) f'f'f + O(h³)",
@@ -136,3 +138,25 @@ def test_the_equation_in_numbers(browser):
     assert len(damped) == 1
     assert "no series in z" in damped[0]
     assert four[0] == "u' = f + O(h⁴)"
+
+
+def test_the_equation_of_a_scheme_of_ones_own(browser):
+    lm, midpoint, ab2, bdf2, none = map(plain, browser["ownEquations"])
+    # As above, and (k^2 - 10 k + 1)/12, (k^2 - 4 k + 1)/3 over (1 + k)^5
+    assert lm[:2] == [
+        "(1/2) u' + (3 h/4) u'' + (h²/12) u''' + … = f",
+        "u' = 2 f - 6 h f'f + (50 h²/3) f''(f,f) + (104 h²/3) f'f'f + O(h³)",
+    ]
+    # E - 1/E = 2 (hD + (hD)^3/6 + ...); C_3 = 5/12; -2/9 of BDF2 over sigma(1) = 2/3
+    assert midpoint[:2] == ["u' + (h²/6) u''' + … = f", "u' = f - (h²/6) f''(f,f) - (h²/6) f'f'f + O(h³)"]
+    assert ab2[:2] == ["u' + (5 h²/12) u''' + … = f", "u' = f - (5 h²/12) f''(f,f) - (5 h²/12) f'f'f + O(h³)"]
+    assert bdf2[:2] == ["u' - (h²/3) u''' + … = f", "u' = f + (h²/3) f''(f,f) + (h²/3) f'f'f + O(h³)"]
+    assert len(none) == 1
+
+
+def test_equations_of_tableaus_are_those_of_analysis(browser):
+    for name, (of_zoo, of_own) in zip(TABLEAUS, browser["tableauEquations"], strict=True):
+        # Euler's methods are multistep schemes, too; at order 3 and from 5 on analysis goes further.
+        lines = [line for line in plain(of_zoo) if line.startswith(("u' =", "f ="))]
+        if schemes[name].order in (1, 2, 4):
+            assert plain(of_own) == lines, name

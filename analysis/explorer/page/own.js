@@ -107,6 +107,7 @@ function tableau(textA, textB) {
     nodes: A.map((row) => show(sum(row))),
     seeds: [["1", "0"]],
     starting: 0,
+    equation: tableauEquation(A, b, order),
     told: {
       scheme: "own",
       kind: `${explicit ? "explicit" : "implicit"} Runge-Kutta`,
@@ -162,6 +163,7 @@ function multistep(textA, textB, textNext) {
   const steps = Math.max(a.length, b.length, 1);
   return {
     ...multistepMatrices(a, b, next),
+    equation: multistepEquation(a, b, next, order),
     told: {
       scheme: "own",
       kind: `${same(next, ZERO) ? "explicit" : "implicit"} linear multistep`,
