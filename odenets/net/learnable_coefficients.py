@@ -155,3 +155,13 @@ def check_shape(shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, (tuple, list, torch.Size)):
         raise FieldError(what)
     return tuple(integer(n, what, error=FieldError) for n in shape)
+
+
+def check_broadcasts(shape: tuple[int, ...], u: Tensor) -> None:
+    """FieldError for coefficients that do not fit a state."""
+    fits = len(shape) <= u.dim() and all(a in (1, b) for a, b in zip(shape[::-1], u.shape[::-1], strict=False))
+    if not fits:
+        raise FieldError(
+            f"coefficient_shape: got {shape} for a state of shape {tuple(u.shape)}, expected one that broadcasts "
+            "to it, such as () for a scalar, (C, 1, 1) for images or (C,) for features"
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -21,11 +20,11 @@ from ..passes.starting import starting_steps, transition
 from ..passes.steps import run_step
 from ..program import Evaluate, Program, compile_scheme
 from ..program.step import State, step
-from ..program.transforms import traced_as_constant
 from ..scheme import Scheme
 from ..stages import NewtonKrylov, Report, Solver
 from ..zoo import as_scheme
-from .learnable_coefficients import Coefficients, check_shape
+from .input_check import InputCheck, reference_tensor
+from .learnable_coefficients import Coefficients, check_broadcasts, check_shape
 from .seeding import seed, split
 
 #: what a network is compiled from, under the names of its arguments as well, and into, but for what may be set
@@ -116,8 +115,7 @@ class ODENet(nn.Module):
         self.coefficient_shape = check_shape(coefficient_shape)
         self.coefficients = self._make_coefficients()
         self._plain = Direct().attach(self)
-        # Where a parameter is that tells the device: it is found once.
-        self._first: list[str] | None = None
+        self._input = InputCheck()
         #: (step, what the solver reports) for each solve of the last pass; implicit schemes only
         self.reports: list[tuple[int, Report]] = []
         self.gradient = gradient
@@ -249,7 +247,7 @@ class ODENet(nn.Module):
 
     def _begin(self, x: Tensor) -> tuple[Pass, State, int]:
         """The pass, the carried values before the first regular step, and that step's number."""
-        self._check_input(x)
+        self._input(self, x)
         field = self.field
         field.ready()
         u = x if self.shortcut is None else self.shortcut(x)
@@ -257,7 +255,7 @@ class ODENet(nn.Module):
         run = Pass(self, field.draw_steps(u, self.program.h), u)
         state, first = self._enter(x, u, run)
         if self.coefficient_shape:
-            self._check_coefficients(state[0])
+            check_broadcasts(self.coefficient_shape, state[0])
         return run, state, first
 
     def _solution(self, state: State) -> Tensor:
@@ -298,37 +296,6 @@ class ODENet(nn.Module):
                 "expected the same"
             )
         return self.field.scaled(value)
-
-    def _check_input(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            got = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-            raise FieldError(f"input: got {got}, expected a floating-point tensor")
-        if torch.compiler.is_compiling() or not self._is_on(x.device):
-            own = _device(self)
-            if own is not None and own != x.device:
-                raise FieldError(f"input: got a tensor on {x.device}, expected {own}, where the network is")
-
-    def _is_on(self, device: torch.device) -> bool:
-        """Whether the first parameter, as far as its name is known, is on a device."""
-        if self._first is None:
-            self._first = next((name.split(".") for name, p in self.named_parameters() if p.is_floating_point()), [])
-        *path, last = self._first or [""]
-        held: Any = self
-        for name in path:  # it may have been replaced, or be scripted
-            modules = getattr(held, "_modules", None)
-            held = modules.get(name) if isinstance(modules, dict) else None
-        parameters = getattr(held, "_parameters", None)
-        found = parameters.get(last) if isinstance(parameters, dict) else None
-        return found is not None and found.device == device
-
-    def _check_coefficients(self, u: Tensor) -> None:
-        shape = self.coefficient_shape
-        fits = len(shape) <= u.dim() and all(a in (1, b) for a, b in zip(shape[::-1], u.shape[::-1], strict=False))
-        if not fits:
-            raise FieldError(
-                f"coefficient_shape: got {shape} for a state of shape {tuple(u.shape)}, expected one that broadcasts "
-                "to it, such as () for a scalar, (C, 1, 1) for images or (C,) for features"
-            )
 
     # ----------------------------------------------------------- construction
 
@@ -394,16 +361,3 @@ class ODENet(nn.Module):
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
-
-
-@traced_as_constant
-def _device(module: nn.Module) -> torch.device | None:
-    """Where the first floating-point parameter or buffer is."""
-    own = reference_tensor(module)
-    return None if own is None else own.device
-
-
-def reference_tensor(module: nn.Module) -> Tensor | None:
-    """A floating-point parameter or buffer of the module, which tells its dtype and device."""
-    tensors = chain(module.parameters(), module.buffers())
-    return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
