@@ -116,7 +116,7 @@ def unsaid(comparisons: Iterable[Comparison]) -> list[str]:
             "its square."
         )
     if single := [one for one, difference in known if difference.n == 1]:
-        named = ", ".join(f"{one.cell.label} at depth {one.cell.depth}" for one in single)
+        named = ", ".join(dict.fromkeys(f"{one.cell.label} at depth {one.cell.depth}" for one in single))
         sentences.append(f"One seed has no deviation, and nothing can be told of {named}.")
     return sentences
 

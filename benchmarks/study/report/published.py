@@ -42,7 +42,7 @@ class Published:
     @property
     def origin(self) -> str:
         """The source, and whether the number was checked."""
-        return self.source + ("" if self.checked else " (not checked against the paper)")
+        return self.source + ("" if self.checked else " (second hand)")
 
 
 def _run(data: str, depth: int, scheme: str, network: str = "cifar_resnet", survival: float = 1.0) -> RunConfig:
