@@ -33,8 +33,9 @@ SAME = {
     *("view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "clone", "contiguous", "alias"),
     *("detach", "unsqueeze", "squeeze", "_to_copy", "expand", "lift_fresh", "roll"),
 }
-#: models with more parameters are left out
+#: models with more parameters are left out, by an error with these words
 LARGEST = 32_000_000
+TOO_LARGE = "million parameters"
 #: parts of names of small models
 SMALL = ("atto", "femto", "pico", "xxs", "xx_small", "nano", "tiny", "xs", "18", "26", "_s", "small", "b0")
 TOKENS = torch.randint(1, 50, (2, 7), generator=torch.Generator().manual_seed(0))
@@ -167,7 +168,7 @@ def measured(make: Callable[[], nn.Module], examples: list[Any]) -> dict[str, An
     except NotImplementedError:  # it reads what it draws
         size = 0
     if size > LARGEST:
-        raise OdenetsError(f"it has {size / 1e6:.0f} million parameters")
+        raise OdenetsError(f"it has {size / 1e6:.0f} {TOO_LARGE}")
     torch.manual_seed(0)
     model = make().eval()
     example = next(x for x in examples if _runs(model, x))
@@ -226,7 +227,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         "# Public models, swapped",
         "",
         f"{len(good)} models ran; in {swapped} of them there are sums to take, {taken} are taken, and {sums} counted",
-        f"by operators. In training under LM with k_n = 0 {equal} are the original to the bit: outputs, gradients and",
+        f"by operators. In training, under LM with k_n = 0, {equal} are the original to the bit: outputs, gradients and",
         "buffers.",
         "",
         "| model | counted | taken | LM, k = 0 | Heun | left alone |",
@@ -234,11 +235,14 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     ]
     for name, row in rows.items():
         if "error" in row:
-            lines.append(f"| {name} | | | | | did not run: {row['error']} |")
             continue
         left = "; ".join(f"{count} x {reason}" for reason, count in row["left"].items())
         equal_text = {None: "", True: "equal", False: "**differs**"}[row["equal"]]
         lines.append(f"| {name} | {row['sums']} | {row['taken']} | {equal_text} | {row['heun']} | {left} |")
+    large = [name for name, row in rows.items() if TOO_LARGE in row.get("error", "")]
+    failed = [f"{name} ({row['error']})" for name, row in rows.items() if "error" in row and name not in large]
+    for what, names in ((f"Not tried, since they have more than {LARGEST / 1e6:.0f} million parameters", large), ("Did not run, as they came", failed)):
+        lines += ["", f"{what}: {', '.join(names) or 'none'}."]
     return "\n".join(lines) + "\n"
 
 

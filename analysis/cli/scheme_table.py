@@ -13,24 +13,30 @@ from .scheme_rows import row
 PAGE = """\
 # The schemes
 
-Every scheme of `odenets.schemes`, with what follows from its coefficients. All of it is computed; this page
-is written by
+Every scheme of `odenets.schemes`, with what follows from its coefficients, all of it computed. `rk4` is the classical
+scheme of Kutta. The `rk4` of torchdiffeq is another one, the 3/8 rule: here `rk38`.
 
-    odenets schemes --markdown > docs/schemes.md
+{lists}
 
-after the rows, which are kept in a file, are computed anew by
-
-    odenets schemes --rows > analysis/cli/scheme_rows.json
-
-`rk4` is the classical scheme of Kutta. The `rk4` of torchdiffeq is another one, the 3/8 rule: here `rk38`.
+`odenets.schemes.where(order=4, explicit=True)` finds schemes by their own properties;
+`[name for name in odenets.schemes if odenets.analysis.l_stable(name)]`, after `import odenets.analysis`, by what the
+analysis knows.
 
 {legend}
 
 Numbers are exact where that is short, else to 10 digits. What a free symbol, a learnable coefficient, decides
-is said in terms of the symbol; `--set k=1/2` puts a number in its place.
+is said in terms of the symbol; `--set k=1/2` puts a number in its place. This page is written by
+`odenets schemes --markdown > docs/schemes.md`, after the rows, which are kept in a file, are computed anew by
+`odenets schemes --rows > analysis/cli/scheme_rows.json`.
 
 {table}
 """
+#: what is asked for most: a heading, and the column and the text in it of those that are listed
+LISTS = {
+    "L-stable": ("L-stable", "yes"),
+    "A-stable": ("A(alpha)", "90"),
+    "Reversible, each step undone explicitly": ("reversible", "yes"),
+}
 
 
 def stability_table(schemes: Iterable[Scheme], *, form: str = "text") -> str:
@@ -44,9 +50,15 @@ def schemes_table(schemes: Iterable[Scheme], *, form: str = "text") -> str:
 
 
 def schemes_page(schemes: Iterable[Scheme]) -> str:
-    """docs/schemes.md: an introduction, the meaning of each column, the table."""
+    """docs/schemes.md: an introduction, who has which property, the meaning of each column, the table."""
+    heads, rows = [column.head for column in SCHEMES], {scheme: row(scheme) for scheme in schemes}
+    lists = []
+    for what, (head, text) in LISTS.items():
+        named = [f"`{scheme.name}`" for scheme, cells in rows.items() if cells[heads.index(head)] == text]
+        lists.append(f"- **{what}**: {', '.join(named) or 'none'}")
     legend = "\n".join(f"- **{column.head}**: {column.meaning}" for column in SCHEMES)
-    return PAGE.format(legend=legend, table=schemes_table(schemes, form="markdown")).rstrip("\n")
+    shown = _table(SCHEMES, rows, "markdown", rows.__getitem__)
+    return PAGE.format(lists="\n".join(lists), legend=legend, table=shown).rstrip("\n")
 
 
 def _table(columns: Sequence[Column], schemes: Iterable[Scheme], form: str, row: Callable[[Scheme], list[str]]) -> str:

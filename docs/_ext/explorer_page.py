@@ -12,6 +12,8 @@ from odenets.analysis.cli import main
 FILE = "play.html"
 #: The page that tells of it, on which the link stands below the title.
 ABOUT = "docs/explorer"
+#: What the page does not have where ``odenets explore`` opens it by itself: the way back.
+END, BACK = "</header>", '<p><a href="explorer.html">What this page shows, and how it computes</a></p>\n'
 
 
 def _write(app: Any, error: Exception | None) -> None:
@@ -19,6 +21,8 @@ def _write(app: Any, error: Exception | None) -> None:
         folder = Path(app.outdir) / Path(app.config.root_doc).parent
         if main(["explore", "--no-open", "--out", str(folder / FILE)]):
             raise RuntimeError("odenets explore: got an error, expected the page")
+        text = (folder / FILE).read_text(encoding="utf-8")
+        (folder / FILE).write_text(text.replace(END, BACK + END, 1), encoding="utf-8")
 
 
 def _link(app: Any, doctree: nodes.document, name: str) -> None:

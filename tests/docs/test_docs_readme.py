@@ -10,6 +10,7 @@ import re
 import pytest
 import torch
 
+import odenets
 from odenets import schemes
 from odenets.analysis.cli import main
 
@@ -37,12 +38,21 @@ def test_python_of_the_readme_runs():
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")  # by torch's own compiler
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
-def test_python_of_the_other_pages_runs_by_itself(page, capsys):
+def test_python_of_the_other_pages_runs_by_itself(page, capsys, monkeypatch):
+    # Whoever has imported odenets alone has none of its parts that are imported by themselves.
+    for part in ("analysis", "benchmarks"):
+        monkeypatch.delattr(odenets, part, raising=False)
     run(page, {})
     printed = capsys.readouterr().out.split("\n")
     # What a comment behind print() shows is a line that is printed, or its beginning up to the dots.
     for shown in re.findall(r"print\(.*?\)(?:  |\n)# (.*?)(?:, \.\.\.)?\n", page.read_text()):
         assert any(line.startswith(shown) for line in printed), shown
+
+
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)
+def test_no_line_is_taken_for_a_comment(page):
+    """In MyST's Markdown, of which the site is made, a line that begins with a percent sign is one, and is left out."""
+    assert not re.findall(r"^\s*%.*", page.read_text(), re.M)
 
 
 def test_modified_equation_of_the_page_on_the_command_line(capsys):

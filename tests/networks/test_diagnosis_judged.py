@@ -248,3 +248,9 @@ def test_kinks_are_found_also_at_a_state_on_one(x, bend):
     net = ODENet([nn.Sequential(bend, nn.Linear(3, 3))], "euler").double()
     d = diagnose(net, torch.tensor([x], dtype=torch.float64))
     assert d.blocks[0].piecewise_linear
+
+
+def test_growth_that_rounds_to_one_is_not_said_to_be_one():
+    # |1 + lambda|^2 = 1 + 2 a + a^2 + b^2 for lambda = a + bi: with a = 0 and b = 0.01, |zeta| = 1 + 5e-5.
+    d = diagnose(network([0.01 * np.array([[0.0, -1.0], [1.0, 0.0]])], "euler"), states(1, 2), modified=False)
+    assert any(f.startswith("Numerical instability: in layer 0") and "up to 1 + 5e-05 (" in f for f in d.findings)

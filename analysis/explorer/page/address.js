@@ -9,7 +9,8 @@ const get = (id) => document.getElementById(id);
 
 function initial() {
   return {
-    chosen: DATA.schemes.slice(0, 1).map(({ name }) => name),
+    // The first one, and the first with a coefficient to move.
+    chosen: [DATA.schemes[0], DATA.schemes.find(({ symbols }) => symbols.length)].filter(Boolean).map(({ name }) => name),
     values: {},
     view: { ...HOME },
     z: [-1, 1],
@@ -54,11 +55,11 @@ function fromAddress(text) {
   const state = initial(),
     wrong = [],
     given = new URLSearchParams(text.replace(/^#/, ""));
-  const numbersOf = (key, count, good = () => true) => {
+  const numbersOf = (key, count, good = () => true, range = "") => {
     if (!given.has(key)) return null;
     const found = given.get(key).split(",").map(Number);
     if (found.length === count && found.every(Number.isFinite) && given.get(key).trim() && good(found)) return found;
-    wrong.push(`${key}: got ${given.get(key)}, expected ${count} finite number${count > 1 ? "s" : ""} in range`);
+    wrong.push(`${key}: got ${given.get(key)}, expected ${count} finite number${count > 1 ? "s" : ""}${range}`);
     return null;
   };
   state.own = ownFrom(given);
@@ -69,28 +70,30 @@ function fromAddress(text) {
         .filter((name) => !ZOO.has(name) && name !== OWN)
         .map((name) => `s: got ${name}, expected a scheme of this page`),
     );
-    state.chosen = [...new Set(names.filter((name) => ZOO.has(name) || (name === OWN && state.own)))].slice(
-      0,
-      MOST_CHOSEN,
-    );
+    const known = [...new Set(names.filter((name) => ZOO.has(name) || (name === OWN && state.own)))];
+    if (known.length > MOST_CHOSEN) wrong.push(`s: got ${known.length} schemes, expected at most ${MOST_CHOSEN}`);
+    state.chosen = known.slice(0, MOST_CHOSEN);
   }
-  const view = numbersOf("v", 3, ([, , half]) => half >= 1e-9 && half <= 1e4);
+  const view = numbersOf("v", 3, ([, , half]) => half >= 1e-9 && half <= 1e4, ", the last from 1e-9 to 1e4");
   if (view) [state.view.x, state.view.y, state.view.half] = view;
-  state.z = numbersOf("z", 2, (z) => z.every((x) => Math.abs(x) <= 1e4)) || state.z;
-  state.steps = (numbersOf("n", 1, ([n]) => Number.isInteger(n) && n >= 2 && n <= 100) || [state.steps])[0];
+  state.z = numbersOf("z", 2, (z) => z.every((x) => Math.abs(x) <= 1e4), " from -1e4 to 1e4") || state.z;
+  const steps = numbersOf("n", 1, ([n]) => Number.isInteger(n) && n >= 2 && n <= 100, ", whole, from 2 to 100");
+  if (steps) [state.steps] = steps;
   if (given.has("o")) {
     const orbit = orbitFrom(given.get("o"));
     if (orbit) state.orbit = orbit;
     else wrong.push(`o: got ${given.get("o")}, expected a problem of the page, h, steps and a point to start from`);
   }
-  const layer = numbersOf("layer", 1, ([n]) => Number.isInteger(n) && n >= 0);
+  const layer = numbersOf("layer", 1, ([n]) => Number.isInteger(n) && n >= 0, ", whole, from 0 on");
   if (layer) [state.layer] = layer;
-  const factor = numbersOf("h", 1, ([x]) => x >= 1 / 8 && x <= 8);
+  const factor = numbersOf("h", 1, ([x]) => x >= 1 / 8 && x <= 8, " from 1/8 to 8");
   if (factor) [state.factor] = factor;
   state.star = given.get("star") === "1";
   for (const name of state.chosen) {
     for (const symbol of (ZOO.get(name) || { symbols: [] }).symbols) {
-      const x = numbersOf(`${name}.${symbol.name}`, 1, ([n]) => n >= symbol.low && n <= symbol.high);
+      const { low, high } = symbol,
+        inside = ([x]) => x >= low && x <= high;
+      const x = numbersOf(`${name}.${symbol.name}`, 1, inside, ` from ${low} to ${high}`);
       if (x) state.values[name] = { ...state.values[name], [symbol.name]: x[0] };
     }
   }

@@ -26,13 +26,12 @@ function drawPhase(canvas, problem, exact, runs, shown, fine) {
     ends = endsOf(exact, runs);
   const at = axes(frame, ends, `${problem.name}, step by step`, problem.labels);
   clipped(frame, (context) => {
+    // Without dashes: those of several rounds would fill each other's gaps.
     context.strokeStyle = themed("--text");
-    context.setLineDash([5, 4]);
     line(
       context,
       exact.map((u) => at(...u)),
     );
-    context.setLineDash([]);
     runs.forEach(({ points }, i) => {
       context.strokeStyle = context.fillStyle = colour(i);
       context.globalAlpha = 0.45;

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ...linear.region import TOLERANCE
-from .layer_lists import layers_of, percent
+from .layer_lists import factor, layers_of, percent
 from .records import Amplification, BlockDiagnosis, StageDiagnosis
 from .spectrum_record import FAR
 from .suggestion import grows_together, not_zero_stable, suggest, taken_once, transient
@@ -87,7 +87,7 @@ def _stability(pairs: Pairs) -> Iterator[str]:
         yield (
             f"Growth in the equation: in {_named(growing)} {_range([a.growing for _, a in growing])} of the {what} are "
             "outside with Re(h_eff lambda) > 0. The exact flow grows there too. The largest |zeta| of a layer with "
-            f"such eigenvalues is {worst[1].maximum:.4g} ({worst[0].label})."
+            f"such eigenvalues is {factor(worst[1].maximum)} ({worst[0].label})."
         )
     if excess := [(b, a) for b, a in growing if a.excess > 0]:
         yield (
@@ -97,7 +97,7 @@ def _stability(pairs: Pairs) -> Iterator[str]:
     if unstable := [(b, a) for b, a in pairs if a.unstable > 0 and not taken_once(b)]:
         worst = max(unstable, key=lambda pair: pair[1].worst_unstable)
         size = worst[1].worst_unstable
-        why = f"|zeta| > 1, up to {size:.4g}" if size > 1 + TOLERANCE else "a multiple root zeta of modulus 1"
+        why = f"|zeta| > 1, up to {factor(size)}" if size > 1 + TOLERANCE else "a multiple root zeta of modulus 1"
         yield (
             f"Numerical instability: in {_named(unstable)} {_range([a.unstable for _, a in unstable])} of the {what} "
             f"have Re(h_eff lambda) <= 0 and {why} ({worst[0].label}). The flow does not grow there, the network does."
@@ -123,7 +123,7 @@ def _once(starts: Pairs) -> Iterator[str]:
         worst = max(starts, key=lambda pair: pair[1].worst_unstable)
         most = max(b.sequence_maximum or 0.0 for b, _ in starts)
         yield (
-            f"Starting steps: in {_named(starts)} |zeta| reaches {worst[1].worst_unstable:.4g} where the flow does not "
+            f"Starting steps: in {_named(starts)} |zeta| reaches {factor(worst[1].worst_unstable)} where the flow does not "
             "grow. Such a step is taken once, so that no power of it counts: with the regular steps that follow, of "
             f"the same f, |u_n| reaches {most:.4g} |u_0|."
         )
@@ -171,7 +171,7 @@ def _at_once(blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
         )
     if own := [b for b in blocks if b.channel_maximum is not None]:
         rows = [(b, b.channel_maximum, b.amplification.maximum) for b in own if b.channel_maximum and b.amplification]
-        text = ", ".join(f"{true:.4g} in {b.label} ({mean:.4g})" for b, true, mean in rows)
+        text = ", ".join(f"{factor(true)} in {b.label} ({factor(mean)})" for b, true, mean in rows)
         yield f"With the coefficients of every channel (at their means) the largest |zeta| of a step is {text}."
 
 

@@ -31,3 +31,9 @@ def percent(share: float) -> str:
     if math.isnan(share):
         return "-"
     return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def factor(size: float) -> str:
+    """How much something is multiplied by, in four digits; growth that would be rounded to 1 is told apart from 1."""
+    text = f"{size:.4g}"
+    return f"1 + {size - 1:.2g}" if text == "1" and size > 1 else text
