@@ -83,7 +83,9 @@ class SwapReport:
 
 
 def _line(one: SumReport) -> str:
-    return f"{Path(one.file).name}:{one.line}"
+    # The file of a notebook's cell has a number for a name, another one each time.
+    path = Path(one.file)
+    return f"{'a cell' if path.parent.name.startswith('ipykernel_') else path.name}:{one.line}"
 
 
 def _many(count: int, what: str) -> str:
