@@ -19,7 +19,6 @@ from ..zoo import as_scheme
 from .adaptive import Adaptive, Listeners
 from .control import StepControl, Tolerance
 from .event import Event, Watch
-from .function import Function
 from .grid import Grid, equal_steps, pinned, steps_on
 from .implicit import CONTROL, Implicit, implicit_method
 from .method import method_of, runs_as_method
@@ -32,6 +31,7 @@ from .replay import Replay
 from .rosenbrock import AdaptiveRosenbrock, rosenbrock_steps
 from .rosenbrock_method import rosenbrock_of
 from .run import Run
+from .several import check_functions, function_of
 from .solution import Solution
 from .step import Step
 from .times import Times, ordered
@@ -43,7 +43,7 @@ MAX_STEPS = 100_000
 
 
 def solve(
-    f: Callable[[Tensor, Any], Any],
+    f: Callable[[Tensor, Any], Any] | Sequence[Callable[[Tensor, Any], Any]],
     y0: Any,
     t: Any,
     scheme: Scheme | str = "dopri5",
@@ -66,7 +66,8 @@ def solve(
 
     Args:
         f: callable ``f(t, u)``: t a 0-dimensional tensor (in float64, as for :class:`TimeField`), u a state as y0 is;
-            returns a state.
+            returns a state. A tuple of functions is their sum; an additive scheme, such as "ark436", treats each of
+            them in its own way: of u' = f_0(t, u) + f_1(t, u) the first explicitly and the second implicitly.
         y0: a floating-point or complex tensor of any shape, or a tuple or dict of such tensors.
         t: (t0, t1), or the times, increasing or decreasing, at which the solution is wanted. The first is that of y0.
             Times that a step does not end at are interpolated (:attr:`Scheme.dense_order`), without further
@@ -112,8 +113,9 @@ def solve(
     packing = Packing(y0, per_sample)
     u = packing.join(y0)
     times = Times(t, u.device)
-    function = Function(f, packing, u, times.ends)
+    function = function_of(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
+    check_functions(chosen, function)
     check_on_failure(on_failure)
     check_gradient(gradient)
     wanted = [events] if isinstance(events, Event) else list(events)

@@ -184,6 +184,8 @@ def take(
     stretch = span.stretch(u)
 
     def known(what: Evaluate, y: Tensor) -> Tensor:
+        if first is None:
+            return function.part(what.module, span.time(what.node), y)  # type: ignore[attr-defined, arg-type]
         return slope if what.index == first else function(span.time(what.node), y)  # type: ignore[arg-type]
 
     def stretched(what: Evaluate, y: Tensor) -> Tensor:

@@ -104,7 +104,9 @@ def consistency(scheme: GeneralLinearMethod, series: BSeries) -> None:
     residuals = {what: [series.to_sympy(x) for x in values] for what, values in found.items()}
     if scheme.embedded is not None:
         # In sympy: the field of the scheme need not hold these weights.
-        residuals["the step of u' = 1 (the embedded weights)"] = [1 - sum(scheme.embedded)]
+        pairs = list(zip(scheme.colours, scheme.embedded, strict=True))
+        shares = [1 - sum(x for own, x in pairs if own == g) for g in range(len(scheme.functions))]
+        residuals["the step of u' = 1 (the embedded weights)"] = shares
     for what, values in residuals.items():
         for value in values:
             if value.is_number and not is_zero(value) and abs(value) > scheme.tolerance:

@@ -35,7 +35,9 @@ def decay(t, u):
 def test_the_error_follows_the_tolerance(name):
     exact = reference(TIMES.numpy())
     for tol in (1e-4, 1e-7):
-        found = solve(pendulum, U0, TIMES, name, rtol=tol, atol=tol)
+        # Inside of its steps, which are long, vern8 is of order 5.
+        control = StepControl(step_t=TIMES) if name == "vern8" else None
+        found = solve(pendulum, U0, TIMES, name, rtol=tol, atol=tol, control=control)
         assert found.status == "success"
         # rkc2's estimate is of h^3 like the step's own error: h^2, the error at the end, goes with tol^(2/3).
         exponent = 2 / 3 if name == "rkc2_6" else 1.0
