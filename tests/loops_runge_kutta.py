@@ -326,3 +326,5 @@ LOOPS = {
 
 #: absolute value of the difference between weights and embedded weights, as scipy has it
 ERROR_WEIGHTS = {"bosh3": np.abs(RK23.E), "dopri5": np.abs(RK45.E), "dop853": np.abs(dop853.E5)}
+#: the same of the third solution
+THIRD_WEIGHTS = {"dop853": np.abs(dop853.E3)}

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..program.step import combine
 from .control import StepControl, Tolerance, first_step
 from .errors import WHY, Failure, GaveUp
 from .function import Function
 from .method import Method
-from .step import Span, Step, take
+from .step import Span, Step, error_norm, take
 
 #: steps of fewer units of rounding of t are no steps
 ROUNDINGS = 10
@@ -176,8 +175,7 @@ class Adaptive:
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return self._error(step, values)
-        estimate = combine(self.method.error, [step.u1, *values], 0, {})
-        return abs(step.span.h) * float(self.tolerance(estimate, step.u0, step.u1))
+        return abs(step.span.h) * float(error_norm(self.method, self.tolerance, step, values))
 
     def _gave_up(self, reason: str, h: float) -> GaveUp:
         why = WHY[reason].format(max_steps=self.max_steps)

@@ -27,6 +27,8 @@ class Method:
         first: the evaluation f(t_n, u_n), which is known before the step; None of several functions.
         last: the evaluation f(t_{n+1}, u_{n+1}) of a first-same-as-last scheme, else None.
         error: sum (b_i - bhat_i) F_i, which times h is the estimate of the error; () without embedded weights.
+        third: sum (b_i - b_i of the third solution) F_i, with which :func:`.step.error_norm` is of higher
+            order; () without one.
         order: of the estimate: the error norm goes like h^(order + 1).
         evaluations: those of every stage, where the extension may be asked for.
     """
@@ -36,6 +38,7 @@ class Method:
     first: int | None
     last: int | None
     error: tuple[Op, ...]
+    third: tuple[Op, ...]
     order: int
     evaluations: Evaluations
 
@@ -82,7 +85,8 @@ def method_of(scheme: Scheme, every: bool) -> Method:
         of.groups[0][0] if one else None,
         last,
         () if embedded is None else _row(of, list(scheme.B.row(0) - embedded)),
-        min(scheme.order, scheme.embedded_order or scheme.order),
+        () if embedded is None or scheme.third is None else _row(of, list(scheme.B.row(0) - scheme.third)),
+        scheme.estimate_order or scheme.order,
         of,
     )
 

@@ -83,8 +83,9 @@ def solve(
         steps: so many equal steps from t[0] to t[-1]; or the grid itself, times from t[0] to t[-1] of any spacing, for
             one-step schemes.
         step: the largest size of equal steps, instead of their number.
-        control: of the adaptive step size; None is StepControl(), and for implicit schemes
-            StepControl(safety=0.8, exponents=(1,)).
+        control: of the adaptive step size; None is StepControl(), for implicit schemes
+            StepControl(safety=0.8, exponents=(1,)), and for dop853, as in the code of its authors,
+            StepControl(exponents=(1,)).
         events: what is looked for: an :class:`Event`, or several, found inside steps to rounding, without evaluations
             of f unless gradients of their times and states are wanted. At the end of every step g is read from the
             device.
@@ -129,7 +130,7 @@ def solve(
             packing,
             times,
             u,
-            control=control or StepControl(),
+            control=control or _control(chosen),
             tolerances=(rtol, atol),
             max_steps=integer(max_steps, "max_steps", error=FieldError),
             events=wanted,
@@ -145,7 +146,7 @@ def solve(
             function=function,
             ends=times.ends,
             learned=times.learned_ends,
-            control=control or (StepControl() if chosen.explicit else CONTROL),
+            control=control or _control(chosen),
             tolerance=Tolerance(rtol, atol),
             max_steps=integer(max_steps, "max_steps", error=FieldError),
             counts=run.counts,
@@ -159,6 +160,14 @@ def solve(
         jumps = () if control is None else control.jump_t
         return run.collect_parts(u, Replay(method_of(chosen, True), run, jumps).parts(u, taken))
     return run.collect(u, taken)
+
+
+def _control(scheme: Scheme) -> StepControl:
+    """The control of steps of a scheme where none is given."""
+    if not scheme.explicit:
+        return CONTROL
+    # A quotient of two estimates is small by chance now and then: then the memory of a PI controller does harm.
+    return StepControl() if scheme.third is None else StepControl(exponents=(1,))
 
 
 def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:

@@ -59,7 +59,9 @@ def test_the_error_goes_with_the_tolerance(name):
     scheme = schemes[name]
     order = order_of_estimate(scheme)
     exponent = scheme.order / (order + 1)
-    tolerances = np.array({1: [1e-3, 1e-4], 2: [1e-3, 1e-4], 3: [1e-4, 1e-6], 8: [1e-7, 1e-9]}.get(order, [1e-5, 1e-7]))
+    tolerances = np.array(
+        {1: [1e-3, 1e-4], 2: [1e-3, 1e-4], 3: [1e-4, 1e-6], 7: [1e-7, 1e-9], 8: [1e-7, 1e-9]}.get(order, [1e-5, 1e-7])
+    )
     slopes = []
     for problem, (f, start, exact, stop) in PROBLEMS.items():
         functions = added(f, scheme)

@@ -9,7 +9,7 @@ import torch
 from helpers import blocks_for, explicit_schemes, flat
 from loops_multistep import LOOPS as MULTISTEP
 from loops_networks import LOOPS as NETWORKS, coupled
-from loops_runge_kutta import ERROR_WEIGHTS, LOOPS as RUNGE_KUTTA
+from loops_runge_kutta import ERROR_WEIGHTS, LOOPS as RUNGE_KUTTA, THIRD_WEIGHTS
 from torch import nn
 
 from odenets import ODENet, SchemeError, schemes
@@ -120,10 +120,15 @@ def test_couplings_that_are_refused(base, coupling, message):
         mccallum_foster(schemes[base], coupling)
 
 
-@pytest.mark.parametrize("name", ERROR_WEIGHTS)
-def test_embedded_weights_are_scipys(name):
-    difference = np.abs(np.array(schemes[name].B.row(0) - schemes[name].embedded, dtype=float))[0]
-    expected = ERROR_WEIGHTS[name]
+CASES_OF_SCIPY = [
+    *((n, "embedded", w) for n, w in ERROR_WEIGHTS.items()),
+    *((n, "third", w) for n, w in THIRD_WEIGHTS.items()),
+]
+
+
+@pytest.mark.parametrize(("name", "which", "expected"), CASES_OF_SCIPY)
+def test_embedded_weights_are_scipys(name, which, expected):
+    difference = np.abs(np.array(schemes[name].B.row(0) - getattr(schemes[name], which), dtype=float))[0]
     padded = np.zeros(len(expected))
     padded[: len(difference)] = difference  # scipy counts f(u_{n+1}), of weight 0, among the stages
     np.testing.assert_allclose(padded, expected, rtol=1e-12, atol=1e-15)

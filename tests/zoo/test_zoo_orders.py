@@ -149,6 +149,9 @@ def test_every_scheme_has_its_literature_order():
 def test_embedded_orders():
     found = {name: scheme.embedded_order for name, scheme in schemes.items() if scheme.embedded is not None}
     assert found == EMBEDDED
+    # Hairer, Norsett & Wanner (1993), II.10: E^2 / E_3 goes like h^12 / h^4
+    assert {name: s.estimate_order for name, s in schemes.items() if s.third is not None} == {"dop853": 7}
+    assert schemes["dopri5"].estimate_order == schemes["fehlberg45"].estimate_order == 4
 
 
 @pytest.mark.parametrize("name", ERROR_CONSTANTS)
