@@ -15,8 +15,9 @@ from .singly_implicit import SCHEMES as IMPLICIT
 Rows = Sequence[Sequence[Any]]
 KENCARP = {scheme.name: scheme for scheme in IMPLICIT}
 
-#: an s-stage L-stable scheme's gamma, s = 2
-g = 1 - sympy.sqrt(2) / 2
+root = sympy.sqrt(2)
+#: of the L-stable scheme with two stages and order 2
+g = 1 - root / 2
 
 
 def ars(name: str, explicit: Rows, b: Sequence[Any], implicit: Rows, digits: int | None = None) -> Scheme:
@@ -55,10 +56,10 @@ def ark(name: str, implicit: str, *explicit: Sequence[Any]) -> Scheme:
 
 SCHEMES = [
     ars("ars111", [[], [1]], [1, 0], [[1]]),
-    ars("ars222", [[], [g], [1 - 1 / (2 * g), 1 / (2 * g)]], [1 - 1 / (2 * g), 1 / (2 * g), 0], [[g], [1 - g, g]]),
+    ars("ars222", [[], [g], [-root / 2, 1 + root / 2]], [-root / 2, 1 + root / 2, 0], [[g], [1 - g, g]]),
     ars(
         "ars232",
-        [[], [g], [-2 * sympy.sqrt(2) / 3, 1 + 2 * sympy.sqrt(2) / 3]],
+        [[], [g], [-2 * root / 3, 1 + 2 * root / 3]],
         [0, 1 - g, g],
         [[g], [1 - g, g]],
     ),
