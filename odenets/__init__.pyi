@@ -43,6 +43,7 @@ from .scheme import (
     SchemeError as SchemeError,
     SchemeWarning as SchemeWarning,
     UnknownSchemeError as UnknownSchemeError,
+    additive as additive,
     families as families,
     mccallum_foster as mccallum_foster,
     multistep as multistep,

@@ -5,7 +5,7 @@ import sympy
 
 from odenets.scheme.stage_graph import stage_order
 
-DIGITS = 30
+DIGITS = 34
 
 
 def step(matrices, slope, y, order=None):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.integrate import RK23, RK45
 from scipy.integrate._ivp import dop853_coefficients as dop853
+from tables_high_order import RKF78, VERN6, VERN8, VERN9
 from torchdiffeq._impl.dopri8 import _DOPRI8_TABLEAU as dopri8_13
 
 
@@ -313,7 +314,11 @@ LOOPS = {
     "dopri5": dopri5,
     "dop853": dop853_12,
     "bs5": bs5,
+    "vern6": tableau(*VERN6),
     "vern7": vern7,
+    "vern8": tableau(*VERN8),
+    "vern9": tableau(*VERN9),
+    "rkf78": tableau(*RKF78),
     "dopri8": dopri8,
     "rkc2_6": rkc2_6,
     "rock4_8": rock4_8,
@@ -321,3 +326,5 @@ LOOPS = {
 
 #: absolute value of the difference between weights and embedded weights, as scipy has it
 ERROR_WEIGHTS = {"bosh3": np.abs(RK23.E), "dopri5": np.abs(RK45.E), "dop853": np.abs(dop853.E5)}
+#: the same of the third solution
+THIRD_WEIGHTS = {"dop853": np.abs(dop853.E3)}

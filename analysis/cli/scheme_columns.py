@@ -40,11 +40,11 @@ class Column:
 
 
 def kind(scheme: Scheme) -> str:
-    """What the scheme is, from its matrices: Runge-Kutta, linear multistep, partitioned or general linear."""
+    """What it is, from its matrices: Runge-Kutta, additive, linear multistep, partitioned or general linear."""
     if scheme.components > 1:
         return "partitioned"
     if scheme.carried == 1:
-        return "Runge-Kutta"
+        return "Runge-Kutta" if len(scheme.functions) == 1 else "additive"
     return "general linear" if stage_shift(scheme) is None else "linear multistep"
 
 
@@ -146,7 +146,11 @@ SCHEMES = (
     Column("order", _order, "p, from all rooted trees; in brackets that of the embedded weights"),
     Column("error constant", _error_constant, "C of the local error C z^(p+1) on u' = lambda u, z = h lambda"),
     Column("effective step", lambda s: show(effective_step(s)), "time a step advances u' = f by, in units of h"),
-    Column("real", _number(real_interval), "largest x with [-x, 0] in the closed stability region, in h lambda"),
+    Column(
+        "real",
+        _number(real_interval),
+        "largest x with [-x, 0] in the closed stability region, in h lambda; additive schemes share lambda equally",
+    ),
     Column("imaginary", _number(imaginary_interval), "largest y with [-iy, iy] in it; of partitioned schemes, h omega"),
     Column(
         "A(alpha)",

@@ -24,6 +24,8 @@ from .stability import stability_matrix
 TOLERANCE = 1e-8
 #: degree of a polynomial from which on its powers are not summed up
 LONG = 14
+#: coefficients of Chebyshev polynomials are at most twice the bound on the interval, which is 1 of stabilised schemes
+BOUNDED = 10
 #: points evaluated at a time
 PIECE = 8192
 Float = npt.NDArray[np.float64]
@@ -157,7 +159,7 @@ def _by_chebyshev(entry: sympy.Expr) -> Callable[[Any], Any] | None:
     """A polynomial of many stages by Chebyshev polynomials on [-L, 0]: powers of z would cancel to nothing there.
 
     L is twice the mean of the zeros, which stabilised schemes have spread over their real interval. None where that is
-    no such interval, or the coefficients are no fractions.
+    no such interval, the polynomial not bounded on it as theirs is, or the coefficients are no fractions.
     """
     poly = sympy.Poly(entry, z)
     lead, second, *_ = poly.all_coeffs()
@@ -170,6 +172,8 @@ def _by_chebyshev(entry: sympy.Expr) -> Callable[[Any], Any] | None:
         for j in range(k // 2 + 1):  # x^k = 2^(1-k) sum of binomial(k, j) T_{k-2j}, T_0 once
             coefficients[k - 2 * j] += c * sympy.binomial(k, j) / sympy.Integer(2) ** (k - (2 * j != k))
     numbers, scale = [float(c) for c in coefficients], 2 / float(length)
+    if max(map(abs, numbers)) > BOUNDED:
+        return None
     return lambda points: np.polynomial.chebyshev.chebval(1 + scale * np.asarray(points), numbers)
 
 

@@ -144,6 +144,8 @@ def _region_said(scheme: Scheme) -> str:
         said = f"Where |ζ| ≤ 1 for u' = λu, z = hλ, at {', '.join(f'{n} = {x}' for n, x in values[0].items())}. "
     if scheme.components > 1:
         said = "Of the oscillator, f(y) = z y and g(x) = z x. " + said
+    elif len(scheme.functions) > 1:
+        said = "Of f(u) = g(u) = z u / 2. " + said
     return f'{said}<a href="../play.html#s={scheme.name}">Open it in the explorer</a>.'
 
 
@@ -152,6 +154,8 @@ def _equation(scheme: Scheme) -> str:
     full = p <= FULL_EQUATION
     try:
         equation = analysis.modified_equation(scheme, p + 1 if full else p)
+        if equation._repr_latex_() is None:  # it would fill the page as well: trees of several functions are many
+            full, equation = False, analysis.modified_equation(scheme, p)
     except SchemeError as error:
         return f"It has no modified equation: {error}."
     more = "" if full else f"\n\n`analysis.modified_equation({scheme.name!r}, {p + 1})` has the terms after f."

@@ -4,6 +4,7 @@ from .errors import FieldError
 from .field import Field, Noise
 from .layers import Layers, as_field
 from .random_fields import AdditiveNoise, RandomLayers, ShakeShake, StochasticDepth, survival_schedule
+from .summed import Summed
 from .time_field import TimeField
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "RandomLayers",
     "ShakeShake",
     "StochasticDepth",
+    "Summed",
     "TimeField",
     "as_field",
     "survival_schedule",

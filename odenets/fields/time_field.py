@@ -15,6 +15,7 @@ from .errors import FieldError
 from .field import Field, Noise
 from .masks import capture, restore
 from .numbers import current, learned, widest
+from .summed import Part, Summed, count, taken_apart
 
 #: what of a step its ends may be off by where f cannot be given times in float64
 COARSEST = 0.01
@@ -25,7 +26,8 @@ class TimeField(Field):
 
     Args:
         f: callable ``f(t, x)`` as torchdiffeq takes it: t a 0-dimensional tensor, x the state;
-            returns a tensor of x's shape. A module's parameters become the network's.
+            returns a tensor of x's shape. A module's parameters become the network's. A tuple of functions stands for
+            their sum; a scheme of as many functions a step, such as ars222, takes them one by one.
         t0, t1: start and end time, finite and different; t1 < t0 integrates backwards. An nn.Parameter, or a tensor
             that requires a gradient, gets it, in every way to gradients but "adjoint".
         steps: number of steps, at least 1. The step size is (t1 - t0) / steps. None, for
@@ -41,6 +43,7 @@ class TimeField(Field):
     """
 
     fixed = Field.fixed | {"t0", "t1", "h", "adaptive"}
+    f: Part
     # Tensors, where they are learned.
     t0: float
     t1: float
@@ -49,13 +52,16 @@ class TimeField(Field):
 
     #: whether the number of steps is left to a tolerance
     adaptive: bool
+    #: whether the scheme takes the functions one by one, and not their sum; None before it is known
+    _apart: bool | None = None
 
     def __init__(
-        self, f: Callable[[Tensor, Tensor], Tensor], t0: float | Tensor, t1: float | Tensor, steps: int | None = None
+        self, f: Part | Sequence[Part], t0: float | Tensor, t1: float | Tensor, steps: int | None = None
     ) -> None:
         super().__init__()
         self.adaptive = steps is None
-        self.f, self.steps = f, 1 if steps is None else integer(steps, "TimeField: steps", error=FieldError)
+        self.f = f  # type: ignore[assignment]
+        self.steps = 1 if steps is None else integer(steps, "TimeField: steps", error=FieldError)
         self.keep("t0", t0, "TimeField: t0")
         self.keep("t1", t1, "TimeField: t1")
         self._h = self.h
@@ -66,6 +72,12 @@ class TimeField(Field):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "f":
+            value = Summed(value) if isinstance(value, (tuple, list)) else value
+            if self._apart and count(value) != count(self.f):
+                raise FieldError(
+                    f"TimeField: got f = {value!r} in a network whose scheme evaluates {count(self.f)} functions, "
+                    "expected as many"
+                )
             if not callable(value):
                 raise FieldError(f"TimeField: got f = {value!r}, expected a callable f(t, x)")
             if not isinstance(value, nn.Module):
@@ -88,15 +100,27 @@ class TimeField(Field):
         """(t1 - t0) / steps as a tensor."""
         return (_tensor(self.t1, device) - _tensor(self.t0, device)) / self.steps
 
+    def renewed(self) -> TimeField:
+        """As of a field; whether the functions are taken one by one is for the next scheme to say."""
+        own = super().renewed()
+        assert isinstance(own, TimeField)
+        own._apart = None
+        return own
+
     def prepare(self, visits: Sequence[Sequence[int]]) -> None:
-        """Refuse a scheme that evaluates several functions a step: there is one f(t, x); and no number of steps."""
+        """Refuse a scheme that evaluates another number of functions a step than there are; and no number of steps."""
         if self.adaptive:
             raise FieldError(
                 "TimeField: got no steps for a network of fixed steps, expected their number, TimeField(f, t0, t1, "
                 "steps); odenets.AdaptiveODENet(TimeField(f, t0, t1), scheme, rtol=, atol=) takes steps to a tolerance"
             )
-        if wanted := max(len(counts) for counts in visits) - 1:
-            raise FieldError(f"TimeField: got a scheme of {wanted + 1} functions a step, expected one of f(t, x) alone")
+        self._apart = taken_apart(self.f, max(len(counts) for counts in visits), self._apart)
+
+    def function(self, what: Evaluate) -> Part:
+        """What an evaluation calls: f, or one of several functions."""
+        if not self._apart:
+            return self.f
+        return self.f.parts[what.module]  # type: ignore[attr-defined]
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:
         """f(t0 + (n + node) h, x). The time is computed in float64, without summing h up."""
@@ -105,14 +129,16 @@ class TimeField(Field):
                 "TimeField: got a scheme with a node that depends on a learnable coefficient, expected fixed times"
             )
         if self.reference is None:
-            return self.at(x.new_full((), self.t0 + (n + what.node) * self._h, dtype=widest(x.device)), x)
-        return self.at(_tensor(self.t0, x.device) + (n + what.node) * self.step(x.device), x)
+            t = x.new_full((), self.t0 + (n + what.node) * self._h, dtype=widest(x.device))
+        else:
+            t = _tensor(self.t0, x.device) + (n + what.node) * self.step(x.device)
+        return self.at(t, x, self.function(what))
 
     def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
         """Calls of f itself, once it is known to take times in float64, as it does where the state is."""
         f, training, wide = self.f, self.training, widest(u.device)
         known = self._wide or (self._wide is None and u.dtype == wide)
-        if type(self) is not TimeField or not known or torch.compiler.is_compiling():
+        if type(self) is not TimeField or self._apart or not known or torch.compiler.is_compiling():
             return ()
         return self._bound.get(
             [f, training, wide, *self._writes.values()],
@@ -136,26 +162,28 @@ class TimeField(Field):
 
         return function
 
-    def at(self, t: Tensor, x: Tensor) -> Tensor:
-        """f(t, x) in the dtype of x, or what autocast has made of it; t in float64."""
+    def at(self, t: Tensor, x: Tensor, function: Part | None = None) -> Tensor:
+        """f(t, x), or that of another function, in the dtype of x, or what autocast has made of it; t in float64."""
+        f = self.f if function is None else function
         # Of a state in float64, nothing is found out: there f takes either.
         if self._wide is None and x.dtype != t.dtype and not torch.compiler.is_compiling():
-            return self._first(t, x)
-        value = self.f(t if self._wide is not False else t.to(_narrow(x)), x)
+            return self._first(t, x, f)
+        value = f(t if self._wide is not False else t.to(_narrow(x)), x)
         return _in_dtype_of(x, value)
 
-    def _first(self, t: Tensor, x: Tensor) -> Tensor:
+    def _first(self, t: Tensor, x: Tensor, f: Part) -> Tensor:
         before = capture(x.device)
         try:
-            value = self.f(t, x)
+            value = f(t, x)
         except RuntimeError as error:
             if "double" not in str(error).lower():
                 raise
             self._refuse_coarse(_narrow(x), error)
             restore(before, x.device)
             self._wide = False
-            return self.f(t.to(_narrow(x)), x)
-        self._wide = True
+            return f(t.to(_narrow(x)), x)
+        # What one function takes, another need not.
+        self._wide = None if self._apart else True
         return _in_dtype_of(x, value)
 
     def _refuse_coarse(self, dtype: torch.dtype, error: Exception) -> None:
@@ -168,8 +196,9 @@ class TimeField(Field):
             ) from error
 
     def uses(self, n: int, what: Evaluate) -> list[tuple[str, nn.Module]]:
-        """f, where it is a module."""
-        return [("f", self.f)] if isinstance(self.f, nn.Module) else []
+        """f, or that of several functions which is called, where it is a module."""
+        called, path = self.function(what), f"f.f{what.module}" if self._apart else "f"
+        return [(path, called)] if isinstance(called, nn.Module) else []
 
     def extra_repr(self) -> str:
         """Interval and number of steps."""

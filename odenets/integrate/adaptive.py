@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..program.step import combine
 from .control import StepControl, Tolerance, first_step
 from .errors import WHY, Failure, GaveUp
 from .function import Function
 from .method import Method
-from .step import Span, Step, take
+from .step import Span, Step, error_norm, take
 
 #: steps of fewer units of rounding of t are no steps
 ROUNDINGS = 10
@@ -78,6 +77,8 @@ class Adaptive:
     counts: Counts = field(default_factory=Counts)
     _norm: float | None = field(default=None, init=False)
     _sizes: list[float] = field(default_factory=list, init=False)
+    #: the time just after a jump, where the next step starts with one
+    _begin: float | None = field(default=None, init=False)
 
     def steps(self, u: Tensor) -> Iterator[Step]:
         """The steps from state u; GaveUp where there is no next one."""
@@ -89,11 +90,12 @@ class Adaptive:
             while self._t != stop:
                 step = self._accepted(stop, jump)
                 yield step
-                self._t, self._u = step.span.stop, step.u1
+                self._t, self._u, self._begin = step.span.stop, step.u1, None
                 if self._t != stop or not (jump or stop == self.ends[1]):
                     self._slope = step.end_slope()
             if jump:
-                self._slope = self.function(self.function.beside(stop, self._direction > 0), self._u)
+                self._begin = self.function.beside(stop, self._direction > 0)
+                self._slope = self.function(self._begin, self._u)
 
     def _stops(self) -> list[tuple[float, bool]]:
         """Times that a step ends at, and whether f jumps there."""
@@ -157,7 +159,7 @@ class Adaptive:
             raise self._gave_up("step too small" if finite else "not finite", h)
         to = stop if ends else t + h * self._direction
         last = self.function.beside(stop, self._direction < 0) if ends and jump else None
-        return Span(t, to, learned=self._learned(t, to), last=last)
+        return Span(t, to, learned=self._learned(t, to), first=self._begin, last=last)
 
     def _learned(self, t: float, to: float) -> tuple[Tensor, Tensor] | None:
         """The ends of a step as tensors where it is the first one or the last, and the times are to get gradients."""
@@ -173,8 +175,7 @@ class Adaptive:
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return self._error(step, values)
-        estimate = combine(self.method.error, [step.u1, *values], 0, {})
-        return abs(step.span.h) * float(self.tolerance(estimate, step.u0, step.u1))
+        return abs(step.span.h) * float(error_norm(self.method, self.tolerance, step, values))
 
     def _gave_up(self, reason: str, h: float) -> GaveUp:
         why = WHY[reason].format(max_steps=self.max_steps)

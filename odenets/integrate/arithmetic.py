@@ -33,6 +33,11 @@ def choose(condition: Any, x: Any, y: Any) -> Any:
     return torch.where(condition, x, y) if isinstance(condition, Tensor) else x if condition else y
 
 
+def hypotenuse(x: Any, y: Any) -> Any:
+    """sqrt(x^2 + y^2), which is not infinite where the squares are."""
+    return torch.hypot(x, y) if isinstance(x, Tensor) else math.hypot(x, y)
+
+
 def power(x: Any, exponent: float) -> Any:
     """x^exponent of x at least 0; 0 to a negative one is infinite."""
     if isinstance(x, Tensor):

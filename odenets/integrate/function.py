@@ -49,6 +49,15 @@ class Function:
         self.at = whole if self._field is None else self._field.at
         self.evaluations = 0
 
+    @property
+    def parts(self) -> tuple[Function, ...]:
+        """The functions whose sum it is, one by one."""
+        return (self,)
+
+    def part(self, g: int, t: float | Tensor, u: Tensor) -> Tensor:
+        """The value of one of them."""
+        return self(t, u)
+
     def beside(self, t: float, up: bool) -> float:
         """The next time above, or below, of those that f can be given."""
         to = torch.tensor(float("inf") if up else float("-inf"), dtype=self.dtype)

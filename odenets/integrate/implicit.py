@@ -12,6 +12,7 @@ import torch
 
 from ..program.step import combine
 from ..scheme import Scheme
+from ..scheme.stage_graph import strongly_connected
 from .adaptive import Adaptive
 from .control import StepControl
 from .errors import GaveUp
@@ -29,25 +30,35 @@ WORTH = 1.2
 @lru_cache(maxsize=256)
 def runs_implicit(scheme: Scheme) -> bool:
     """Whether a scheme is an implicit Runge-Kutta scheme with an error estimate, its own or :func:`estimate`'s."""
-    plain = scheme.carried == 1 and not scheme.explicit and not any(scheme.modules) and not scheme.symbols
+    plain = scheme.carried == 1 and not scheme.explicit and not scheme.symbols
     if not plain or scheme.linear_only or scheme.Gamma is not None or scheme.order < 1:
+        return False
+    if len(scheme.functions) > 1:
+        return scheme.embedded is not None and len(_solved_for(scheme)) == 1
+    if any(scheme.modules):
         return False
     nodes = [0.0, *map(float, scheme.nodes)]
     return scheme.embedded is not None or min(np.diff(sorted(nodes))) > 1e-6
+
+
+def _solved_for(scheme: Scheme) -> set[int]:
+    """The functions that stages which are to be solved for evaluate."""
+    A, groups = scheme.A, strongly_connected(scheme.A)
+    return {scheme.modules[i] for group in groups for i in group if len(group) > 1 or A[i, i] != 0}
 
 
 @lru_cache(maxsize=64)
 def implicit_method(scheme: Scheme) -> tuple[Method, float]:
     """The method of an implicit scheme, its error estimate in terms of f(t_n, u_n) and F_i, and gamma of the filter.
 
-    The estimate is that of the embedded weights, gamma the last diagonal entry of A. Where there are none, it is
-    h (gamma f(t_n, u_n) + sum (bhat_i - b_i) F_i), bhat such that the quadrature formula with gamma at the node 0 is
-    of order s, and gamma the real eigenvalue of A, or the s-th root of its determinant. For Radau IIA with three stages
-    that is the estimate of Hairer & Wanner (1996), IV.8.
+    The estimate is that of the embedded weights, gamma the last entry of A's diagonal that is not 0. Where there are
+    none, it is h (gamma f(t_n, u_n) + sum (bhat_i - b_i) F_i), bhat such that the quadrature formula with gamma at the
+    node 0 is of order s, and gamma the real eigenvalue of A, or the s-th root of its determinant. For Radau IIA with
+    three stages that is the estimate of Hairer & Wanner (1996), IV.8.
     """
     method = method_of(scheme, True)
     if scheme.embedded is not None:
-        return method, float(scheme.A[scheme.stages - 1, scheme.stages - 1])
+        return method, float(next(x for x in reversed(list(scheme.A.diagonal())) if x != 0))
     A, nodes = (np.array(part, dtype=float) for part in (scheme.A.tolist(), scheme.nodes))
     eigenvalues = np.linalg.eigvals(A)
     real = eigenvalues[abs(eigenvalues.imag) < 1e-9].real
@@ -74,7 +85,11 @@ class Implicit(Adaptive):
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
-        self._newton = Newton(self.function, self.tolerance, self.counts)
+        scheme = self.method.scheme
+        # Of an additive scheme the iteration is for one of its functions alone.
+        several = len(scheme.functions) > 1
+        solved = self.function.parts[min(_solved_for(scheme))] if several else self.function
+        self._newton = Newton(solved, self.tolerance, self.counts)
         self._before: Step | None = None
         self._lost = False
 

@@ -1,4 +1,4 @@
-"""An explicit Runge-Kutta scheme made ready for steps of any size: its program, error estimate and extension."""
+"""A Runge-Kutta scheme made ready for steps of any size: its program, error estimate and extension."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ class Method:
     Args:
         scheme: the scheme.
         program: its step, the step size left open.
-        first: the evaluation f(t_n, u_n), which is known before the step.
+        first: the evaluation f(t_n, u_n), which is known before the step; None of several functions.
         last: the evaluation f(t_{n+1}, u_{n+1}) of a first-same-as-last scheme, else None.
         error: sum (b_i - bhat_i) F_i, which times h is the estimate of the error; () without embedded weights.
+        third: sum (b_i - b_i of the third solution) F_i, with which :func:`.step.error_norm` is of higher
+            order; () without one.
         order: of the estimate: the error norm goes like h^(order + 1).
         evaluations: those of every stage, where the extension may be asked for.
     """
 
     scheme: Scheme
     program: OpenProgram
-    first: int
+    first: int | None
     last: int | None
     error: tuple[Op, ...]
+    third: tuple[Op, ...]
     order: int
     evaluations: Evaluations
 
@@ -73,15 +76,17 @@ def method_of(scheme: Scheme, every: bool) -> Method:
         Combine(item.slot, small_first(item.ops)) if isinstance(item, Combine) and item.slot == outputs[0] else item
         for item in items
     )
-    last = next((i for i in range(count) if A.row(i) == b), None)
+    one = len(scheme.functions) == 1
+    last = next((i for i in range(count) if A.row(i) == b), None) if one else None
     embedded = scheme.embedded if every else None
     return Method(
         scheme,
         OpenProgram(scheme, items, outputs, (False, *[True] * count)),
-        of.groups[0][0],
+        of.groups[0][0] if one else None,
         last,
         () if embedded is None else _row(of, list(scheme.B.row(0) - embedded)),
-        min(scheme.order, scheme.embedded_order or scheme.order),
+        () if embedded is None or scheme.third is None else _row(of, list(scheme.B.row(0) - scheme.third)),
+        scheme.estimate_order or scheme.order,
         of,
     )
 

@@ -39,7 +39,7 @@ class _Spaced(TimeField):
 
     times: Tensor | None
 
-    def __init__(self, f: nn.Module, grid: Grid, function: Function) -> None:
+    def __init__(self, f: nn.Module | Sequence[nn.Module], grid: Grid, function: Function) -> None:
         super().__init__(f, grid.times[0], grid.times[-1], len(grid.times) - 1)
         self.spans = list(grid.spans(function))
         # A buffer, so that whoever runs steps again has them as a tensor that the steps use.
@@ -52,9 +52,9 @@ class _Spaced(TimeField):
         assert what.node is not None
         if self.times is None:
             t = torch.full((), float(span.time(what.node)), dtype=widest(x.device), device=x.device)
-            return self.at(t, x) * (span.h / self.h)
+            return self.at(t, x, self.function(what)) * (span.h / self.h)
         size = self.times[n + 1] - self.times[n]
-        return self.at(self.times[n] + what.node * size, x) * (size / self.h).to(x.dtype)
+        return self.at(self.times[n] + what.node * size, x, self.function(what)) * (size / self.h).to(x.dtype)
 
 
 def real(x: Tensor) -> Tensor:
@@ -93,8 +93,9 @@ def network_steps(
             f"{scheme.name}: got a grid of uneven steps with a scheme that uses values of earlier steps, expected "
             "equal ones, steps=N, or a one-step scheme"
         )
-    called = _Called(function, u.is_complex())
-    net = ODENet(_field(called, grid, function), scheme, solver=solver)
+    several = len(scheme.functions) > 1
+    called = [_Called(part, u.is_complex()) for part in (function.parts if several else (function,))]
+    net = ODENet(_field(called if several else called[0], grid, function), scheme, solver=solver)
     states = net.solutions(real(u) if u.is_complex() else u)
     for span in grid.spans(function):
         if listeners.before is not None:
@@ -106,7 +107,7 @@ def network_steps(
         u = after
 
 
-def _field(called: nn.Module, grid: Grid, function: Function) -> TimeField:
+def _field(called: nn.Module | Sequence[nn.Module], grid: Grid, function: Function) -> TimeField:
     if grid.h is None or grid.perturbed:
         return _Spaced(called, grid, function)
     times: Sequence[float | Tensor] = grid.learned or grid.times

@@ -64,6 +64,6 @@ def rosenbrock_of(scheme: Scheme) -> Rosenbrock:
         table(diagonal - inverse),
         floats(scheme.B * inverse),
         () if embedded is None else floats((scheme.B - embedded) * inverse),
-        min(scheme.order, scheme.embedded_order or scheme.order),
+        scheme.estimate_order or scheme.order,
         tuple(floats(sympy.Matrix([d]) * inverse) for d in scheme.extension.terms),
     )

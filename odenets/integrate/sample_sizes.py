@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..program.step import combine
 from .adaptive import ROUNDINGS, STRETCH
 from .arithmetic import most
 from .control import StepControl, Tolerance, first_size, trial_step
 from .method import Method
 from .sample_function import SampleFunction
 from .samples import Samples, column
-from .step import Step
+from .step import Step, error_norm
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,8 @@ class SampleSizes:
         """Which samples accept the step; their times go on, and the sizes of all are chosen anew."""
         control, order = self.control, self.method.order
         size = (now.to - now.t).abs()
-        estimate = combine(self.method.error, [step.u1, *values], 0, {})
         # The size is a constant to forward mode as well, which no_grad does not end.
-        norm = (size * self.tolerance(estimate, step.u0, step.u1)).nan_to_num(math.inf, math.inf).detach()
+        norm = (size * error_norm(self.method, self.tolerance, step, values)).nan_to_num(math.inf, math.inf).detach()
         fits = norm <= 1
         if control.min_step:
             fits = fits | ((size <= control.min_step) & norm.isfinite())

@@ -19,7 +19,6 @@ from ..zoo import as_scheme
 from .adaptive import Adaptive, Listeners
 from .control import StepControl, Tolerance
 from .event import Event, Watch
-from .function import Function
 from .grid import Grid, equal_steps, pinned, steps_on
 from .implicit import CONTROL, Implicit, implicit_method
 from .method import method_of, runs_as_method
@@ -32,6 +31,7 @@ from .replay import Replay
 from .rosenbrock import AdaptiveRosenbrock, rosenbrock_steps
 from .rosenbrock_method import rosenbrock_of
 from .run import Run
+from .several import check_functions, function_of
 from .solution import Solution
 from .step import Step
 from .times import Times, ordered
@@ -43,7 +43,7 @@ MAX_STEPS = 100_000
 
 
 def solve(
-    f: Callable[[Tensor, Any], Any],
+    f: Callable[[Tensor, Any], Any] | Sequence[Callable[[Tensor, Any], Any]],
     y0: Any,
     t: Any,
     scheme: Scheme | str = "dopri5",
@@ -66,7 +66,8 @@ def solve(
 
     Args:
         f: callable ``f(t, u)``: t a 0-dimensional tensor (in float64, as for :class:`TimeField`), u a state as y0 is;
-            returns a state.
+            returns a state. A tuple of functions is their sum; an additive scheme, such as "ark436", treats each of
+            them in its own way: of u' = f_0(t, u) + f_1(t, u) the first explicitly and the second implicitly.
         y0: a floating-point or complex tensor of any shape, or a tuple or dict of such tensors.
         t: (t0, t1), or the times, increasing or decreasing, at which the solution is wanted. The first is that of y0.
             Times that a step does not end at are interpolated (:attr:`Scheme.dense_order`), without further
@@ -82,8 +83,9 @@ def solve(
         steps: so many equal steps from t[0] to t[-1]; or the grid itself, times from t[0] to t[-1] of any spacing, for
             one-step schemes.
         step: the largest size of equal steps, instead of their number.
-        control: of the adaptive step size; None is StepControl(), and for implicit schemes
-            StepControl(safety=0.8, exponents=(1,)).
+        control: of the adaptive step size; None is StepControl(), for implicit schemes
+            StepControl(safety=0.8, exponents=(1,)), and for dop853, as in the code of its authors,
+            StepControl(exponents=(1,)).
         events: what is looked for: an :class:`Event`, or several, found inside steps to rounding, without evaluations
             of f unless gradients of their times and states are wanted. At the end of every step g is read from the
             device.
@@ -112,8 +114,9 @@ def solve(
     packing = Packing(y0, per_sample)
     u = packing.join(y0)
     times = Times(t, u.device)
-    function = Function(f, packing, u, times.ends)
+    function = function_of(f, packing, u, times.ends)
     chosen = as_scheme(scheme)
+    check_functions(chosen, function)
     check_on_failure(on_failure)
     check_gradient(gradient)
     wanted = [events] if isinstance(events, Event) else list(events)
@@ -127,7 +130,7 @@ def solve(
             packing,
             times,
             u,
-            control=control or StepControl(),
+            control=control or _control(chosen),
             tolerances=(rtol, atol),
             max_steps=integer(max_steps, "max_steps", error=FieldError),
             events=wanted,
@@ -143,7 +146,7 @@ def solve(
             function=function,
             ends=times.ends,
             learned=times.learned_ends,
-            control=control or (StepControl() if chosen.explicit else CONTROL),
+            control=control or _control(chosen),
             tolerance=Tolerance(rtol, atol),
             max_steps=integer(max_steps, "max_steps", error=FieldError),
             counts=run.counts,
@@ -157,6 +160,14 @@ def solve(
         jumps = () if control is None else control.jump_t
         return run.collect_parts(u, Replay(method_of(chosen, True), run, jumps).parts(u, taken))
     return run.collect(u, taken)
+
+
+def _control(scheme: Scheme) -> StepControl:
+    """The control of steps of a scheme where none is given."""
+    if not scheme.explicit:
+        return CONTROL
+    # A quotient of two estimates is small by chance now and then: then the memory of a PI controller does harm.
+    return StepControl() if scheme.third is None else StepControl(exponents=(1,))
 
 
 def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:

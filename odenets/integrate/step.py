@@ -12,8 +12,12 @@ from torch import Tensor
 from ..program import Evaluate, Program
 from ..program.step import Solver, combine, step
 from ..scheme.extension import HERMITE
+from .arithmetic import hypotenuse, most
+from .control import Tolerance
 from .method import Method
 
+#: in the place of a norm of 0 as a divisor
+NOTHING = 1e-30
 #: f as a step calls it, of a time and a state
 Slope = Callable[[Any, Tensor], Tensor]
 
@@ -184,6 +188,8 @@ def take(
     stretch = span.stretch(u)
 
     def known(what: Evaluate, y: Tensor) -> Tensor:
+        if first is None:
+            return function.part(what.module, span.time(what.node), y)  # type: ignore[attr-defined, arg-type]
         return slope if what.index == first else function(span.time(what.node), y)  # type: ignore[arg-type]
 
     def stretched(what: Evaluate, y: Tensor) -> Tensor:
@@ -195,6 +201,19 @@ def take(
         values = [raw[i] if i in raw else value / stretch for i, value in enumerate(values)]
     end = None if method.last is None else values[method.last]
     return Step(function, span, u, u1, start=slope, end=end, terms=partial(_terms, method, values)), values
+
+
+def error_norm(method: Method, tolerance: Tolerance, step: Step, values: Sequence[Tensor]) -> Any:
+    """The norm of the error estimate over the step size, from the values of the step's evaluations.
+
+    Source: Hairer, Norsett & Wanner (1993), II.10, for E^2 / sqrt(E^2 + E_3^2 / 100).
+    """
+    given = [step.u1, *values]
+    first = tolerance(combine(method.error, given, 0, {}), step.u0, step.u1)
+    if not method.third:
+        return first
+    third = tolerance(combine(method.third, given, 0, {}), step.u0, step.u1)
+    return first * (first / most(hypotenuse(first, third / 10), NOTHING))
 
 
 def _terms(method: Method, values: Sequence[Tensor], end: Tensor) -> list[Tensor]:

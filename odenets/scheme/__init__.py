@@ -5,7 +5,7 @@ from .constructors import lower_triangular, multistep, runge_kutta
 from .errors import OdenetsError, SchemeError, SchemeWarning, UnknownSchemeError
 from .rosenbrock import rosenbrock
 from .scheme import Scheme
-from .splitting import mccallum_foster
+from .splitting import additive, mccallum_foster
 
 __all__ = [
     "OdenetsError",
@@ -13,6 +13,7 @@ __all__ = [
     "SchemeError",
     "SchemeWarning",
     "UnknownSchemeError",
+    "additive",
     "families",
     "lower_triangular",
     "mccallum_foster",

@@ -16,6 +16,8 @@ REFERENCES = {
     "with Low-Storage Implementations",
     "fehlberg1969": "E. Fehlberg (1969), Low-Order Classical Runge-Kutta Formulas with Stepsize Control and "
     "Their Application to Some Heat Transfer Problems",
+    "fehlberg1968": "E. Fehlberg (1968), Classical Fifth-, Sixth-, Seventh-, and Eighth-Order Runge-Kutta Formulas "
+    "with Stepsize Control",
     "dormand1980": "J. R. Dormand, P. J. Prince (1980), A Family of Embedded Runge-Kutta Formulae",
     "bogacki1989": "P. Bogacki, L. F. Shampine (1989), A 3(2) Pair of Runge-Kutta Formulas",
     "bogacki1996": "P. Bogacki, L. F. Shampine (1996), An Efficient Runge-Kutta (4,5) Pair",
@@ -53,6 +55,8 @@ REFERENCES = {
     "alexander1977": "R. Alexander (1977), Diagonally Implicit Runge-Kutta Methods for Stiff O.D.E.'s",
     "bank1985": "R. E. Bank, W. M. Coughran, W. Fichtner, E. H. Grosse, D. J. Rose, R. K. Smith (1985), "
     "Transient Simulation of Silicon Devices and Circuits",
+    "ascher1997": "U. M. Ascher, S. J. Ruuth, R. J. Spiteri (1997), Implicit-Explicit Runge-Kutta Methods for "
+    "Time-Dependent Partial Differential Equations",
     "kennedy2003": "C. A. Kennedy, M. H. Carpenter (2003), Additive Runge-Kutta Schemes for "
     "Convection-Diffusion-Reaction Equations",
     "kvaerno2004": "A. Kvaerno (2004), Singly Diagonally Implicit Runge-Kutta Methods with an Explicit First Stage",

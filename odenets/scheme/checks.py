@@ -9,6 +9,7 @@ from .errors import SchemeError
 from .exact import is_zero
 from .general_linear_method import GeneralLinearMethod
 from .given_numbers import integer, real
+from .stage_graph import stage_order
 
 FEWEST_DIGITS = 12
 #: Range a learnable coefficient starts from, uniformly: the paper's for k_n (Lu et al. 2018).
@@ -30,6 +31,13 @@ def shapes(scheme: GeneralLinearMethod) -> None:
             f"{scheme.name}: got {scheme.embedded.cols} embedded weights and {r} carried values, expected "
             f"one weight per stage, {s}, and the solution alone"
         )
+    if scheme.third is not None:
+        plain = scheme.embedded is not None and scheme.Gamma is None and stage_order(scheme.A) is not None
+        if not plain or scheme.third.shape != (1, s):
+            raise SchemeError(
+                f"{scheme.name}: got {scheme.third.cols} weights of a third solution, expected one for each of {s} "
+                "stages, and an explicit scheme with embedded weights"
+            )
     if scheme.Gamma is not None:
         _linearly_implicit(scheme)
     if scheme.inside is not None and (scheme.Gamma is None or scheme.inside.cols != s):
@@ -102,9 +110,11 @@ def consistency(scheme: GeneralLinearMethod, series: BSeries) -> None:
     for g in range(len(scheme.functions)):
         found[f"the step of u' = 1 (the weights of function {g + 1})"] = series.residuals((g, ()))
     residuals = {what: [series.to_sympy(x) for x in values] for what, values in found.items()}
-    if scheme.embedded is not None:
+    for what, row in (("embedded weights", scheme.embedded), ("third weights", scheme.third)):
         # In sympy: the field of the scheme need not hold these weights.
-        residuals["the step of u' = 1 (the embedded weights)"] = [1 - sum(scheme.embedded)]
+        pairs = [] if row is None else list(zip(scheme.colours, row, strict=True))
+        shares = [1 - sum(x for own, x in pairs if own == g) for g in range(len(scheme.functions)) if pairs]
+        residuals[f"the step of u' = 1 (the {what})"] = shares
     for what, values in residuals.items():
         for value in values:
             if value.is_number and not is_zero(value) and abs(value) > scheme.tolerance:

@@ -21,6 +21,7 @@ def runge_kutta(
     c: Sequence[Any] | None = None,
     *,
     embedded: Sequence[Any] | None = None,
+    third: Sequence[Any] | None = None,
     fsal: bool = False,
     modules: Sequence[int] = (),
     digits: int | None = None,
@@ -40,6 +41,7 @@ def runge_kutta(
         embedded: weights of a second solution, for an error estimate; s, or s + 1 with ``fsal``.
         fsal: first same as last: one stage more, at u_{n+1}, which is the next step's first. Only
             the embedded weights use it, so no network evaluates it.
+        third: weights of a third solution, see :class:`Scheme`.
         modules: for each stage, which of a layer's modules it evaluates.
         digits: the entries are decimals, right to so many digits; 15 where one is a float that stands for no
             short number, such as sqrt(3)/6 computed by NumPy.
@@ -55,14 +57,14 @@ def runge_kutta(
     s = matrix.rows
     if matrix.cols != s or weights.cols != s:
         raise SchemeError(f"{name}: got A of shape {matrix.shape} and {weights.cols} weights, expected s x s and s")
-    digits = digits or rounded_digits(A, b, embedded)
+    digits = digits or rounded_digits(A, b, embedded, third)
     if c is not None:
         _check_nodes(name, matrix, c, digits or rounded_digits(c))
     if fsal:
         matrix = matrix.col_join(weights).row_join(sympy.zeros(s + 1, 1))
         weights = weights.row_join(sympy.zeros(1, 1))
     ones = [[1]] * matrix.rows
-    options: dict[str, Any] = {"embedded": embedded, "modules": tuple(modules), "digits": digits}
+    options: dict[str, Any] = {"embedded": embedded, "third": third, "modules": tuple(modules), "digits": digits}
     return Scheme(name, matrix, ones, weights, [[1]], reference=reference, init=init or {}, **options)
 
 

@@ -30,6 +30,7 @@ class GeneralLinearMethod:
     modules: tuple[int, ...] = ()
     functions: Maps = PLAIN
     embedded: Any = None
+    third: Any = None
     at_rest: bool = False
     digits: int | None = None
     Gamma: Any = None
@@ -37,13 +38,14 @@ class GeneralLinearMethod:
     strict: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
-        given = [*(getattr(self, block) for block in "AUBV"), self.embedded, self.Gamma, self.inside]
+        given = [*(getattr(self, block) for block in "AUBV"), self.embedded, self.third, self.Gamma, self.inside]
         object.__setattr__(self, "digits", self.digits or rounded_digits(*given))
         for block in "AUBV":
             object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
         object.__setattr__(self, "modules", tuple(self.modules) or (0,) * self.stages)
-        if self.embedded is not None:
-            object.__setattr__(self, "embedded", exact_matrix([list(self.embedded)], f"{self.name}.embedded"))
+        for row in ("embedded", "third"):
+            if (given := getattr(self, row)) is not None:
+                object.__setattr__(self, row, exact_matrix([list(given)], f"{self.name}.{row}"))
         for block in ("Gamma", "inside"):
             if getattr(self, block) is not None:
                 object.__setattr__(self, block, exact_matrix(getattr(self, block), f"{self.name}.{block}"))
@@ -76,7 +78,7 @@ class GeneralLinearMethod:
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:
         """The free symbols, sorted by name: the learnable coefficients."""
-        others = [matrix for matrix in (self.embedded, self.Gamma) if matrix is not None]
+        others = [matrix for matrix in (self.embedded, self.third, self.Gamma) if matrix is not None]
         free = set().union(*(matrix.free_symbols for matrix in (self.A, self.U, self.B, self.V, *others)))
         return tuple(sorted(free, key=str))
 

@@ -46,6 +46,9 @@ class Scheme(Shown, GeneralLinearMethod):
             component of the state it takes and the one it yields; the first carried values are
             then the components. By default all modules stand for one f of the whole state.
         embedded: weights of a second solution from the same stages, for an error estimate.
+        third: of an explicit scheme, weights of a third solution, of lower order than the embedded one. With E and E_3
+            what these two are off by, the estimate is E^2 / sqrt(E^2 + E_3^2 / 100), which is of higher order than E
+            (Hairer, Norsett & Wanner 1993, II.10).
         at_rest: velocities start at 0 instead of at h f(u_0).
         digits: the entries are decimals, right to so many digits; conditions are judged to that. 15 where a
             float among the entries stands for no short number.
@@ -94,8 +97,9 @@ class Scheme(Shown, GeneralLinearMethod):
         numbers = {known[key]: rational(value, f"{self.name}: {key}") for key, value in wanted.items()}
         label = ", ".join(f"{key}={value}" for key, value in sorted(numbers.items(), key=lambda item: str(item[0])))
         blocks: dict[str, Any] = {block: getattr(self, block).subs(numbers) for block in "AUBV"}
-        if self.embedded is not None:
-            blocks["embedded"] = list(self.embedded.subs(numbers))
+        for row in ("embedded", "third"):
+            if (known := getattr(self, row)) is not None:
+                blocks[row] = list(known.subs(numbers))
         if self.Gamma is not None:
             blocks["Gamma"] = self.Gamma.subs(numbers)
         init = tuple(item for item in self.init if item[0] not in wanted)
@@ -172,9 +176,18 @@ class Scheme(Shown, GeneralLinearMethod):
     @cached_property
     def embedded_order(self) -> int | None:
         """Order of the embedded weights, or None without any."""
-        if self.embedded is None:
+        return self._order_of(self.embedded)
+
+    @cached_property
+    def estimate_order(self) -> int | None:
+        """Q of the error estimate, which goes like h^(q + 1): :attr:`embedded_order`, or more with a third solution."""
+        second, third = self.embedded_order, self._order_of(self.third)
+        if second is None:
             return None
-        return replace(self, B=self.embedded, embedded=None).order
+        return min(self.order, second if third is None else 2 * second - third)
+
+    def _order_of(self, weights: Any) -> int | None:
+        return None if weights is None else replace(self, B=weights, embedded=None, third=None).order
 
     @cached_property
     def extension(self) -> Extension:

@@ -1,4 +1,4 @@
-"""Schemes built from others: splittings of partitioned systems, and the reversible coupling."""
+"""Schemes built from others: splittings of partitioned and of added systems, and the reversible coupling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sympy
 
 from .checks import FEWEST_DIGITS
 from .errors import SchemeError
-from .exact import exact
+from .exact import exact, is_zero
 from .scheme import Scheme
 from .trees import Maps
 
@@ -58,6 +58,64 @@ def symmetric_composition(parts: Sequence[tuple[int, Any]], factors: Sequence[An
             else:
                 found.append((module, factor * fraction))
     return [(module, sympy.expand(fraction)) for module, fraction in found]
+
+
+def additive(name: str, *parts: Scheme, reference: str = "") -> Scheme:
+    """A Runge-Kutta scheme for each term of u' = f_0(t, u) + f_1(t, u) + ..., on stages that they share:
+
+        Y_i = u_n + h sum_g sum_j A^g_ij f_g(Y_j),   u_{n+1} = u_n + h sum_g sum_i b^g_i f_g(Y_i).
+
+    With f_0 by an explicit and f_1 by a diagonally implicit scheme it is an IMEX scheme: a step solves equations in
+    f_1 alone. Evaluations that nothing depends on are left out.
+
+    Args:
+        name: name of the scheme.
+        parts: for each function a Runge-Kutta scheme, of equal nodes. Where all have embedded weights, so has this.
+        reference: key of the bibliography, or free text.
+
+    Raises:
+        SchemeError: fewer than two parts, parts that are no Runge-Kutta schemes of one function, other nodes.
+
+    Source: Ascher, Ruuth & Spiteri (1997); Kennedy & Carpenter (2003).
+    """
+    _check_parts(name, parts)
+    weights = [[part.B, *([] if part.embedded is None else [part.embedded])] for part in parts]
+    places = [
+        (i, g)
+        for i in range(parts[0].stages)
+        for g, part in enumerate(parts)
+        if any(part.A[:, i]) or any(row[i] for row in weights[g])
+    ]
+    A = [[parts[g].A[i, j] for j, g in places] for i, _ in places]
+    every = all(part.embedded is not None for part in parts)
+    return Scheme(
+        name,
+        A,
+        [[1]] * len(places),
+        [[parts[g].B[0, j] for j, g in places]],
+        [[1]],
+        reference=reference,
+        modules=tuple(g for _, g in places),
+        functions=((0, 0),) * len(parts),
+        embedded=[parts[g].embedded[0, j] for j, g in places] if every else None,
+        digits=min((part.digits for part in parts if part.digits is not None), default=None),
+    )
+
+
+def _check_parts(name: str, parts: Sequence[Scheme]) -> None:
+    if len(parts) < 2:
+        raise SchemeError(f"{name}: got {len(parts)} schemes, expected one for each of two functions or more")
+    for part in parts:
+        plain = part.carried == 1 and part.V[0, 0] == 1 and not any(part.modules) and part.Gamma is None
+        if not plain or part.linear_only:
+            raise SchemeError(f"{name}: got {part.name} for one function, expected a Runge-Kutta scheme, such as 'rk4'")
+        gaps = [x - y for x, y in zip(part.nodes, parts[0].nodes, strict=False)]
+        allowed = max(part.tolerance, parts[0].tolerance)
+        if part.stages != parts[0].stages or not all(is_zero(x) or abs(x) < allowed for x in gaps):
+            raise SchemeError(
+                f"{name}: got nodes {[str(x) for x in part.nodes]} for one function and "
+                f"{[str(x) for x in parts[0].nodes]} for another, expected the same: their stages are shared"
+            )
 
 
 def mccallum_foster(scheme: Scheme, coupling: Any = "999/1000") -> Scheme:

@@ -11,11 +11,14 @@ schemes = Zoo(
     "reversible_schemes",
     "embedded",
     "verner",
+    "verner8",
+    "verner9",
     "high_order",
     "stabilised_schemes",
     "multistep",
     "implicit",
     "singly_implicit",
+    "additive_schemes",
     "rosenbrock_schemes",
 )
 

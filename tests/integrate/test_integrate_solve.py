@@ -35,22 +35,28 @@ def decay(t, u):
 def test_the_error_follows_the_tolerance(name):
     exact = reference(TIMES.numpy())
     for tol in (1e-4, 1e-7):
-        found = solve(pendulum, U0, TIMES, name, rtol=tol, atol=tol)
+        # Inside of its steps, which are long, vern8 is of order 5.
+        control = StepControl(step_t=TIMES) if name == "vern8" else None
+        found = solve(pendulum, U0, TIMES, name, rtol=tol, atol=tol, control=control)
         assert found.status == "success"
         # rkc2's estimate is of h^3 like the step's own error: h^2, the error at the end, goes with tol^(2/3).
         exponent = 2 / 3 if name == "rkc2_6" else 1.0
         assert 0 < (found.y - exact).abs().max() < 30 * tol**exponent
 
 
-@pytest.mark.parametrize(("name", "peer"), [("dopri5", "RK45"), ("bosh3", "RK23")])
+@pytest.mark.parametrize(("name", "peer"), [("dopri5", "RK45"), ("bosh3", "RK23"), ("dop853", "DOP853")])
 def test_the_steps_are_scipys_where_the_control_is(name, peer):
     # scipy's controller is integral; all else (error estimate, norm, first step, limits) is of the same book.
     for tol in (1e-3, 1e-6, 1e-9):
         ours = solve(pendulum, U0, (0, 5), name, rtol=tol, atol=tol, control=StepControl(exponents=[1]))
         theirs = solve_ivp(pendulum_numpy, (0, 5), START, method=peer, rtol=tol, atol=tol)
-        assert ours.stats.evaluations == theirs.nfev
+        # scipy's DOP853 evaluates f at the end of every step that it tries.
+        spared = ours.stats.rejected + 1 if name == "dop853" else 0
+        assert ours.stats.evaluations == theirs.nfev - spared
         assert ours.stats.accepted == len(theirs.t) - 1
-        np.testing.assert_allclose(ours.y[-1].numpy(), theirs.y[:, -1], rtol=1e-12)
+        # The quotient of dop853's two estimates has roundings that move its steps by some 1e-8 of themselves.
+        allowed = tol / 20 if name == "dop853" else 0
+        np.testing.assert_allclose(ours.y[-1].numpy(), theirs.y[:, -1], rtol=1e-12, atol=allowed)
 
 
 def test_evaluations_are_counted_and_shared():

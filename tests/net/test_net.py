@@ -42,7 +42,7 @@ def test_euler_is_bit_equal_on_images():
 # multiply-add for each nonzero coefficient of a tableau or of a multistep formula, ...
 SHORTEST = {"euler": 1, "midpoint": 2, "heun": 3, "ralston2": 3, "kutta3": 6, "heun3": 4, "ralston3": 5, "rk4": 7}
 SHORTEST |= {"rk38": 10, "bosh3": 5, "fehlberg45": 14, "cash_karp": 19, "dopri5": 20, "tsit5": 21, "dop853": 58}
-SHORTEST |= {"bs5": 27, "vern7": 37, "dopri8": 68, "rkc2_6": 21}
+SHORTEST |= {"bs5": 27, "vern6": 29, "vern7": 37, "vern8": 58, "vern9": 76, "dopri8": 68, "rkf78": 54, "rkc2_6": 21}
 SHORTEST |= {f"ab{k}": k for k in range(1, 7)} | {f"nystrom{k}": k for k in range(3, 6)}
 SHORTEST |= {f"pece{k}": 2 * k + 1 for k in range(1, 5)} | {"nystrom2": 1, "leapfrog": 1, "zerosnet": 4}
 # ... fewer where a row contains an earlier one (Shu-Osher form; ssprk104 takes 15 in Ketcheson's two registers, one of

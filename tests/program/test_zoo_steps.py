@@ -1,5 +1,7 @@
 """Every explicit scheme against its formula typed by hand: forward and gradients, layers of their own weights."""
 
+import math
+
 import numpy as np
 import pytest
 import sympy
@@ -7,7 +9,7 @@ import torch
 from helpers import blocks_for, explicit_schemes, flat
 from loops_multistep import LOOPS as MULTISTEP
 from loops_networks import LOOPS as NETWORKS, coupled
-from loops_runge_kutta import ERROR_WEIGHTS, LOOPS as RUNGE_KUTTA
+from loops_runge_kutta import ERROR_WEIGHTS, LOOPS as RUNGE_KUTTA, THIRD_WEIGHTS
 from torch import nn
 
 from odenets import ODENet, SchemeError, schemes
@@ -31,6 +33,17 @@ def coefficients(net):
     return [net.coefficients_at(n) for n in range(net.steps)]
 
 
+def roundings(scheme, usual):
+    """Units of rounding allowed for: ``usual``, or more where weights cancel, as those of 170 in vern6 and 30 in vern8.
+
+    Roundings of slopes are multiplied by an entry of A, and then by a weight.
+    """
+    if scheme.symbols:
+        return usual
+    largest = math.prod(max(abs(float(x)) for x in block) for block in (scheme.A, scheme.B))
+    return 4 * largest if largest > 1000 else usual
+
+
 def compare(net, blocks, loop, *, equal=False):
     dtype, h = next(net.field.parameters()).dtype, net.h
     ks = coefficients(net)
@@ -38,7 +51,7 @@ def compare(net, blocks, loop, *, equal=False):
     parameters = [p for block in flat(blocks) for p in block.parameters()] + list(net.coefficients.parameters())
     found = value_and_gradients(net, x, parameters)
     expected = value_and_gradients(lambda u: loop(blocks, u, h, ks), x, parameters)
-    tolerance = 200 * torch.finfo(dtype).eps
+    tolerance = roundings(net.scheme, 200) * torch.finfo(dtype).eps
     for a, b in zip(found, expected, strict=True):
         if equal:
             assert torch.equal(a, b)
@@ -65,7 +78,8 @@ def test_one_regular_step(name):
     net = ODENet(blocks, name, h=0.7)
     ks = coefficients(net)
     x = torch.randn(2, 6, dtype=torch.float64)
-    torch.testing.assert_close(net(x), LOOPS[name](blocks, x, 0.7, ks), rtol=1e-13, atol=1e-13)
+    allowed = roundings(schemes[name], 450) * torch.finfo(x.dtype).eps
+    torch.testing.assert_close(net(x), LOOPS[name](blocks, x, 0.7, ks), rtol=allowed, atol=allowed)
 
 
 def rk4_increment(f, z, h):
@@ -106,10 +120,15 @@ def test_couplings_that_are_refused(base, coupling, message):
         mccallum_foster(schemes[base], coupling)
 
 
-@pytest.mark.parametrize("name", ERROR_WEIGHTS)
-def test_embedded_weights_are_scipys(name):
-    difference = np.abs(np.array(schemes[name].B.row(0) - schemes[name].embedded, dtype=float))[0]
-    expected = ERROR_WEIGHTS[name]
+CASES_OF_SCIPY = [
+    *((n, "embedded", w) for n, w in ERROR_WEIGHTS.items()),
+    *((n, "third", w) for n, w in THIRD_WEIGHTS.items()),
+]
+
+
+@pytest.mark.parametrize(("name", "which", "expected"), CASES_OF_SCIPY)
+def test_embedded_weights_are_scipys(name, which, expected):
+    difference = np.abs(np.array(schemes[name].B.row(0) - getattr(schemes[name], which), dtype=float))[0]
     padded = np.zeros(len(expected))
     padded[: len(difference)] = difference  # scipy counts f(u_{n+1}), of weight 0, among the stages
     np.testing.assert_allclose(padded, expected, rtol=1e-12, atol=1e-15)

@@ -40,6 +40,11 @@ def value_and_gradients(y, model):
     return [y, *torch.autograd.grad((y.sin() * y).sum(), own)]
 
 
+def allowed(name):
+    """Of vern6 weights of 170 cancel."""
+    return 1e-11 if name == "vern6" else 1e-12
+
+
 def assert_close(found, expected, tolerance=1e-12):
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1.0, float(b.detach().abs().max())))
@@ -52,7 +57,7 @@ def test_equals_the_loop_over_branches(name):
     ks = coefficients(swapped)
     first, blocks, last = model
     expected = last(LOOPS[name]([block.branch for block in blocks], first(POINTS), 1, ks))
-    assert_close(value_and_gradients(swapped(POINTS), swapped), value_and_gradients(expected, model))
+    assert_close(value_and_gradients(swapped(POINTS), swapped), value_and_gradients(expected, model), allowed(name))
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -65,7 +70,7 @@ def test_attention_and_mlp_are_layers_of_their_own(name):
     expected = model.norm(LOOPS[name](fs, model.embed(TOKENS), 1, ks))
     # The mask is not the example's, which had none.
     found = swapped(TOKENS, mask=MASK)[0]
-    assert_close(value_and_gradients(found, swapped), value_and_gradients(expected, model))
+    assert_close(value_and_gradients(found, swapped), value_and_gradients(expected, model), allowed(name))
 
 
 @pytest.mark.parametrize("name", ["euler", "lm", "ab2", "heun", "alf"])

@@ -82,12 +82,12 @@ def test_order_conditions_hold_to_the_derived_order_and_fail_at_the_next(name):
     rows = [(scheme.B.row(0), scheme.order)]
     if scheme.embedded is not None:
         rows.append((scheme.embedded, scheme.embedded_order))
-    # entries of dop853 reach 50 and cancel; those of ssprk54 are known to 15 decimals
-    rounding = 1e-12 if name != "dop853" else 1e-10
+    # entries of dop853 reach 50, those of vern6 200, and cancel; those of ssprk54 are known to 15 decimals
+    rounding = 1e-12 if name not in ("dop853", "vern6") else 1e-10
     for weights, order in rows:
         b = floats(weights)[0]
         assert all(worst_condition(A, Gamma, b, p) < rounding for p in range(1, order + 1))
-        assert worst_condition(A, Gamma, b, order + 1) > 1e-6
+        assert worst_condition(A, Gamma, b, order + 1) > 1e-7  # 4e-7 of vern8, which is chosen for that
 
 
 @pytest.mark.parametrize("name", NUMERIC)

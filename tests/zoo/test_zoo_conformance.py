@@ -27,7 +27,8 @@ HIGH = 5  # from this order on float64 leaves too few digits between the leading
 DEVICES = ["meta", "cuda"] if torch.cuda.is_available() else ["meta"]
 # Fine enough for the leading term to dominate, coarse enough to stay above rounding.
 STEPS = {1: 1000, 2: 250, 3: 200, 4: 120}
-HIGH_STEPS = {5: 50, 6: 50, 7: 20, 8: 20}
+# The leading term of vern6 is so small that the next ones show long.
+HIGH_STEPS = {5: 50, 6: 50, 7: 20, 8: 40, 9: 40, "vern6": 320}
 
 
 def observed(error, steps):
@@ -74,7 +75,7 @@ def test_observed_order_is_the_derived_order(name, problem):
 
 
 def high_precision(name, problem, steps):
-    """Three solutions at t = 1/2 in 30 digits, and their exact values. A longer interval would have to be far
+    """Three solutions at t = 1/2 in 34 digits, and their exact values. A longer interval would have to be far
     finer for the weakly stable ones, whose parasitic root grows by exp(5.6 t) for f' = -1 (nystrom5)."""
     with mpmath.workdps(by_hand.DIGITS):
         half, scheme = mpmath.mpf(1) / 2, schemes[name]
@@ -104,14 +105,14 @@ def test_observed_order_of_high_order_schemes(name, problem):
         with mpmath.workdps(by_hand.DIGITS):
             return mpmath.norm([a - b for a, b in zip(found, exact, strict=True)])
 
-    steps = HIGH_STEPS[schemes[name].order]
+    steps = HIGH_STEPS.get(name, HIGH_STEPS[schemes[name].order])
     coarse, fine = error(steps), error(2 * steps)
     assert fine > mpmath.mpf(10) ** (4 - by_hand.DIGITS), "rounding dominates: the test measures nothing"
     assert float(mpmath.log(coarse / fine, 2)) == pytest.approx(schemes[name].order, abs=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name in TIMED if schemes[name].order >= HIGH])
-def test_network_of_high_order_equals_the_matrices_in_30_digits(name):
+def test_network_of_high_order_equals_the_matrices_in_34_digits(name):
     phase = 2.0 * torch.arange(3, dtype=torch.float64)
     start = "dop853" if schemes[name].starting_values else None
     net = ODENet(TimeField(lambda t, u: torch.cos(t + phase) * u, 0.0, 0.5, 20), name, start=start)

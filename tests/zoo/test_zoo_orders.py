@@ -19,8 +19,8 @@ ORDERS = {
     # Hairer, Norsett & Wanner (1993), II.4 and II.5: pairs, the order of the solution carried on.
     # Fehlberg carries on the lower one, the others the higher one.
     **{"bosh3": 3, "fehlberg45": 4, "cash_karp": 5, "dopri5": 5, "dop853": 8},
-    # Bogacki & Shampine (1996); Verner (2010); Prince & Dormand (1981)
-    **{"bs5": 5, "vern7": 7, "dopri8": 8},
+    # Bogacki & Shampine (1996); Verner (2010); Prince & Dormand (1981); Fehlberg (1968), here the higher order
+    **{"bs5": 5, "vern6": 6, "vern7": 7, "vern8": 8, "vern9": 9, "dopri8": 8, "rkf78": 8},
     # Sommeijer, Shampine & Verwer (1998); Abdulle (2002)
     **{"rkc2_6": 2, "rock4_8": 4},
     # Tsitouras (2011)
@@ -42,6 +42,8 @@ ORDERS = {
     **{"sdirk2": 2, "sdirk3": 3},
     # Hosea & Shampine (1996); Kvaerno (2004); Kennedy & Carpenter (2003)
     **{"trbdf2": 2, "kvaerno3": 3, "kvaerno4": 4, "kvaerno5": 5, "kencarp3": 3, "kencarp4": 4, "kencarp5": 5},
+    # Ascher, Ruuth & Spiteri (1997); Kennedy & Carpenter (2003), the same with an explicit scheme each
+    **{"ars111": 1, "ars222": 2, "ars232": 2, "ars343": 3, "ars443": 3, "ark324": 3, "ark436": 4, "ark548": 5},
     # Verwer et al. (1999); Lang & Verwer (2001); Sandu et al. (1997); Hairer & Wanner (1996), VI.4; Steinebach (2023)
     **{"ros2": 2, "ros3p": 3, "rodas3": 3, "rodas4": 4, "rodas5p": 5},
     # Hairer, Lubich & Wanner (2006), I.1 and II.4: symplectic Euler 1, Stoermer-Verlet 2, triple jump 4
@@ -66,9 +68,10 @@ ORDERS = {
 # Prince), II.10 (DOP853 has two estimates, of orders 5 and 3; the first is the embedded one); Cash & Karp (1990);
 # Tsitouras (2011); Hosea & Shampine (1996); Bogacki & Shampine (1996), the first of its two estimates;
 # Verner (2010); Prince & Dormand (1981); Sommeijer, Shampine & Verwer (1998), with an estimate of h^3 / 15 times the
-# third derivative; Abdulle (2002); Kvaerno (2004); Kennedy & Carpenter (2003)
+# third derivative; Abdulle (2002); Kvaerno (2004); Kennedy & Carpenter (2003); Fehlberg (1968)
 EMBEDDED = {"heun": 1, "bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "tsit5": 4, "dop853": 5, "trbdf2": 3}
-EMBEDDED |= {"bs5": 4, "vern7": 6, "dopri8": 7, "rkc2_6": 2, "rock4_8": 3} | {
+EMBEDDED |= {f"vern{p}": p - 1 for p in (6, 7, 8, 9)} | {"ark324": 2, "ark436": 3, "ark548": 4}
+EMBEDDED |= {"bs5": 4, "dopri8": 7, "rkf78": 7, "rkc2_6": 2, "rock4_8": 3} | {
     f"{name}{p}": p - 1 for name in ("kvaerno", "kencarp") for p in (3, 4, 5)
 }
 # Verwer et al. (1999); Sandu et al. (1997); Hairer & Wanner (1996), VI.4; Steinebach (2023)
@@ -97,7 +100,8 @@ ERROR_CONSTANTS = {
 EXPLICIT = {
     *{"euler", "midpoint", "heun", "ralston2", "ralston3", "heun3", "kutta3", "rk4", "rk38"},
     *{"ssprk22", "ssprk33", "ssprk43", "ssprk54", "ssprk104"},
-    *{"bosh3", "fehlberg45", "cash_karp", "dopri5", "tsit5", "dop853", "bs5", "vern7", "dopri8"},
+    *{"bosh3", "fehlberg45", "cash_karp", "dopri5", "tsit5", "dop853", "bs5", "dopri8", "rkf78"},
+    *(f"vern{p}" for p in (6, 7, 8, 9)),
     *{"rkc2_6", "rock4_8"},
     *{"leapfrog", "zerosnet", "lm", "lm3", "momentum", "alf", "reversible_heun"},
     *{"symplectic_euler", "verlet", "yoshida4"},
@@ -107,10 +111,12 @@ EXPLICIT = {
     *(f"pece{k}" for k in range(1, 5)),
 }
 # Of the tableaux of Hairer & Wanner (1996), IV.5 and IV.6, these alone have zeros above the diagonal; Kvaerno (2004)
-# and Kennedy & Carpenter (2003) have ESDIRK schemes; a multistep scheme has one unknown, f(u_{n+1})
+# and Kennedy & Carpenter (2003) have ESDIRK schemes, of which IMEX schemes are made;
+# a multistep scheme has one unknown, f(u_{n+1})
 DIAGONALLY_IMPLICIT = {
     *{"backward_euler", "trapezoid", "implicit_midpoint", "gauss1", "sdirk2", "sdirk3", "trbdf2", "milne_simpson"},
     *(f"{name}{p}" for name in ("kvaerno", "kencarp") for p in (3, 4, 5)),
+    *{"ars111", "ars222", "ars232", "ars343", "ars443", "ark324", "ark436", "ark548"},
     *(f"am{k}" for k in range(2, 7)),
     *(f"bdf{k}" for k in range(1, 7)),
 }
@@ -143,6 +149,9 @@ def test_every_scheme_has_its_literature_order():
 def test_embedded_orders():
     found = {name: scheme.embedded_order for name, scheme in schemes.items() if scheme.embedded is not None}
     assert found == EMBEDDED
+    # Hairer, Norsett & Wanner (1993), II.10: E^2 / E_3 goes like h^12 / h^4
+    assert {name: s.estimate_order for name, s in schemes.items() if s.third is not None} == {"dop853": 7}
+    assert schemes["dopri5"].estimate_order == schemes["fehlberg45"].estimate_order == 4
 
 
 @pytest.mark.parametrize("name", ERROR_CONSTANTS)

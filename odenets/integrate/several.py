@@ -1,0 +1,82 @@
+"""u' = f_0(t, u) + f_1(t, u) + ... as a solve calls it: the sum, and each function by itself."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..fields import FieldError, Summed
+from ..scheme import Scheme, SchemeError
+from .function import Function
+from .packing import Packing
+
+
+class Several(Function):
+    """The sum of several functions, each of which an additive scheme evaluates by itself.
+
+    The values where the sum was evaluated last are kept: it is the start of a step, which the first stages are at.
+
+    Args:
+        functions: as the user gives them.
+        packing, u, times: as for :class:`Function`.
+    """
+
+    def __init__(self, functions: tuple[Any, ...], packing: Packing, u: Tensor, times: tuple[float, float]) -> None:
+        self._parts = tuple(Function(f, packing, u, times) for f in functions)
+        self.dtype, self.device = self._parts[0].dtype, u.device
+        self.module = nn.ModuleList(part.module for part in self._parts if part.module is not None)
+        self._last: tuple[Any, Tensor, bool, list[Tensor]] | None = None
+
+    @property
+    def parts(self) -> tuple[Function, ...]:
+        """The functions."""
+        return self._parts
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        """Calls of all functions together."""
+        return sum(part.evaluations for part in self._parts)
+
+    def part(self, g: int, t: float | Tensor, u: Tensor) -> Tensor:
+        """The value of one of them: known where the sum is, if autograd has recorded it as it would now."""
+        if self._last is not None:
+            time, state, recorded, values = self._last
+            if u is state and recorded == torch.is_grad_enabled() and type(t) is float and t == time:
+                return values[g]
+        return self._parts[g](t, u)
+
+    def __call__(self, t: float | Tensor, u: Tensor) -> Tensor:
+        """The sum."""
+        values = [part(t, u) for part in self._parts]
+        if type(t) is float:
+            self._last = t, u, torch.is_grad_enabled(), values
+        return reduce(torch.add, values)
+
+
+def function_of(f: Any, packing: Packing, u: Tensor, times: tuple[float, float]) -> Function:
+    """The right-hand side: a function, or several whose sum it is."""
+    if isinstance(f, (tuple, list)):
+        f = Summed(f)
+    return Several(f.parts, packing, u, times) if isinstance(f, Summed) else Function(f, packing, u, times)
+
+
+def check_functions(scheme: Scheme, function: Function) -> None:
+    """Refuse an additive scheme without its functions, every other one takes their sum; and a partitioned scheme.
+
+    Raises:
+        FieldError: another number of functions.
+        SchemeError: a scheme of a partitioned state.
+    """
+    if scheme.components > 1:
+        raise SchemeError(
+            f"{scheme.name}: got a scheme of a state in {scheme.components} parts, which solve does not take apart, "
+            "expected one of the whole state; odenets.ODENet runs it on layers of as many modules"
+        )
+    if len(scheme.functions) > 1 and len(function.parts) != len(scheme.functions):
+        raise FieldError(
+            f"f: got {len(function.parts)} function(s) with {scheme.name}, expected a tuple of "
+            f"{len(scheme.functions)}, (f_0, f_1, ...), whose sum u' is: of an IMEX scheme the first is explicit"
+        )
