@@ -227,8 +227,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         "# Public models, swapped",
         "",
         f"{len(good)} models ran; in {swapped} of them there are sums to take, {taken} are taken, and {sums} counted",
-        f"by operators. In training, under LM with k_n = 0, {equal} are the original to the bit: outputs, gradients and",
-        "buffers.",
+        f"by operators. In training, under LM with k_n = 0, {equal} are the original to the bit: outputs, gradients",
+        "and buffers.",
         "",
         "| model | counted | taken | LM, k = 0 | Heun | left alone |",
         "|---|---|---|---|---|---|",
@@ -241,7 +241,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         lines.append(f"| {name} | {row['sums']} | {row['taken']} | {equal_text} | {row['heun']} | {left} |")
     large = [name for name, row in rows.items() if TOO_LARGE in row.get("error", "")]
     failed = [f"{name} ({row['error']})" for name, row in rows.items() if "error" in row and name not in large]
-    for what, names in ((f"Not tried, since they have more than {LARGEST / 1e6:.0f} million parameters", large), ("Did not run, as they came", failed)):
+    size = f"Not tried, since they have more than {LARGEST / 1e6:.0f} million parameters"
+    for what, names in ((size, large), ("Did not run, as they came", failed)):
         lines += ["", f"{what}: {', '.join(names) or 'none'}."]
     return "\n".join(lines) + "\n"
 

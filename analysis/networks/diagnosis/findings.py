@@ -123,9 +123,9 @@ def _once(starts: Pairs) -> Iterator[str]:
         worst = max(starts, key=lambda pair: pair[1].worst_unstable)
         most = max(b.sequence_maximum or 0.0 for b, _ in starts)
         yield (
-            f"Starting steps: in {_named(starts)} |zeta| reaches {factor(worst[1].worst_unstable)} where the flow does not "
-            "grow. Such a step is taken once, so that no power of it counts: with the regular steps that follow, of "
-            f"the same f, |u_n| reaches {most:.4g} |u_0|."
+            f"Starting steps: in {_named(starts)} |zeta| reaches {factor(worst[1].worst_unstable)} where the flow does "
+            "not grow. Such a step is taken once, so that no power of it counts: with the regular steps that follow, "
+            f"of the same f, |u_n| reaches {most:.4g} |u_0|."
         )
 
 
