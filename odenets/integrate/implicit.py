@@ -75,6 +75,9 @@ def implicit_method(scheme: Scheme) -> tuple[Method, float]:
 class Implicit(Adaptive):
     """Implicit steps: the stages by :class:`Newton`, the estimate filtered by (I - h gamma J)^-1.
 
+    Not that of an additive scheme: what the explicit part leaves in stiff components is in its solution undamped, and
+    must be seen. Nor do its stages start from the step before, extrapolated: see :func:`.several.refuse_inside`.
+
     A step whose stages are not found is tried again with the Jacobian of its start, and then with a smaller step size.
 
     Args:
@@ -87,15 +90,16 @@ class Implicit(Adaptive):
     def __post_init__(self) -> None:
         scheme = self.method.scheme
         # Of an additive scheme the iteration is for one of its functions alone.
-        several = len(scheme.functions) > 1
-        solved = self.function.parts[min(_solved_for(scheme))] if several else self.function
+        self._several = len(scheme.functions) > 1
+        solved = self.function.parts[min(_solved_for(scheme))] if self._several else self.function
         self._newton = Newton(solved, self.tolerance, self.counts)
         self._before: Step | None = None
         self._lost = False
 
     def _try(self, span: Span) -> tuple[Step | None, float]:
         newton, program = self._newton, self.method.program.bind(span.h)
-        newton.begin(span, self._u, self._before if self._before is not None and self._before.u1 is self._u else None)
+        before = None if self._several else self._before
+        newton.begin(span, self._u, before if before is not None and before.u1 is self._u else None)
         try:
             step, values = take(self.method, program, self.function, span, u=self._u, slope=self._slope, solver=newton)
         except NotFound as lost:
@@ -107,7 +111,8 @@ class Implicit(Adaptive):
         self._lost, self._before = False, step
         with torch.no_grad():
             error = combine(self.method.error, [self._slope, *values], 0, {}) * span.h
-            norm = float(self.tolerance(newton.filtered(self.gamma * span.h, error), step.u0, step.u1))
+            seen = error if self._several else newton.filtered(self.gamma * span.h, error)
+            norm = float(self.tolerance(seen, step.u0, step.u1))
         return step, norm
 
     def _grown(self, size: float, factor: float) -> float:

@@ -33,7 +33,8 @@ def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
     if not plain and not runs_implicit(scheme):
         raise SchemeError(
             f"{scheme.name}: got a scheme that has no step size control (it is for Runge-Kutta schemes with embedded "
-            "weights, and for implicit ones with nodes that are different and not 0), expected such as 'dopri5', "
+            "weights, additive ones if one part of them is implicit, and for implicit ones with nodes that are "
+            "different and not 0), expected such as 'dopri5', "
             "'tsit5', 'dop853', for stiff problems 'kvaerno5', 'radau_iia3'; or give steps= or step="
         )
     if solver is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from ..fields import FieldError, Summed
 from ..scheme import Scheme, SchemeError
 from .function import Function
+from .grid import EQUAL, Grid
 from .packing import Packing
 
 
@@ -80,3 +83,40 @@ def check_functions(scheme: Scheme, function: Function) -> None:
             f"f: got {len(function.parts)} function(s) with {scheme.name}, expected a tuple of "
             f"{len(scheme.functions)}, (f_0, f_1, ...), whose sum u' is: of an IMEX scheme the first is explicit"
         )
+
+
+def refuse_inside(scheme: Scheme, **options: Any) -> None:
+    """Refuse what needs the solution inside of an additive scheme's steps.
+
+    Interpolation takes f at their ends, and there f_1 multiplies by lambda what the explicit part leaves in stiff
+    components: h lambda times as much as is in the solution itself.
+    """
+    given = [name for name, x in options.items() if x]
+    if len(scheme.functions) > 1 and given:
+        raise FieldError(
+            f"{scheme.name}: got {', '.join(given)}, for which the solution inside of a step would have to be known, "
+            "expected none with an additive scheme; ask for times t, which its steps end at, or take one for the sum "
+            "of the functions, such as 'kencarp4'"
+        )
+
+
+def at_ends(scheme: Scheme, grid: Grid, times: Sequence[float]) -> Grid:
+    """The grid; of an additive scheme, with the times that are asked for in the places of those that they are.
+
+    Raises:
+        FieldError: a time inside of a step of an additive scheme.
+    """
+    if len(scheme.functions) == 1:
+        return grid
+    found = list(grid.times)
+    for time in times:
+        n = min(range(len(found)), key=lambda i: abs(found[i] - time))
+        beside = found[n - 1] if n else found[1]
+        if abs(found[n] - time) > EQUAL * abs(found[n] - beside):
+            raise FieldError(
+                f"{scheme.name}: got the time {time:.15g} inside of a step on a grid, where the solution of an "
+                "additive scheme is not known, expected one that a step ends at: give steps= the times themselves, and "
+                "others between"
+            )
+        found[n] = time
+    return replace(grid, times=found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ from .replay import Replay
 from .rosenbrock import AdaptiveRosenbrock, rosenbrock_steps
 from .rosenbrock_method import rosenbrock_of
 from .run import Run
-from .several import check_functions, function_of
+from .several import at_ends, check_functions, function_of, refuse_inside
 from .solution import Solution
 from .step import Step
 from .times import Times, ordered
@@ -120,6 +121,7 @@ def solve(
     check_on_failure(on_failure)
     check_gradient(gradient)
     wanted = [events] if isinstance(events, Event) else list(events)
+    refuse_inside(chosen, dense=dense, events=wanted)
     if gradient == "checkpoint":
         refuse_checkpoint(chosen, steps=steps, step=step, dense=dense, events=wanted, per_sample=per_sample)
     if per_sample:
@@ -146,7 +148,7 @@ def solve(
             function=function,
             ends=times.ends,
             learned=times.learned_ends,
-            control=control or _control(chosen),
+            control=_ended(chosen, control or _control(chosen), times),
             tolerance=Tolerance(rtol, atol),
             max_steps=integer(max_steps, "max_steps", error=FieldError),
             counts=run.counts,
@@ -154,7 +156,7 @@ def solve(
     else:
         if control is not None:
             raise FieldError("control: got a StepControl with steps on a grid, expected neither steps nor step")
-        taken = on_grid(chosen, run, _grid(steps, step, times), u, solver)
+        taken = on_grid(chosen, run, at_ends(chosen, _grid(steps, step, times), times.values), u, solver)
     taken = shown(taken, times.ends) if progress else taken
     if gradient == "checkpoint" and torch.is_grad_enabled():
         jumps = () if control is None else control.jump_t
@@ -168,6 +170,11 @@ def _control(scheme: Scheme) -> StepControl:
         return CONTROL
     # A quotient of two estimates is small by chance now and then: then the memory of a PI controller does harm.
     return StepControl() if scheme.third is None else StepControl(exponents=(1,))
+
+
+def _ended(scheme: Scheme, control: StepControl, times: Times) -> StepControl:
+    """The control; of an additive scheme, with steps that end at all times: see :func:`.several.refuse_inside`."""
+    return control if len(scheme.functions) == 1 else replace(control, step_t=(*control.step_t, *times.values[1:-1]))
 
 
 def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:

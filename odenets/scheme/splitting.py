@@ -70,11 +70,13 @@ def additive(name: str, *parts: Scheme, reference: str = "") -> Scheme:
 
     Args:
         name: name of the scheme.
-        parts: for each function a Runge-Kutta scheme, of equal nodes. Where all have embedded weights, so has this.
+        parts: for each function a Runge-Kutta scheme, of equal nodes, one of them implicit at most. Where all have
+            embedded weights, so has this; learnable coefficients are drawn as the parts say.
         reference: key of the bibliography, or free text.
 
     Raises:
-        SchemeError: fewer than two parts, parts that are no Runge-Kutta schemes of one function, other nodes.
+        SchemeError: fewer than two parts, parts that are no Runge-Kutta schemes of one function, several implicit
+            ones, other nodes.
 
     Source: Ascher, Ruuth & Spiteri (1997); Kennedy & Carpenter (2003).
     """
@@ -87,7 +89,11 @@ def additive(name: str, *parts: Scheme, reference: str = "") -> Scheme:
         if any(part.A[:, i]) or any(row[i] for row in weights[g])
     ]
     A = [[parts[g].A[i, j] for j, g in places] for i, _ in places]
-    every = all(part.embedded is not None for part in parts)
+
+    def shared(rows: Sequence[Any]) -> list[sympy.Expr] | None:
+        """The weights of all parts, where each has some."""
+        return None if any(row is None for row in rows) else [rows[g][0, j] for j, g in places]
+
     return Scheme(
         name,
         A,
@@ -97,7 +103,9 @@ def additive(name: str, *parts: Scheme, reference: str = "") -> Scheme:
         reference=reference,
         modules=tuple(g for _, g in places),
         functions=((0, 0),) * len(parts),
-        embedded=[parts[g].embedded[0, j] for j, g in places] if every else None,
+        embedded=shared([part.embedded for part in parts]),
+        third=shared([part.third for part in parts]),
+        init=tuple(dict.fromkeys(item for part in parts for item in part.init)),
         digits=min((part.digits for part in parts if part.digits is not None), default=None),
     )
 
@@ -105,6 +113,11 @@ def additive(name: str, *parts: Scheme, reference: str = "") -> Scheme:
 def _check_parts(name: str, parts: Sequence[Scheme]) -> None:
     if len(parts) < 2:
         raise SchemeError(f"{name}: got {len(parts)} schemes, expected one for each of two functions or more")
+    if len(implicit := [part.name for part in parts if not part.explicit]) > 1:
+        raise SchemeError(
+            f"{name}: got implicit schemes for several functions, {', '.join(implicit)}, expected one at most: their "
+            "shared stages would be the solutions of one equation in all of these; add the functions up instead"
+        )
     for part in parts:
         plain = part.carried == 1 and part.V[0, 0] == 1 and not any(part.modules) and part.Gamma is None
         if not plain or part.linear_only:

@@ -51,6 +51,49 @@ def test_a_reaction_with_diffusion_to_a_tolerance(scheme):
     assert found[1e-6].stats.jacobians == 1
 
 
+def balance(rate):
+    """Prothero & Robinson's u' = cos t - rate (u - sin t), in which the two parts balance; the solution is sin t."""
+    return lambda t, u: torch.cos(t).expand_as(u), lambda t, u: -rate * (u - torch.sin(t))
+
+
+@pytest.mark.parametrize("scheme", TO_A_TOLERANCE)
+def test_what_the_explicit_part_leaves_in_stiff_components_is_seen(scheme):
+    # Kaps' problem: u = exp(-2t), v = exp(-t) whatever the small parameter is.
+    small = 1e-6
+
+    def plain(t, w):
+        return torch.stack([-2 * w[0], w[0] - w[1] - w[1] ** 2])
+
+    def stiff(t, w):
+        return torch.stack([(w[1] ** 2 - w[0]) / small, torch.zeros_like(w[1])])
+
+    end = torch.tensor([math.exp(-2), math.exp(-1)], dtype=F64)
+    found = solve((plain, stiff), torch.ones(2, dtype=F64), (0, 1), scheme, rtol=1e-5, atol=1e-5)
+    assert miss(found.y[-1], end, 1e-5) < 30
+    # A forcing term that the stiff part answers at once: u = cos(3t) / 1e6 but for 1e-12.
+    forced = (lambda t, u: torch.cos(3 * t).expand_as(u)), (lambda t, u: -1e6 * u)
+    found = solve(forced, torch.tensor([1e-6], dtype=F64), (0, 3), scheme, rtol=1e-6, atol=1e-6)
+    assert abs(found.y[-1].item() - math.cos(9) / 1e6) < 1e-5
+
+
+@pytest.mark.parametrize("options", [{"rtol": 1e-4, "atol": 1e-4}, {"steps": 10}])
+def test_times_are_ends_of_steps(options):
+    times = torch.linspace(0, 1, 6)  # in float32: 0.2, 0.4, ... to seven digits
+    found = solve(balance(1e6), torch.zeros(1, dtype=F64), times, "ark436", **options)
+    assert (found.y[:, 0] - torch.sin(times.double())).abs().max() < 1e-3
+
+
+def test_inside_of_a_step_nothing_is_known():
+    start, functions = torch.zeros(1, dtype=F64), balance(1e6)
+    event = odenets.Event(lambda t, u: u[0] - 0.5)
+    for name, options in {"events": {"events": event}, "dense": {"dense": True}}.items():
+        with pytest.raises(FieldError, match=f"ark436: got {name}, for which the solution inside of a step"):
+            solve(functions, start, (0, 1), "ark436", **options)
+        assert solve(functions, start, (0, 1), "kencarp4", rtol=1e-4, **options).status in ("success", "event")
+    with pytest.raises(FieldError, match=r"ars343: got the time 0.25 inside of a step on a grid"):
+        solve(functions, start, [0, 0.25, 1], "ars343", steps=10)
+
+
 @pytest.mark.parametrize("scheme", ["ars222", "ars343", "ars443", "ark436"])
 def test_steps_of_a_size_that_explicit_schemes_blow_up_with(scheme):
     functions, y0, end = PROBLEM

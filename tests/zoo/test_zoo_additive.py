@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from sympy import Rational as R
+from sympy import Rational as R, Symbol
 from test_zoo_conditions import floats, partitions
+from torch import nn
 
-from odenets import SchemeError, additive, runge_kutta, schemes, solve
+from odenets import ODENet, SchemeError, additive, runge_kutta, schemes, solve
 
 ADDITIVE = [name for name, scheme in schemes.items() if scheme.functions == ((0, 0), (0, 0)) and not scheme.explicit]
 g = 1 - 1 / math.sqrt(2)
@@ -126,3 +127,23 @@ def test_an_explicit_one():
 def test_refused(parts, said):
     with pytest.raises(SchemeError, match=said):
         additive("wrong", *(schemes[name] for name in parts))
+
+
+def test_learnable_coefficients_are_drawn_as_the_parts_say():
+    a = Symbol("a", real=True)
+    range_of = {"a": (0.5, 0.6)}
+    part = runge_kutta("two", [[0, 0], [a, 0]], [1 - 1 / (2 * a), 1 / (2 * a)], init=range_of)
+    found = additive("both", part, part)
+    assert found.init == part.init
+    net = ODENet([[nn.Linear(2, 2), nn.Linear(2, 2)] for _ in range(3)], found)
+    assert all(0.5 <= p.item() <= 0.6 for p in net.coefficients.parameters())
+
+
+def test_several_implicit_parts_are_refused():
+    with pytest.raises(SchemeError, match=r"kencarp4, kencarp4, expected one at most"):
+        additive("both", schemes["kencarp4"], schemes["kencarp4"])
+
+
+def test_weights_of_a_third_solution_are_kept():
+    found = additive("both", schemes["dop853"], schemes["dop853"])
+    assert found.estimate_order == schemes["dop853"].estimate_order
