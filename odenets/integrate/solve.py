@@ -68,7 +68,8 @@ def solve(
     Args:
         f: callable ``f(t, u)``: t a 0-dimensional tensor (in float64, as for :class:`TimeField`), u a state as y0 is;
             returns a state. A tuple of functions is their sum; an additive scheme, such as "ark436", treats each of
-            them in its own way: of u' = f_0(t, u) + f_1(t, u) the first explicitly and the second implicitly.
+            them in its own way: of u' = f_0(t, u) + f_1(t, u) the first explicitly and the second implicitly, in steps
+            that end at all times t.
         y0: a floating-point or complex tensor of any shape, or a tuple or dict of such tensors.
         t: (t0, t1), or the times, increasing or decreasing, at which the solution is wanted. The first is that of y0.
             Times that a step does not end at are interpolated (:attr:`Scheme.dense_order`), without further

@@ -38,7 +38,8 @@ def test_a_row_is_what_the_results_say(row):
     depth, found = int(row[0]), errors()
     for scheme, (mean, deviation, count) in (("euler", row[1:4]), ("lm", row[4:7])):
         own = list(found[depth, scheme].values())
-        assert (f"{statistics.mean(own):.2f}", f"{statistics.stdev(own):.2f}", str(len(own))) == (mean, deviation, count)
+        assert [f"{f(own):.2f}" for f in (statistics.mean, statistics.stdev)] == [mean, deviation]
+        assert len(own) == int(count)
     pairs = [found[depth, "lm"][seed] - error for seed, error in found[depth, "euler"].items()]
     mean, n = statistics.mean(pairs), len(pairs)
     assert f"{mean:+.2f}" == row[7]
