@@ -55,7 +55,9 @@ def step_layout(field: Field, n: int, program: Program) -> StepLayout:
             if path:
                 found.places.append((field.get_submodule(holder)._modules, key, module))
             standing_for = originals(paths[0][1], module)
-            for inner, owner in modules_of(module, path):
+            # One name of a module that has several: torch's functional_call puts back what it has found by each of
+            # them, and would find by the second what it has put there by the first.
+            for inner, owner in {id(owner): (inner, owner) for inner, owner in modules_of(module, path)}.values():
                 used.modules.append(owner)
                 _add(used, owner, inner, standing_for.get(owner, owner))
     return found

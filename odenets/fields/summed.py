@@ -39,12 +39,24 @@ class Summed(nn.Module):
         return tuple(getattr(self, name) for name in self.names)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """Their sum; FieldError where one writes into its argument, which the others still need."""
+        """Their sum; where torch counts no writes each has a copy of its own.
+
+        Raises:
+            FieldError: a value of another shape, a function that writes into its argument, which the others still need.
+        """
         counts = counts_writes(x)
         version = x._version if counts else 0
-        value = reduce(add, (part(t, x) for part in self.parts))
+        value = reduce(add, (self._checked(part(t, x if counts else x.clone()), x) for part in self.parts))
         if counts and x._version != version:
             raise FieldError("f: got functions of which one writes into its argument, expected f(t, u) that leave u")
+        return value
+
+    def _checked(self, value: Any, x: Tensor) -> Tensor:
+        if not isinstance(value, Tensor) or value.shape != x.shape:
+            got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise FieldError(
+                f"f: got {got} from one of {len(self.names)} functions, expected {tuple(x.shape)} from each"
+            )
         return value
 
 

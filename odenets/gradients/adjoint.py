@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -137,7 +137,7 @@ class _Run(Runner):
         _refuse_random(time)
         function = _Function(time)
         named = dict(function.named_parameters())
-        way = _Way(self.options, function, segment.context, list(named))
+        way = _Way(self.options, function, segment.context, [_homes(function, p) for p in named.values()])
         out = _Continuous.apply(way, partial(run_steps, run, first), state[1:], state[0], *named.values())
         segment.context.settle()
         # A copy: the node keeps its output, into which what follows may write, as nn.ReLU(inplace=True) does.
@@ -174,12 +174,12 @@ class _Function(nn.Module):
 
 
 class _Way(NamedTuple):
-    """What the backward pass needs besides tensors; ``names`` are those of the parameters of f."""
+    """What the backward pass needs besides tensors; ``homes`` are the names of each parameter of f."""
 
     options: Adjoint
     function: _Function
     context: Context
-    names: list[str]
+    homes: list[list[str]]
 
 
 class _Continuous(torch.autograd.Function):
@@ -202,7 +202,7 @@ class _Continuous(torch.autograd.Function):
         u, *parameters = saved(ctx)
         way, wanted = ctx.way, [i for i in range(len(parameters)) if ctx.needs_input_grad[4 + i]]
         with torch.no_grad(), way.context.precision(), way.context.restored():
-            found = _solution(way, u, bar, {way.names[i]: parameters[i] for i in wanted})
+            found = _solution(way, u, bar, [(way.homes[i], parameters[i]) for i in wanted])
         if torch.is_grad_enabled():
             found = _OnceOnly.apply(len(found), *found, bar, u, *parameters)
         gradients = dict(zip(wanted, found[1:], strict=True))
@@ -232,9 +232,20 @@ class _OnceOnly(torch.autograd.Function):
         )
 
 
-def _solution(way: _Way, u: Tensor, bar: Tensor, parameters: dict[str, Tensor]) -> State:
-    """a(t0) and g(t0) from u(t1) and a(t1)."""
-    time, zeros = way.function.time, tuple(map(torch.zeros_like, parameters.values()))
+def _homes(module: nn.Module, parameter: Tensor) -> list[str]:
+    """Every name of a parameter, but one alone for each module that has it.
+
+    Of a module that is reached by two names torch's functional_call, which goes by names, would not put the parameter
+    back: the second time it keeps what it has put there the first time.
+    """
+    held = ((path, inner._parameters.items()) for path, inner in module.named_modules())
+    return [f"{path}.{key}" for path, own in held for key, x in own if x is parameter]
+
+
+def _solution(way: _Way, u: Tensor, bar: Tensor, wanted: Sequence[tuple[list[str], Tensor]]) -> State:
+    """a(t0) and g(t0) from u(t1) and a(t1); ``wanted`` are the parameters and their names."""
+    parameters = [parameter for _, parameter in wanted]
+    time, zeros = way.function.time, tuple(map(torch.zeros_like, parameters))
     if not u.numel():
         return bar, *zeros
     # torchdiffeq casts times to the dtype of the state: where that is coarse, they are counted from t1.
@@ -244,9 +255,10 @@ def _solution(way: _Way, u: Tensor, bar: Tensor, parameters: dict[str, Tensor]) 
         at = t.to(widest(t.device)) + origin
 
         def function(u: Tensor, *own: Tensor) -> State:
-            return (functional_call(way.function, dict(zip(parameters, own, strict=True)), (at, u)),)
+            held = {name: x for (names, _), x in zip(wanted, own, strict=True) for name in names}
+            return (functional_call(way.function, held, (at, u), tie_weights=False),)
 
-        (value,), pull = vjp(function, state[0], *parameters.values())
+        (value,), pull = vjp(function, state[0], *parameters)
         return value, *(-x for x in pull((state[1],)))
 
     times = u.new_tensor([time.t1 - origin, time.t0 - origin])

@@ -58,7 +58,7 @@ def implicit_method(scheme: Scheme) -> tuple[Method, float]:
     """
     method = method_of(scheme, True)
     if scheme.embedded is not None:
-        return method, float(next(x for x in reversed(list(scheme.A.diagonal())) if x != 0))
+        return method, float(next((x for x in reversed(list(scheme.A.diagonal())) if x != 0), 0))
     A, nodes = (np.array(part, dtype=float) for part in (scheme.A.tolist(), scheme.nodes))
     eigenvalues = np.linalg.eigvals(A)
     real = eigenvalues[abs(eigenvalues.imag) < 1e-9].real

@@ -113,6 +113,10 @@ def additive(name: str, *parts: Scheme, reference: str = "") -> Scheme:
 def _check_parts(name: str, parts: Sequence[Scheme]) -> None:
     if len(parts) < 2:
         raise SchemeError(f"{name}: got {len(parts)} schemes, expected one for each of two functions or more")
+    if strange := [part for part in parts if not isinstance(part, Scheme)]:
+        raise SchemeError(
+            f"{name}: got {strange[0]!r} for one function, expected a Scheme: odenets.schemes[...] has some"
+        )
     if len(implicit := [part.name for part in parts if not part.explicit]) > 1:
         raise SchemeError(
             f"{name}: got implicit schemes for several functions, {', '.join(implicit)}, expected one at most: their "

@@ -56,7 +56,8 @@ class DenseJacobian:
         if len(self._factors) >= KEPT:
             self._factors.clear()
         J = self.matrix
-        product = J * weights[0][0] if len(weights) == 1 else torch.kron(J.new_tensor(weights), J)
+        # torch.kron asks for a view that there is none of where samples are not the first in memory.
+        product = J * weights[0][0] if len(weights) == 1 else torch.kron(J.new_tensor(weights), J.contiguous())
         eye = torch.eye(product.shape[1], dtype=J.dtype, device=J.device)
         if product.shape[1] <= SMALL:
             self._factors[weights] = torch.linalg.inv_ex(eye - product)[0], None

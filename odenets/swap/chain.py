@@ -45,6 +45,17 @@ class Session(NamedTuple):
     u: Tensor | None = None
     start: Tensor | None = None
 
+    def before(self, other: Session) -> bool:
+        """Whether another step makes this one needless: the same pass has gone on, or a new one begins.
+
+        What is further than a pass that begins is taken for what one that stopped before its end has left behind.
+        """
+        if self.chain is not other.chain:
+            return False
+        if self.start is other.start:
+            return self.step != other.step
+        return other.u is other.start and self.step > other.step
+
 
 class History:
     """What the chains of a model carry, by their states; two passes, also of two threads, do not meet.
@@ -71,9 +82,9 @@ class History:
         """Keep what a step has left for the next, whose state is u."""
         last = session.step == len(session.chain.sums) - 1
         if torch.compiler.is_compiling():  # of the steps before, nobody asks any more; another pass may take turns
-            start = u if session.start is None else session.start
-            others = [other for other in self.traced if other.start is not start or other.step == session.step]
-            self.traced = others if last else [*others, session._replace(u=u, start=start)]
+            session = session._replace(u=u, start=u if session.start is None else session.start)
+            others = [other for other in self.traced if not other.before(session)]
+            self.traced = others if last else [*others, session]
         elif not last:  # without u, or the entry would keep it alive
             self.sessions[u] = session
 

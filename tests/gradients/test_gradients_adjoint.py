@@ -102,3 +102,27 @@ def test_refused_by_name():
         g.sum().backward()
     with pytest.raises(Exception, match="cannot be traced"):
         torch.compile(net, fullgraph=True, backend="eager")(X)
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor, inner):
+        super().__init__()
+        self.factor, self.inner = factor, inner
+
+    def forward(self, t, u):
+        return self.factor * torch.tanh(self.inner(u))
+
+
+def test_a_module_that_two_functions_share_keeps_its_parameters():
+    torch.manual_seed(0)
+    shared = nn.Linear(3, 3, dtype=torch.float64)
+    tied = nn.Linear(3, 3, dtype=torch.float64)
+    tied.weight = shared.weight  # of two modules one parameter
+    functions = Scaled(1.0, shared), Scaled(-3.0, shared), Scaled(0.5, tied)
+    net = ODENet(TimeField(functions, 0.0, 1.0, 20), "rk4", gradient=Adjoint(rtol=1e-8, atol=1e-8))
+    before = list(net.parameters())
+    found = gradients(net)
+    assert all(p is q and isinstance(q, nn.Parameter) for p, q in zip(before, net.parameters(), strict=True))
+    net.gradient = "direct"
+    for a, b in zip(found, gradients(net), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

@@ -9,7 +9,17 @@ from torch import nn
 from torch.func import functional_call
 
 import odenets
-from odenets import AdaptiveODENet, FieldError, IntegrationError, ODENet, SchemeError, StepControl, TimeField, solve
+from odenets import (
+    AdaptiveODENet,
+    FieldError,
+    IntegrationError,
+    ODENet,
+    SchemeError,
+    StepControl,
+    TimeField,
+    analysis,
+    solve,
+)
 
 F64 = torch.float64
 TO_A_TOLERANCE = ["ark324", "ark436", "ark548"]
@@ -270,3 +280,34 @@ def test_networks_refused():
         ODENet(TimeField((one, one, one), 0, 1, 2), "ars222")
     with pytest.raises(FieldError, match="writes into its argument"):
         ODENet(TimeField((lambda t, u: u.add_(1), one), 0, 1, 2), "rk4")(torch.ones(2))
+
+
+# ------------------------------------------------------------------------------------------- the sum, and its parts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda t, u: u[:1], r"got a tensor of shape \(1,\) from one of 2 functions, expected \(3,\) from each"),
+        (lambda t, u: 2.0, "got float from one of 2 functions"),
+        (lambda t, u: None, "got NoneType from one of 2 functions"),
+    ],
+)
+def test_each_part_is_of_the_shape_of_the_state(wrong, said):
+    with pytest.raises(FieldError, match=said):
+        ODENet(TimeField((lambda t, u: -u, wrong), 0, 1, 2), "rk4")(torch.ones(3))
+
+
+def test_a_part_that_writes_into_its_argument_where_writes_are_not_counted():
+    def doubles(t, u):
+        return -(u.mul_(2))
+
+    net = ODENet(TimeField((doubles, lambda t, u: -0.3 * u), 0, 1, 50), "rk4")
+    with torch.inference_mode():
+        assert net(torch.ones(1)).item() == pytest.approx(math.exp(-2.3), rel=1e-5)
+
+
+@pytest.mark.parametrize("field", [TimeField((Driven(0.7), Damped(3.0)), 0, 1, 2), [[nn.Identity(), nn.Identity()]]])
+def test_an_additive_step_has_no_spectrum(field):
+    with pytest.raises(FieldError, match="layer 0: got ars222, an additive scheme"):
+        analysis.diagnose(ODENet(field, "ars222"), torch.ones(1, 1, dtype=F64))

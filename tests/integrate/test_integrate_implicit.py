@@ -95,6 +95,13 @@ def test_second_derivatives_are_refused():
         torch.autograd.grad(y, k, create_graph=True)
 
 
+@pytest.mark.parametrize("scheme", ["radau_iia2", "radau_iia3", "gauss2"])
+def test_independent_samples_of_several_numbers(scheme):
+    rates = torch.tensor([1.0, 10.0, 100.0], dtype=F64)
+    found = solve(lambda t, u: -rates * u, torch.ones(7, 3, dtype=F64), (0, 1), scheme, rtol=1e-6, atol=1e-6)
+    assert (found.y[-1] - torch.exp(-rates)).abs().max() < 1e-5
+
+
 def test_a_batch_has_matrices_of_its_own_samples():
     k = torch.tensor([[0.04, 1e4, 3e7], [0.08, 1e4, 1e7], [0.02, 3e4, 3e7]], dtype=F64)
     start = torch.tensor([[1.0, 0.0, 0.0]], dtype=F64).repeat(3, 1)

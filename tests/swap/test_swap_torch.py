@@ -20,6 +20,7 @@ from torch import nn
 
 from odenets import FieldError, SchemeWarning, parameter_groups, swap_scheme, unswap
 from odenets.net.learnable_coefficients import is_added
+from odenets.swap.owner import owners_of
 
 LOOPS = RUNGE_KUTTA | MULTISTEP | NETWORKS
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -137,6 +138,33 @@ def test_states_that_take_turns_in_the_same_blocks_compile(name):
     expected = torch.cat([LOOPS[name]([b.branch for b in model.blocks], u, 1, k) for u in inputs])
     torch.testing.assert_close(swapped(*inputs), expected)
     torch.testing.assert_close(torch.compile(swapped, fullgraph=True, backend="eager")(*inputs), expected)
+
+
+class Stops(nn.Module):
+    """A chain of which a pass may stop before the end."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.blocks = nn.ModuleList(Position(width) for _ in range(5))
+
+    def forward(self, x, last=5):
+        for block in self.blocks[:last]:
+            x = block(x)
+        return x
+
+
+@pytest.mark.usefixtures("fresh")
+def test_passes_that_stop_inside_of_a_chain_leave_nothing_more_each_time():
+    torch.manual_seed(0)
+    x = torch.randn(3, 6, dtype=torch.float64)
+    swapped = swap_scheme(Stops().double(), "ab2", example=x)
+    compiled = torch.compile(swapped, fullgraph=True, backend="eager")
+    left = []
+    with torch.no_grad():
+        for _ in range(4):
+            torch.testing.assert_close(compiled(x, 3), swapped(x, 3))
+            left.append(len(owners_of(swapped)[0].history.traced))
+    assert left == [1] * 4
 
 
 class Remembers(nn.Module):

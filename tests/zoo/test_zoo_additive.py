@@ -139,6 +139,11 @@ def test_learnable_coefficients_are_drawn_as_the_parts_say():
     assert all(0.5 <= p.item() <= 0.6 for p in net.coefficients.parameters())
 
 
+def test_a_name_is_no_scheme():
+    with pytest.raises(SchemeError, match="got 'heun' for one function, expected a Scheme"):
+        additive("both", "heun", "trapezoid")
+
+
 def test_several_implicit_parts_are_refused():
     with pytest.raises(SchemeError, match=r"kencarp4, kencarp4, expected one at most"):
         additive("both", schemes["kencarp4"], schemes["kencarp4"])

@@ -37,8 +37,16 @@ def residual_functions(net: ODENet, n: int) -> list[ResidualFunction]:
     right-hand side of the whole state, whose Jacobian is the block matrix of theirs (RevNet,
     Verlet: x' = f(y), y' = g(x)). Several functions that all stand for one f (mpoly2, fractal2):
     each by itself, since they have no spectrum together.
+
+    Raises:
+        FieldError: an additive scheme: what its step does to a disturbance depends on the Jacobian of each function.
     """
     program = net.program_of(n)
+    if len(program.scheme.functions) > 1 and program.scheme.components == 1:
+        raise FieldError(
+            f"layer {n}: got {program.scheme.name}, an additive scheme, whose step is no function of the eigenvalues "
+            "of one Jacobian, expected a scheme of the sum; odenets.swap_scheme gives the network of a TimeField one"
+        )
     first: dict[int, Evaluate] = {}
     for what in program.evaluated:
         # At t_n, where u_n belongs, though a midpoint rule evaluates at another time.
