@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from odenets import FieldError, ODENet, TimeField
+from odenets import FieldError, ODENet, Scheme, TimeField
 from odenets.program.program import Evaluate
 
 Function = Callable[[Tensor], Tensor]
@@ -42,7 +43,7 @@ def residual_functions(net: ODENet, n: int) -> list[ResidualFunction]:
         FieldError: an additive scheme: what its step does to a disturbance depends on the Jacobian of each function.
     """
     program = net.program_of(n)
-    if len(program.scheme.functions) > 1 and program.scheme.components == 1:
+    if _treats_apart(program.scheme):
         raise FieldError(
             f"layer {n}: got {program.scheme.name}, an additive scheme, whose step is no function of the eigenvalues "
             "of one Jacobian, expected a scheme of the sum; odenets.swap_scheme gives the network of a TimeField one"
@@ -58,6 +59,15 @@ def residual_functions(net: ODENet, n: int) -> list[ResidualFunction]:
     if len(maps) > 1:
         return [_timeless(None, _joined(functions, maps, program.scheme.components))]
     return [_timeless(None if len(functions) == 1 else g, f) for g, f in functions.items()]
+
+
+def _treats_apart(scheme: Scheme) -> bool:
+    """Whether functions whose sum is u' have tableaux of their own (IMEX), so that a step is none of the sum (way2)."""
+    columns: dict[int, list[Any]] = {}
+    for j, g in enumerate(scheme.modules):
+        columns.setdefault(g, []).append((tuple(scheme.A[:, j]), tuple(scheme.B[:, j])))
+    alike = [columns[g] for g in range(len(scheme.functions)) if g in columns]
+    return scheme.components == 1 and len(scheme.functions) > 1 and any(own != alike[0] for own in alike)
 
 
 def _timeless(index: int | None, f: Function) -> ResidualFunction:
