@@ -1,9 +1,10 @@
 """What a diagnosis costs, product by product: ``odenets bench diagnosis``.
 
-Claim to be tested: the products J v and J^T w that ARPACK asks a layer for, thousands of times, take no more time than
-by torch.func.jvp, which evaluates the layer again for each, and by a torch.func.vjp that is kept; and the diagnosis of
-a layer, with the searches and all that is concluded, no more than as many of these products by hand. The layer is that
-of a ResNet for CIFAR-10, two 3 x 3 convolutions with BatchNorm and ReLU before each; the products are of one state.
+Claim to be tested: a product J v, of which ARPACK asks for thousands, takes at most half of the time that it takes by
+torch.func.jvp, which evaluates the layer again for each; and the diagnosis of a layer, with the searches and all that
+is concluded, at most half of that of as many products by hand. J^T w is the same by hand, by a torch.func.vjp that is
+kept: of it nothing is claimed. The layer is that of a ResNet for CIFAR-10, two 3 x 3 convolutions with BatchNorm and
+ReLU before each; the products are of one state.
 
 Processor time of one thread on one core, in samples of 20 ms and more, in pairs one after the other, the order
 changing; beside it the products by hand against themselves (A/A). Both compute the same, or nothing is measured.
@@ -12,7 +13,7 @@ changing; beside it the products by hand against themselves (A/A). Both compute 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +30,8 @@ from ..common.paired_command import PairedBenchmark, at_most
 from ..common.pairs import Row, beside, one_core
 
 Product = Callable[[Tensor], Tensor]
+#: the largest ratio that is claimed, and of what nothing is
+BOUND, TRANSPOSED = 0.5, "Jᵀ w"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def products(f: nn.Module, u: Tensor, rounds: int) -> list[Row]:
         BenchmarkError: they do not compute the same.
     """
     v, rows = torch.randn_like(u), list[Row]()
-    for what, hand, mine in zip(("J v", "Jᵀ w"), by_hand(f, u), ours(f, u), strict=True):
+    for what, hand, mine in zip(("J v", TRANSPOSED), by_hand(f, u), ours(f, u), strict=True):
         part = f"{what}, {_name(u.dtype)}"
         if not torch.allclose(hand(v), mine(v), rtol=1e-4, atol=1e-4):
             raise BenchmarkError(f"{part}: the products differ, expected the same value")
@@ -103,6 +106,11 @@ def measure(task: Task) -> list[Row]:
     return rows
 
 
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What is claimed of J v and of a layer, and whether it holds."""
+    return at_most(BOUND, "products by hand")([row for row in rows if not row.part.startswith(TRANSPOSED)])
+
+
 BENCHMARK = PairedBenchmark(
     name="diagnosis",
     module="odenets.benchmarks.speed.diagnosis",
@@ -112,7 +120,7 @@ BENCHMARK = PairedBenchmark(
     help={"channels": "of the layer", "size": "of the images, in pixels"},
     measure=measure,
     title=lambda task: f"Products of a layer of {task.channels} channels on {task.size} x {task.size} pixels",
-    claims=at_most(1.0, "products by hand"),
+    claims=claims,
 )
 main = BENCHMARK.main
 
