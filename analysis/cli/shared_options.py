@@ -137,8 +137,6 @@ def expand(members: Sequence[Scheme], values: Values) -> list[Scheme]:
 
 def check_place(option: str, path: Path) -> None:
     """OdenetsError unless the file can be written. What is not there yet is not there afterwards."""
-    if path.exists() and not path.is_file():
-        raise OdenetsError(f"{option}: got {str(path)!r}, which is no file, expected a place to write to")
     try:
         target, there = path.resolve(), path.exists()  # of a link what it leads to
         target.open("a", encoding="utf-8").close()
