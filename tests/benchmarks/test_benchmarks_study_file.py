@@ -92,7 +92,7 @@ def test_imagenet_has_the_papers_depths():
 
 def test_cpu_16_has_the_evaluations_that_its_file_states():
     runs = study_file.load("cpu-16").runs
-    assert len(runs) == 14 * 3
+    assert len(runs) == 15 * 3
     assert len({run.recipe_name for run in runs}) == 1
     with torch.device("meta"):
         counts = {(r.label, r.depth): odenets.count_evaluations(network.build_model(r)) for r in runs}
@@ -100,7 +100,7 @@ def test_cpu_16_has_the_evaluations_that_its_file_states():
     assert counts == {
         **plain,
         **{("lm", d): n for (_, d), n in plain.items()},
-        **dict.fromkeys([("momentum", 20), ("ab2", 20), ("lm (decayed_to_1)", 20)], 9),
+        **dict.fromkeys([("momentum", 20), ("ab2", 20), ("lm (decayed_to_1)", 20), ("lm (fixed at 0.035)", 20)], 9),
         ("heun", 14): 10,
         ("rk4", 8): 6,
         ("rk4", 14): 18,

@@ -71,12 +71,3 @@ def test_links_lead_to_files(page):
 
 def test_the_readme_counts_the_schemes():
     assert f"[{len(schemes)} schemes]" in PAGES[0].read_text()
-
-
-def test_depth_vs_accuracy_states_the_committed_results():
-    page = (ROOT / "docs" / "depth-vs-accuracy.md").read_text()
-    report = (ROOT / "benchmarks" / "results" / "cifar10" / "report.md").read_text()
-    rows = re.findall(r"\| *(\d+) \| *([\d.]+ ± [\d.]+) \(n=2\) \| *([\d.]+ ± [\d.]+) \(n=2\) \|", report)
-    assert len(rows) == 3
-    for depth, euler, lm in rows:
-        assert f"| {depth} | {euler} | {lm} |" in page
