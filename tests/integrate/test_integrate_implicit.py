@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
+import odenets
 from odenets import Event, FieldError, IntegrationError, NewtonKrylov, SchemeError, StepControl, schemes, solve
 from odenets.benchmarks.speed.stiff import PROBLEMS, SMALL, error, in_scipy, in_torch
 from odenets.integrate.implicit import implicit_method
@@ -93,6 +94,13 @@ def test_second_derivatives_are_refused():
     y = solve(lambda t, u: -k * u**2, torch.ones(2, dtype=F64), (0, 1), "kvaerno3").y[-1].sum()
     with pytest.raises(FieldError, match="first derivatives"):
         torch.autograd.grad(y, k, create_graph=True)
+
+
+def test_stages_that_depend_on_each_other_with_a_diagonal_of_zeros():
+    A, weights = [[0, 0, 0], ["1/4", 0, "1/4"], ["1/2", "1/2", 0]], ["1/6", "2/3", "1/6"]
+    scheme = odenets.runge_kutta("zeros", A, weights, embedded=["1/2", 0, "1/2"])
+    found = solve(lambda t, u: -u, torch.ones(2, dtype=F64), (0, 1), scheme, rtol=1e-5, atol=1e-5)
+    assert (found.y[-1] - math.exp(-1)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("scheme", ["radau_iia2", "radau_iia3", "gauss2"])

@@ -87,7 +87,8 @@ def test_order_conditions_hold_to_the_derived_order_and_fail_at_the_next(name):
     for weights, order in rows:
         b = floats(weights)[0]
         assert all(worst_condition(A, Gamma, b, p) < rounding for p in range(1, order + 1))
-        assert worst_condition(A, Gamma, b, order + 1) > 1e-7  # 4e-7 of vern8, which is chosen for that
+        # 4e-7 of vern8, which is chosen for that
+        assert worst_condition(A, Gamma, b, order + 1) > (1e-7 if name == "vern8" else 1e-6)
 
 
 @pytest.mark.parametrize("name", NUMERIC)
