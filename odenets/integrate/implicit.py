@@ -51,7 +51,7 @@ def _solved_for(scheme: Scheme) -> set[int]:
 def implicit_method(scheme: Scheme) -> tuple[Method, float]:
     """The method of an implicit scheme, its error estimate in terms of f(t_n, u_n) and F_i, and gamma of the filter.
 
-    The estimate is that of the embedded weights, gamma the last entry of A's diagonal that is not 0, or 0 where all are,
+    The estimate is that of the embedded weights, gamma the last entry of A's diagonal that is not 0, or 0 if all are,
     and nothing is filtered. Without embedded weights it is h (gamma f(t_n, u_n) + sum (bhat_i - b_i) F_i), bhat such
     that the quadrature formula with gamma at the node 0 is of order s, and gamma the real eigenvalue of A, or the s-th
     root of its determinant. For Radau IIA with three stages that is the estimate of Hairer & Wanner (1996), IV.8.
