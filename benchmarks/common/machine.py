@@ -24,6 +24,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and there else "cpu")
 
 
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is worth its name there: on x86, oneDNN's kernels for it need AVX-512, else torch runs loops."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return device.type != "cpu" or not x86 or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "DEFAULT")
+
+
 def make_repeatable() -> None:
     """Makes equal runs end with equal bits, and fp32 mean fp32.
 

@@ -22,13 +22,20 @@ from odenets.analysis.text.console import require
 from ..common.command_line import FAILED_RUNS, INTERRUPTED, USER_ERROR, as_given
 from ..common.errors import ConfigError
 from ..common.files import write_json
+from ..common.machine import has_fast_bfloat16
 from ..data.dataset import Dataset
 from . import diagnose, distributed, plan, result, standing, study_file
 from .command_line import COMMAND, check_together, folder, means_of, parse
 from .on_streams import check, on_streams
-from .runs import Ended, Outcome, in_turn, run_all
+from .runs import Ended, Means, Outcome, in_turn, run_all
 from .side_by_side import side_by_side
 from .study_file import Study
+
+
+SLOW_BFLOAT16 = (
+    "warning: bf16 on this processor, which has no AVX-512: torch computes bfloat16 by plain loops here, several times "
+    f"slower than fp32. `{COMMAND} plan` tells the hours; precision: fp32 is another study."
+)
 
 
 def run(options: argparse.Namespace, command: str) -> int:
@@ -65,13 +72,21 @@ def submit(study: Study, options: argparse.Namespace, command: str) -> int:
 def train(study: Study, options: argparse.Namespace, command: str) -> int:
     """Trains what is not finished, and reports, in this process or in all that were started together."""
     out, means = folder(options, study), means_of(options, command)
-    data = means.prepare(study.data)
+    data = prepared(study, means)
     one_pass = way_of(options, study, data)
     # Before the runs, so that an unfinished folder says what it is part of; replaced when the study's file changes.
     out.mkdir(parents=True, exist_ok=True)
     distributed.by_first(partial(write_json, out / f"study-{study.name}.json", study.resolved()))
     outcome = run_all(study.runs, data, out, means, one_pass)
     return distributed.by_first(partial(present, out, outcome))
+
+
+def prepared(study: Study, means: Means) -> Dataset:
+    """The study's data, on their device; says so if that has no use for the precision of the study's runs."""
+    data = means.prepare(study.data)
+    if any(config.precision == "bf16" for config in study.runs) and not has_fast_bfloat16(data.device):
+        distributed.by_first(partial(print, SLOW_BFLOAT16, file=sys.stderr))
+    return data
 
 
 def way_of(options: argparse.Namespace, study: Study, data: Dataset) -> Callable[..., Ended]:
@@ -112,7 +127,7 @@ def show_plan(options: argparse.Namespace, command: str) -> int:
     """What the study takes here."""
     study = study_file.load(options.study)
     standing.evaluations(study.runs)
-    data = means_of(options, command).prepare(study.data)
+    data = prepared(study, means_of(options, command))
     print(study.title, plan.table(study.runs, data, folder(options, study)), sep="\n")
     print(f"Hours of one run after the other; with --jobs {os.cpu_count()}, as many as this machine has cores, fewer.")
     return 0

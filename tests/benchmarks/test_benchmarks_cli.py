@@ -276,6 +276,25 @@ def test_plan_counts_and_measures_and_knows_what_is_done(out, toy, capsys, monke
     assert costs.read(out) == {run.hash: cost for run in runs if run.seed == 0}
 
 
+@pytest.mark.parametrize(
+    ("capability", "machine", "precision", "said"),
+    [
+        ("AVX2", "x86_64", "bf16", True),
+        ("AVX512", "x86_64", "bf16", False),
+        ("DEFAULT", "aarch64", "bf16", False),
+        ("AVX2", "x86_64", "fp32", False),
+    ],
+)
+def test_bf16_where_it_is_slower_than_fp32_is_said(out, toy, capsys, monkeypatch, capability, machine, precision, said):
+    """Such processors run a study of a night for weeks, with nothing else to be seen of it."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(costs, "measured", lambda config, data: (costs.Cost(1.0, (1.0, 1.0), 1, {}, {}), 1.0))
+    file = str(study(out.parent, recipe={"precision": precision}))
+    assert main(["plan", file, f"--out={out}", "--threads=1", "--device=cpu"]) == 0
+    assert ("warning: bf16 on this processor, which has no AVX-512" in capsys.readouterr().err) == said
+
+
 def test_a_measurement_is_of_time_and_leaves_no_files(out, toy):
     run = RunConfig(data="toy", depth=8, scheme="lm", seed=0, epochs=2, batch_size=8)
     seconds, test = costs.step_times(run, data.load("toy", out))
