@@ -31,7 +31,6 @@ from .runs import Ended, Means, Outcome, in_turn, run_all
 from .side_by_side import side_by_side
 from .study_file import Study
 
-
 SLOW_BFLOAT16 = (
     "warning: bf16 on this processor, which has no AVX-512: torch computes bfloat16 by plain loops here, several times "
     f"slower than fp32. `{COMMAND} plan` tells the hours; precision: fp32 is another study."
