@@ -44,7 +44,7 @@ def kind(scheme: Scheme) -> str:
     if scheme.components > 1:
         return "partitioned"
     if scheme.carried == 1:
-        return "Runge-Kutta" if len(scheme.functions) == 1 else "additive"
+        return "Runge-Kutta" if not scheme.several else "additive"
     return "general linear" if stage_shift(scheme) is None else "linear multistep"
 
 

@@ -184,7 +184,7 @@ class ModifyingField(FieldSeries):
     )
 
     def __init__(self, scheme: Scheme) -> None:
-        if len(scheme.functions) > 1 or scheme.Gamma is not None:
+        if scheme.several or scheme.Gamma is not None:
             got = "a step with f'(u) in it" if scheme.Gamma is not None else f"{len(scheme.functions)} functions a step"
             raise SchemeError(f"{scheme.name}: got {got}, expected one function for a modifying integrator")
         super().__init__(scheme)

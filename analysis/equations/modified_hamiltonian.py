@@ -86,7 +86,7 @@ class ModifiedHamiltonian(Shown, Mapping[Tree, sympy.Expr]):
     def _energies(self) -> Names:
         """For each colour the part of H its function is a derivative of."""
         names = ("T", "U")  # q' = T'(p) is the function that yields component 0
-        return ("H",) if len(self.scheme.functions) == 1 else tuple(names[y] for _, y in self.scheme.functions)
+        return ("H",) if not self.scheme.several else tuple(names[y] for _, y in self.scheme.functions)
 
     def expression(
         self,
@@ -202,7 +202,7 @@ def is_symplectic_one_step(scheme: Scheme) -> bool:
     """
     (A, _, B, _), colours = irreducible((scheme.A, scheme.U, scheme.B, scheme.V), scheme.colours)
     weights = [B[scheme.functions[colour][1], i] for i, colour in enumerate(colours)]
-    plain = len(scheme.functions) == 1
+    plain = not scheme.several
     return all(
         is_zero(weights[i] * A[i, j] + weights[j] * A[j, i] - weights[i] * weights[j])
         for i, j in combinations_with_replacement(range(len(colours)), 2)

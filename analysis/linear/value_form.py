@@ -31,7 +31,7 @@ def value_form(scheme: Scheme) -> Form:
     form = _merged(_slopes_as_values(scheme))
     added = form[0].rows - scheme.stages
     # What a carried slope was taken of is not followed: with several functions an added stage stays by itself.
-    colours = [*scheme.colours, *(range(-added, 0) if len(scheme.functions) > 1 else [0] * added)]
+    colours = [*scheme.colours, *(range(-added, 0) if scheme.several else [0] * added)]
     return irreducible(form, colours)[0]
 
 

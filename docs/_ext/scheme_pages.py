@@ -144,7 +144,7 @@ def _region_said(scheme: Scheme) -> str:
         said = f"Where |ζ| ≤ 1 for u' = λu, z = hλ, at {', '.join(f'{n} = {x}' for n, x in values[0].items())}. "
     if scheme.components > 1:
         said = "Of the oscillator, f(y) = z y and g(x) = z x. " + said
-    elif len(scheme.functions) > 1:
+    elif scheme.several:
         said = "Of f(u) = g(u) = z u / 2. " + said
     return f'{said}<a href="../play.html#s={scheme.name}">Open it in the explorer</a>.'
 

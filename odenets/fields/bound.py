@@ -32,16 +32,25 @@ class Kept(Generic[Value]):
     def __reduce__(self) -> tuple[Any, ...]:
         return Kept, ()
 
+    def known(self, made_of: Sequence[object]) -> Value | None:
+        """The value, if it was made of these."""
+        held = self._held
+        return held[1] if held and len(held[0]) == len(made_of) and all(map(is_, held[0], made_of)) else None
+
     def get(self, made_of: Sequence[object], make: Callable[[], Value]) -> Value:
         """The value, made again where that is needed."""
-        held = self._held
-        if held is None or len(held[0]) != len(made_of) or not all(map(is_, held[0], made_of)):
-            self._held = held = made_of, make()  # in one: replicas of a module, in threads of their own, share it
-        return held[1]
+        value = self.known(made_of)
+        if value is None:
+            value = make()
+            self._held = made_of, value  # in one: replicas of a module, in threads of their own, share it
+        return value
 
 
-def of_layer(n: int, block: nn.Module, writes: Writes, training: bool) -> Function | None:
-    """The function of a layer of one module; None where that writes into its input, or is not known not to."""
+def of_layer(n: int, block: nn.Module, writes: Writes, training: bool, space: torch.Size) -> Function | None:
+    """The function of a layer of one module; None where that writes into its input, or is not known not to.
+
+    Stage values have the shape ``space``, which need not be asked for at each; :func:`check` asks.
+    """
     key = n, 0, training
     if writes.get(key, True) or isinstance(block, nn.ModuleList):
         return None
@@ -51,7 +60,7 @@ def of_layer(n: int, block: nn.Module, writes: Writes, training: bool) -> Functi
         value = block(x)
         if x._version != version:
             wrote(writes, key)
-        if type(value) is not Tensor or value.shape != x.shape:
+        if type(value) is not Tensor or value.shape != space:
             check(n, value, x)
         return value
 

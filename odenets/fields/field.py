@@ -32,6 +32,7 @@ class Field(nn.Module):
     fixed: ClassVar[frozenset[str]] = frozenset({"steps", "reference"})
     #: where the step size is learned, what it was when the network was made; its program has that one
     reference: float | None = None
+    _space = torch.Size()
     #: the step size itself, where it is learned and no time is
     h: Any
 
@@ -172,6 +173,12 @@ class Field(nn.Module):
             return bound  # type: ignore[return-value]
         pairs = enumerate(zip_longest(noises, bound))
         return [function or partial(self, n, noise) for n, (noise, function) in pairs]
+
+    def space(self, u: Tensor) -> torch.Size:
+        """The shape of u, as the same object as long as it is the same."""
+        if u.shape != self._space:
+            self._space = u.shape
+        return self._space
 
     def bound_calls(self, u: Tensor) -> Sequence[Function | None]:
         """F of each step, looked up once, as far as what it is made of is known; it draws nothing."""

@@ -169,9 +169,10 @@ class Layers(Field):
         blocks, training = parts["layers"]._modules.values(), self.training  # type: ignore[union-attr]
         if torch.compiler.is_compiling():
             return [traced_layer(n, block) for n, block in enumerate(blocks)]
+        space = self.space(u)
         return self._bound.get(
-            [training, *self._writes.values(), *blocks],
-            lambda: [of_layer(n, block, self._writes, training) for n, block in enumerate(blocks)],
+            [training, space, *self._writes.values(), *blocks],
+            lambda: [of_layer(n, block, self._writes, training, space) for n, block in enumerate(blocks)],
         )
 
     def evaluate(self, n: int, what: Evaluate, x: Tensor, noise: Noise = ()) -> Tensor:

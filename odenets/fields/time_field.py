@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..program import Evaluate
 from ..scheme.given_numbers import integer
 from .bound import Function, check, wrote
+from .clock import clock
 from .errors import FieldError
 from .field import Field, Noise
 from .masks import capture, restore
@@ -140,23 +141,24 @@ class TimeField(Field):
         known = self._wide or (self._wide is None and u.dtype == wide)
         if type(self) is not TimeField or self._apart or not known or torch.compiler.is_compiling():
             return ()
+        host, space = u.device.type == "cpu", self.space(u)
         return self._bound.get(
-            [f, training, wide, *self._writes.values()],
-            lambda: [self._bound_step(n, f, wide) for n in range(self.steps)],
+            [f, training, wide, host, space, *self._writes.values()],
+            lambda: [self._bound_step(n, f, at, space) for at in (clock(wide, host),) for n in range(self.steps)],
         )
 
-    def _bound_step(self, n: int, f: Callable[[Tensor, Tensor], Tensor], wide: torch.dtype) -> Function | None:
+    def _bound_step(self, n: int, f: Part, at: Callable[[float, Tensor], Tensor], space: torch.Size) -> Function | None:
         t0, h, writes, key, double = self.t0, self._h, self._writes, (n, 0, self.training), torch.float64
         if writes.get(key, True):
             return None
 
         def function(what: Evaluate, x: Tensor) -> Tensor:
-            t = x.new_full((), t0 + (n + what.node) * h, dtype=wide)  # type: ignore[operator]
+            t = at(t0 + (n + what.node) * h, x)  # type: ignore[operator]
             version = x._version
             value = f(t, x)
             if x._version != version:
                 wrote(writes, key)
-            if type(value) is not Tensor or value.shape != x.shape:
+            if type(value) is not Tensor or value.shape != space:
                 check(n, value, x)
             return _in_dtype_of(x, value) if value.dtype is double else value
 

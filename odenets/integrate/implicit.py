@@ -33,7 +33,7 @@ def runs_implicit(scheme: Scheme) -> bool:
     plain = scheme.carried == 1 and not scheme.explicit and not scheme.symbols
     if not plain or scheme.linear_only or scheme.Gamma is not None or scheme.order < 1:
         return False
-    if len(scheme.functions) > 1:
+    if scheme.several:
         return scheme.embedded is not None and len(_solved_for(scheme)) == 1
     if any(scheme.modules):
         return False
@@ -90,7 +90,7 @@ class Implicit(Adaptive):
     def __post_init__(self) -> None:
         scheme = self.method.scheme
         # Of an additive scheme the iteration is for one of its functions alone.
-        self._several = len(scheme.functions) > 1
+        self._several = scheme.several
         solved = self.function.parts[min(_solved_for(scheme))] if self._several else self.function
         self._newton = Newton(solved, self.tolerance, self.counts)
         self._before: Step | None = None

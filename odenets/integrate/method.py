@@ -76,7 +76,7 @@ def method_of(scheme: Scheme, every: bool) -> Method:
         Combine(item.slot, small_first(item.ops)) if isinstance(item, Combine) and item.slot == outputs[0] else item
         for item in items
     )
-    one = len(scheme.functions) == 1
+    one = not scheme.several
     last = next((i for i in range(count) if A.row(i) == b), None) if one else None
     embedded = scheme.embedded if every else None
     return Method(

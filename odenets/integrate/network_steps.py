@@ -93,7 +93,7 @@ def network_steps(
             f"{scheme.name}: got a grid of uneven steps with a scheme that uses values of earlier steps, expected "
             "equal ones, steps=N, or a one-step scheme"
         )
-    several = len(scheme.functions) > 1
+    several = scheme.several
     called = [_Called(part, u.is_complex()) for part in (function.parts if several else (function,))]
     net = ODENet(_field(called if several else called[0], grid, function), scheme, solver=solver)
     states = net.solutions(real(u) if u.is_complex() else u)

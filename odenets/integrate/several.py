@@ -78,7 +78,7 @@ def check_functions(scheme: Scheme, function: Function) -> None:
             f"{scheme.name}: got a scheme of a state in {scheme.components} parts, which solve does not take apart, "
             "expected one of the whole state; odenets.ODENet runs it on layers of as many modules"
         )
-    if len(scheme.functions) > 1 and len(function.parts) != len(scheme.functions):
+    if scheme.several and len(function.parts) != len(scheme.functions):
         raise FieldError(
             f"f: got {len(function.parts)} function(s) with {scheme.name}, expected a tuple of "
             f"{len(scheme.functions)}, (f_0, f_1, ...), whose sum u' is: of an IMEX scheme the first is explicit"
@@ -92,7 +92,7 @@ def refuse_inside(scheme: Scheme, **options: Any) -> None:
     components: h lambda times as much as is in the solution itself.
     """
     given = [name for name, x in options.items() if x]
-    if len(scheme.functions) > 1 and given:
+    if scheme.several and given:
         raise FieldError(
             f"{scheme.name}: got {', '.join(given)}, for which the solution inside of a step would have to be known, "
             "expected none with an additive scheme; ask for times t, which its steps end at, or take one for the sum "
@@ -106,7 +106,7 @@ def at_ends(scheme: Scheme, grid: Grid, times: Sequence[float]) -> Grid:
     Raises:
         FieldError: a time inside of a step of an additive scheme.
     """
-    if len(scheme.functions) == 1:
+    if not scheme.several:
         return grid
     found = list(grid.times)
     for time in times:

@@ -175,7 +175,7 @@ def _control(scheme: Scheme) -> StepControl:
 
 def _ended(scheme: Scheme, control: StepControl, times: Times) -> StepControl:
     """The control; of an additive scheme, with steps that end at all times: see :func:`.several.refuse_inside`."""
-    return control if len(scheme.functions) == 1 else replace(control, step_t=(*control.step_t, *times.values[1:-1]))
+    return control if not scheme.several else replace(control, step_t=(*control.step_t, *times.values[1:-1]))
 
 
 def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:

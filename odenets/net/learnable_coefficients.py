@@ -101,11 +101,14 @@ class Coefficients(nn.Module):
         """:meth:`at` of each layer."""
         if not self._names:
             return [{}] * steps
-        held = self._parameters.values()
+        held = [*self._parameters.values()]
+        if not torch.compiler.is_compiling() and (known := self._kept.known(held)) is not None:
+            return known
+        found = [self.at(n) for n in range(steps)]
         # They are Parameters, and all here, unless something makes them anew at each use, as a parametrization does.
         if torch.compiler.is_compiling() or set(map(type, held)) != {nn.Parameter} or len(held) != self._count:
-            return [self.at(n) for n in range(steps)]
-        return self._kept.get([*held], lambda: [self.at(n) for n in range(steps)])
+            return found
+        return self._kept.get(held, lambda: found)
 
 
 def _hint(coefficients: nn.Module, _: Any) -> None:

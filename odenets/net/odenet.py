@@ -17,7 +17,7 @@ from ..gradients.segment_function import forward_over_forward
 from ..passes import Pass
 from ..passes.plan import Plan, plan
 from ..passes.starting import starting_steps, transition
-from ..passes.steps import run_step
+from ..passes.steps import run_steps
 from ..program import Evaluate, Program, compile_scheme
 from ..program.step import State, step
 from ..scheme import Scheme
@@ -222,12 +222,16 @@ class ODENet(nn.Module):
         """The solution after each step, of which forward returns the last; recorded by autograd, as by "direct"."""
         run, state, first = self._begin(x)
         for n in range(first, self.steps):
-            state = run_step(run, n, state)
+            state = run_steps(run, n, state, n + 1)
             yield self._solution(state)
         self.reports = run.reports
 
     def forward(self, x: Tensor) -> Tensor:
         """The solution after the last step; x is the state before the first."""
+        if torch.compiler.is_compiling() and any(step.solves for step in self.plan):
+            from ..stages.eager import implicit_steps_run_eagerly  # noqa: PLC0415 - loads torch's compiler
+
+            return implicit_steps_run_eagerly(self.forward, x)
         if "_is_replica" in vars(self) and not isinstance(self._gradient, Direct):
             raise FieldError(
                 f"gradient={self._gradient}: got a replica of DataParallel, whose parameters are no Parameters, "

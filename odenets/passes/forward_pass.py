@@ -34,8 +34,9 @@ class Pass:
         self.reports: list[tuple[int, Report]] = []
         self.learned = net.coefficients_of_steps()
         #: F of each step where it is known to be a call of what it is made of alone, which draws no noise, else None
-        self.bound = net.field.bound_of_pass(noises, u)
-        self.calls = net.field.calls(noises, self.bound)
+        field = net.field  # torch takes long to look a module up
+        self.bound = field.bound_of_pass(noises, u) if net.scheme.components == 1 else ()
+        self.calls = field.calls(noises, self.bound)
         self._known: dict[int, StepLayout] | None = None
         self._masks: Masks | None = None
         self._quiet: bool | None = None

@@ -35,7 +35,7 @@ def starting_scheme(scheme: Scheme, starter: Scheme) -> Scheme:
             f"start: got {starter.name!r}, expected a one-step scheme without learnable coefficients, "
             "such as 'euler' or 'rk4'"
         )
-    if len(scheme.functions) > 1:
+    if scheme.several:
         raise SchemeError(
             f"{scheme.name} needs {scheme.starting_values} starting steps of {len(scheme.functions)} functions, which "
             "no starter here does; a scheme of several functions must carry its components alone"

@@ -8,7 +8,7 @@ For "heun" and h = 1 it is::
         y2 = add(y0, f1)
         f3 = function(e3, y2)
         y4 = add(y0, f3, alpha=0.5)
-        y4 = add_to(y4, f1, 0.5)
+        y4 = add_to(y4, (f1,), (0.5,))
         return (y4,)
 
 with the names of :mod:`.sums`. y are states and stages, f values of functions, e the evaluations that tell them apart.
@@ -59,14 +59,18 @@ class Code:
 
     def combine(self, slot: int, ops: Sequence[Op]) -> None:
         """One row. The buffer is written in place once it is a fresh one that a function has gone into."""
-        acc, owned = self._name(ops[0][1]), False
+        acc, owned, terms = self._name(ops[0][1]), False, list[tuple[str, str]]()
         for i, op in enumerate(ops):
             kind, x, new = op[0], self._name(op[1]), op[1] >= self.fresh
             if kind == "take":
                 continue
             c = "" if kind == "plus" else self._value(op[-1], slot, i)
+            if owned and kind == "add" and type(op[-1]) is not Learned:
+                terms.append((x, c))
+                continue
+            self._add_to(acc, terms)
             if kind == "add":
-                made, owned = self._sum(acc, x, c, owned, type(op[-1]) is Learned), owned or new
+                made, owned = self._sum(acc, x, c, type(op[-1]) is Learned), owned or new
             elif kind == "lerp":
                 made, owned = f"lerp({x}, {self._name(op[2])}, {c})", new or op[2] >= self.fresh
             elif kind == "scale":
@@ -75,7 +79,15 @@ class Code:
                 made = f"add({x}, {acc})"
             acc = f"y{slot}"
             self.lines.append(f"{acc} = {made}")
+        self._add_to(acc, terms)
         self.names[slot] = acc
+
+    def _add_to(self, acc: str, terms: list[tuple[str, str]]) -> None:
+        """The terms that are to be added to a buffer, which are none then."""
+        if terms:
+            xs, cs = (", ".join(column) + "," * (len(terms) == 1) for column in zip(*terms, strict=True))
+            self.lines.append(f"{acc} = add_to({acc}, ({xs}), ({cs}))")
+            terms.clear()
 
     def _name(self, slot: int) -> str:
         """What a slot's value is called; one that nothing has been written to is taken from the inputs."""
@@ -97,12 +109,10 @@ class Code:
         return f"{name}(learned)" if type(c) is Learned else name
 
     @staticmethod
-    def _sum(acc: str, x: str, c: str, owned: bool, learned: bool) -> str:
+    def _sum(acc: str, x: str, c: str, learned: bool) -> str:
         if learned:
             return f"add_product({acc}, {x}, {c})"
-        if c == "1.0":
-            return f"add_to({acc}, {x})" if owned else f"add({acc}, {x})"
-        return f"add_to({acc}, {x}, {c})" if owned else f"add({acc}, {x}, alpha={c})"
+        return f"add({acc}, {x})" if c == "1.0" else f"add({acc}, {x}, alpha={c})"
 
     def text(self, arguments: str, made: str) -> str:
         """The function, inside one that binds what is to be bound."""

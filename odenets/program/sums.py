@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, add
+from torch import Tensor, add, lerp as lerp_alike
 from torch.autograd import forward_ad
 
 __all__ = ["add", "add_product", "add_to", "lerp", "scale"]
 
 
-def add_to(acc: Tensor, x: Tensor, c: float = 1.0) -> Tensor:
-    """Acc + c x, into acc, which is nobody else's: a fresh buffer that a function has gone into."""
+def add_to(acc: Tensor, xs: tuple[Tensor, ...], cs: tuple[float, ...]) -> Tensor:
+    """Acc + c_1 x_1 + c_2 x_2 + ..., into acc, which is nobody else's: a fresh buffer that a function has gone into."""
     # In place would keep a low-precision function's dtype where the state has a higher one. And torch.func.linearize,
     # which runs in a dual level, takes for leaves the sums that do not depend on a tangent.
-    if acc.dtype is x.dtype and forward_ad._current_level < 0:
-        return acc.add_(x) if c == 1 else acc.add_(x, alpha=c)
-    return add(acc, x, alpha=c)
+    dtype = acc.dtype if forward_ad._current_level < 0 else None
+    for x, c in zip(xs, cs):  # noqa: B905 - strict takes as long as a product
+        if x.dtype is not dtype:
+            acc = add(acc, x, alpha=c)
+            dtype = dtype and acc.dtype
+        elif c == 1:
+            acc.add_(x)
+        else:
+            acc.add_(x, alpha=c)
+    return acc
 
 
 def add_product(acc: Tensor, x: Tensor, c: Tensor) -> Tensor:
@@ -30,7 +37,10 @@ def scale(x: Tensor, c: float | Tensor) -> Tensor:
 
 def lerp(x: Tensor, y: Tensor, c: float | Tensor) -> Tensor:
     """(1 - c) x + c y."""
-    if x.dtype is not y.dtype:  # a float32 seed beside a bf16 function; lerp, unlike add, does not promote
+    dtype = x.dtype
+    if y.dtype is dtype is getattr(c, "dtype", dtype):
+        return lerp_alike(x, y, c)
+    if y.dtype is not dtype:  # a float32 seed beside a bf16 function; lerp, unlike add, does not promote
         common = torch.promote_types(x.dtype, y.dtype)
         x, y = x.to(common), y.to(common)
     return torch.lerp(x, y, _like(c, x) if isinstance(c, Tensor) else c)

@@ -59,7 +59,7 @@ def shapes(scheme: GeneralLinearMethod) -> None:
             f"{scheme.name}: got modules {modules}, expected one for each of the {s} stages, counted from 0 "
             "and none left out"
         )
-    if len(scheme.functions) > 1 and len(scheme.functions) != max(modules) + 1:
+    if scheme.several and len(scheme.functions) != max(modules) + 1:
         raise SchemeError(f"{scheme.name}: got {len(scheme.functions)} functions, expected one for each module")
     if scheme.components > r:
         raise SchemeError(f"{scheme.name}: got {scheme.components} components, expected at most {r} carried values")

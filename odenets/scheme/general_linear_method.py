@@ -71,9 +71,14 @@ class GeneralLinearMethod:
         return 1 + max(component for pair in self.functions for component in pair)
 
     @property
+    def several(self) -> bool:
+        """Whether u' is the sum, or the components, of several functions: partitioned and additive (IMEX) schemes."""
+        return len(self.functions) > 1
+
+    @property
     def colours(self) -> tuple[int, ...]:
         """For each stage the function it evaluates, as order conditions count them."""
-        return self.modules if len(self.functions) > 1 else (0,) * self.stages
+        return self.modules if self.several else (0,) * self.stages
 
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:

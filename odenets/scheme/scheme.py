@@ -222,7 +222,7 @@ class Scheme(Shown, GeneralLinearMethod):
         for others what one step with exact carried values leaves in the solution. None where the step
         evaluates several functions (no single number) or does not even keep u' = 0 (In-ResNet).
         """
-        if len(self.functions) > 1 or not self.series.preconsistent:
+        if self.several or not self.series.preconsistent:
             return None
         if (polynomials := generating_polynomials(self)) is not None:
             return multistep_error_constant(*polynomials, self.order)
@@ -262,7 +262,7 @@ class Scheme(Shown, GeneralLinearMethod):
         where no starting step does (a velocity, unless it is to start at rest).
         """
         series = self.series
-        slope_wanted = not (self.starting_values or self.at_rest) and len(self.functions) == 1
+        slope_wanted = not (self.starting_values or self.at_rest) and not self.several
         slopes = series.carried(tall(1)) if slope_wanted else [series.field.zero] * self.carried
         columns = [*series.constants, slopes]
         return tuple(tuple(series.to_sympy(column[i]) for column in columns) for i in range(self.carried))

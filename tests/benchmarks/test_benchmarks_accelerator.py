@@ -24,6 +24,16 @@ def test_without_cuda_it_says_so(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_each_explicit_scheme_is_watched_in_every_way_to_its_gradients():
+    watched = passes.watched()
+    assert {("euler", "direct"), ("rk4", "checkpoint"), ("momentum", "reversible"), ("verlet", "reversible")} < {
+        *watched
+    }
+    assert not {"backward_euler", "ars222", "ros2"} & {name for name, _ in watched}
+    assert ("euler", "reversible") not in watched
+    assert len(set(watched)) == len(watched)
+
+
 def test_steps_of_the_engine_have_the_losses_of_the_trainer(monkeypatch):
     """On the CPU to the bit; a rate that is a half of what it should be would be seen on any device."""
     monkeypatch.setattr(training_runs, "STEPS", (("lm", "direct"),))

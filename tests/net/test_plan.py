@@ -65,7 +65,7 @@ def test_printed():
         "    y1 = state[1]\n"
         "    f2 = function(e2, y0)\n"
         "    y3 = add(y0, f2, alpha=0.75)\n"
-        "    y3 = add_to(y3, y1, -0.25)\n"
+        "    y3 = add_to(y3, (y1,), (-0.25,))\n"
         "    return y3, f2"
     )
     with pytest.raises(odenets.FieldError, match=r"ODENet\.plan"):

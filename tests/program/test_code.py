@@ -40,7 +40,7 @@ def bind(s1, c3_1, c3_2):
         y0 = state[0]
         f1, f2 = solver(s1, (y0, y0,))
         y3 = add(y0, f2, alpha=c3_1)
-        y3 = add_to(y3, f1, c3_2)
+        y3 = add_to(y3, (f1,), (c3_2,))
         return (y3,)
     return step
 """

@@ -31,7 +31,7 @@ def alternatives(
     found = []
     for scheme in map(as_scheme, schemes):
         names = [str(symbol) for symbol in scheme.symbols]
-        fits = len(scheme.functions) == 1 or scheme.functions == own.functions
+        fits = not scheme.several or scheme.functions == own.functions
         if flow is None or flow.step <= 0 or not fits or not set(names) <= set(values):
             continue
         entry = _alternative(scheme, {name: values[name] for name in names}, flow, points, margin)

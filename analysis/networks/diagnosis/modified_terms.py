@@ -65,7 +65,7 @@ def _none(scheme: Scheme, coefficients: Sequence[Coefficient], residual: Residua
     reasons = {
         f"order {order}: its leading term, of h^{order}, is not computed (h^{HIGHEST - 1} at most)": order >= HIGHEST,
         "several functions stand for one f": residual.index is not None,
-        "a split or partitioned scheme": len(scheme.functions) > 1,
+        "a split or partitioned scheme": scheme.several,
         "the step does not keep u' = 0: it damps u itself, so its equation has a term u/h and no expansion about "
         "u' = f": not settled.series.preconsistent,
         "the layer solves no first-order equation (lm at k = -1)": step is None or math.isinf(step),

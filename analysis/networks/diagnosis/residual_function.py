@@ -67,7 +67,7 @@ def _treats_apart(scheme: Scheme) -> bool:
     for j, g in enumerate(scheme.modules):
         columns.setdefault(g, []).append((tuple(scheme.A[:, j]), tuple(scheme.B[:, j])))
     alike = [columns[g] for g in range(len(scheme.functions)) if g in columns]
-    return scheme.components == 1 and len(scheme.functions) > 1 and any(own != alike[0] for own in alike)
+    return scheme.components == 1 and scheme.several and any(own != alike[0] for own in alike)
 
 
 def _timeless(index: int | None, f: Function) -> ResidualFunction:

@@ -16,7 +16,7 @@ from odenets.gradients import Gradient, Runner
 from odenets.net.copies import copy_of
 from odenets.net.networks_in_model import networks
 from odenets.passes import Network, Pass
-from odenets.passes.steps import run_step
+from odenets.passes.steps import run_steps
 from odenets.program.step import State
 from odenets.swap.chain import Chain
 
@@ -69,7 +69,7 @@ class _Recorder(Gradient, Runner):
             if self.calls == 1:
                 parts = state[: run.net.scheme.components]
                 self.states.append((parts[0] if len(parts) == 1 else torch.cat(parts, 1)).detach().clone())
-            state = run_step(run, n, state)
+            state = run_steps(run, n, state, n + 1)
         return state
 
 

@@ -60,7 +60,7 @@ class StepMatrices:
 
 def known_by_jacobian(scheme: Scheme) -> bool:
     """Whether J says what a step does: not where functions that are added are evaluated one after the other."""
-    return scheme.components > 1 or len(scheme.functions) == 1 or bool(scheme.A.is_zero_matrix)
+    return scheme.components > 1 or not scheme.several or bool(scheme.A.is_zero_matrix)
 
 
 def normal_norm(schemes: Sequence[Scheme], points: Array, count: int = 1, factor: float = 1.0) -> float:
