@@ -27,6 +27,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("factory", metavar="MODULE:FACTORY", help="what builds it, e.g. odenets.models:cifar_resnet")
     add_network(parser, required=True)
     add_out(parser, "spectra and stability regions")
+    parser.add_argument("--quick", action="store_true", help="only what decides: the largest |zeta| and Re lambda")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers into this file")
 
 
@@ -53,7 +54,8 @@ def diagnosed(options: argparse.Namespace, factory: str) -> Diagnosis:
     if options.weights is not None:
         load_weights(model, options.weights)
     dtype = getattr(torch, options.dtype)
-    return diagnose(model, batch, samples=options.samples, dtype=dtype, progress=watched())
+    quick = getattr(options, "quick", False)  # which the explorer does not ask for: it shows the whole spectrum
+    return diagnose(model, batch, samples=options.samples, dtype=dtype, progress=watched(), quick=quick)
 
 
 def build(target: str, assignments: list[str]) -> nn.Module:

@@ -45,6 +45,7 @@ def diagnose(
     modified: bool = True,
     seed: int = 0,
     progress: bool = False,
+    quick: bool = False,
 ) -> Diagnosis:
     """The layers of a trained network as steps of its scheme: spectra, stability, k_n, modified equation.
 
@@ -80,6 +81,9 @@ def diagnose(
         modified: whether to compute the modified term.
         seed: of ARPACK's start vector; no other random number is drawn, and torch's are kept.
         progress: show a bar, layer by layer, each as long as its states are large (needs tqdm).
+        quick: search for the two numbers that decide alone: the largest |zeta| of each layer's step, by which the
+            network grows, and the largest Re lambda, by which its equation does. Bounds, condition numbers, other
+            schemes, the modified term and the product of the steps are not computed, and nothing is said of them.
 
     Raises:
         FieldError: no ODENet, an input or an option that does not fit, a model that does not run on x, a layer
@@ -97,7 +101,8 @@ def diagnose(
         # The accuracy asked of ARPACK: a residual, of which an eigenvalue that is sensitive loses some digits.
         precision = next((u.dtype for one in visited for u in one.states), dtype or torch.float64)
         tolerance = torch.finfo(precision).eps ** 0.6
-        setup = Setup(Options(dense_limit, values, tolerance, seed), others, modified)
+        options = Options(dense_limit, values, tolerance, seed, quick)
+        setup = Setup(options, () if quick else others, modified and not quick)
         blocks: list[BlockDiagnosis] = []
         stages: list[StageDiagnosis] = []
         whole = sum(u.numel() for one in visited for u in one.states)
@@ -108,7 +113,7 @@ def diagnose(
                 blocks += found
                 stages.append(summary)
     settings: dict[str, Any] = {"samples": len(x[:samples]), "values": values, "dense_limit": dense_limit}
-    settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance}
+    settings |= {"seed": seed, "dtype": str(precision).removeprefix("torch."), "tolerance": tolerance, "quick": quick}
     findings, suggestion = conclude(blocks, stages, tolerance, activations(visited))
     warnings = limits(model, visited, blocks, stages, settings)
     return Diagnosis(tuple(blocks), tuple(stages), tuple(findings), suggestion, tuple(warnings), settings)
@@ -153,7 +158,7 @@ def _stage(
                 layers.append(Layer(scheme, values, jacobians, flow_of(own) if own is not None and alike else None))
         reached(place.label, u.numel())
     summary = _summary(stage, one)
-    if layers and len(layers) == net.steps - one.first:
+    if layers and len(layers) == net.steps - one.first and not setup.options.quick:
         summary = replace(summary, product=stage_product(layers, net.h, before + one.first, _explained(found)))
     return found, summary
 

@@ -20,7 +20,7 @@ class Diagnosis(Shown):
         findings: sentences on what the numbers say.
         suggestion: what to do, with the reason.
         warnings: where the analysis does not hold, or holds less.
-        settings: samples, values, dense_limit, dtype, seed, tolerance.
+        settings: samples, values, dense_limit, dtype, seed, tolerance, quick.
     """
 
     blocks: tuple[BlockDiagnosis, ...]

@@ -43,7 +43,22 @@ def limits(
     """The warnings of a diagnosis, one sentence each."""
     trusted = QUOTIENT[settings["dtype"]]
     schemes = _of_schemes(visited, blocks, stages, settings["samples"])
-    return [*_of_fields(model, visited, blocks), *_of_spectra(blocks, trusted), *schemes]
+    return [
+        *_of_quick(settings),
+        *_of_fields(model, visited, blocks),
+        *_of_spectra(blocks, trusted, settings["quick"]),
+        *schemes,
+    ]
+
+
+def _of_quick(settings: dict[str, Any]) -> Iterator[str]:
+    if settings["quick"]:
+        yield (
+            "Quick: of each layer the largest |zeta| of a step was searched for, which says whether the network grows, "
+            "and the largest Re lambda, which says whether its equation does. Nothing else was computed of large "
+            "states: no log norm, ||J||, condition numbers (whether rounding moves the eigenvalues); nor, of any, "
+            "other schemes, the modified equation and the product of the steps."
+        )
 
 
 def _of_fields(model: nn.Module, visited: Sequence[Visited], blocks: Sequence[BlockDiagnosis]) -> Iterator[str]:
@@ -78,13 +93,14 @@ def _of_fields(model: nn.Module, visited: Sequence[Visited], blocks: Sequence[Bl
         yield f"The model's parameters are {names}: its own runs round more than the numbers here show."
 
 
-def _of_spectra(blocks: Sequence[BlockDiagnosis], trusted: float) -> Iterator[str]:
+def _of_spectra(blocks: Sequence[BlockDiagnosis], trusted: float, quick: bool) -> Iterator[str]:
     found = [(b, b.spectrum) for b in blocks if b.spectrum is not None]
     if partial := [b for b, s in found if not s.complete]:
         yield (
-            f"{layers_of(partial, start=True)}: only eigenvalues at the ends of the spectrum, and those a step "
-            "multiplies most, were computed. Shares are of these, not of all. Others lie between them: the largest "
-            f"|zeta| {_found(partial)}. No eigenvalue is beyond the log norm and ||J||."
+            f"{layers_of(partial, start=True)}: only eigenvalues at the {'right end' if quick else 'ends'} of the "
+            "spectrum, and those a step multiplies most, were computed. Shares are of these, not of all. Others lie "
+            f"{'left of' if quick else 'between'} them: the largest |zeta| {_found(partial)}."
+            + ("" if quick else " No eigenvalue is beyond the log norm and ||J||.")
         )
     if far := far_from_normal(blocks):
         pairs = [(b.spectrum.norm, b.spectrum.radius) for b in far if b.spectrum]
@@ -107,8 +123,8 @@ def _of_spectra(blocks: Sequence[BlockDiagnosis], trusted: float) -> Iterator[st
         count = sum(b.spectrum.missing for b in lost if b.spectrum)
         yield f"{layers_of(lost, start=True)}: {count} values did not converge and are left out."
     if rough := [b for b, s in found if s.residual > RESIDUAL]:
-        worst = max(b.spectrum.residual for b in rough if b.spectrum)
-        yield f"{layers_of(rough, start=True)}: residuals of eigenvalues reach {worst:.0e} of ||J||."
+        worst, size = max(b.spectrum.residual for b in rough if b.spectrum), "|lambda|" if quick else "||J||"
+        yield f"{layers_of(rough, start=True)}: residuals of eigenvalues reach {worst:.0e} of {size}."
 
 
 def _found(blocks: Sequence[BlockDiagnosis]) -> str:

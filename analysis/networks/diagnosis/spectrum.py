@@ -18,6 +18,9 @@ from .step_operator import StagesUnsolved
 
 #: ARPACK's names of the ends: largest modulus, largest and smallest real part, largest imaginary part
 ENDS = ("LM", "LR", "SR", "LI")
+#: The end that tells whether the equation grows. Whether the network does, the search for the largest |zeta| tells.
+DECIDING = ("LR",)
+UNKNOWN = (np.nan, np.nan, np.nan, np.nan), 0
 SMALLEST = 8  # a Krylov space is no smaller than the whole one below this dimension
 RESTARTS = 100
 #: Of a search for the largest |zeta|: where all roots are on the circle (leapfrog) it ends without any.
@@ -92,10 +95,11 @@ def _extremal(jacobian: Jacobian, options: Options, step: Step | None) -> _Sampl
     if not (jacobian.apply(start).any() or jacobian.transpose(start).any()):
         zero = np.zeros(1, complex)
         return _Sample(zero, True, 0.0, 0, (0.0, 0.0, 0.0, 0.0), np.ones(1), 0.0)  # J = 0, on which ARPACK fails
-    ends, missing = _bounds(jacobian, start, options.tolerance)
+    ends, missing = UNKNOWN if options.quick else _bounds(jacobian, start, options.tolerance)
     # scipy asks for k < N - 1; pairs need a vector more.
     k = min(options.values, jacobian.size - 3)
-    values, vectors, lost = _ends(jacobian.operator(), k, start, options.tolerance)
+    wanted = DECIDING if options.quick else ENDS
+    values, vectors, lost = _ends(jacobian.operator(), k, start, options.tolerance, wanted)
     scale = ends[2] if np.isfinite(ends[2]) else float(np.abs(values).max(initial=0.0))
     # Ends that overlap agree to about the tolerance; in float32 a thousand times that would merge neighbours.
     near = min(1e3 * options.tolerance, 1e-4) * scale
@@ -107,7 +111,7 @@ def _extremal(jacobian: Jacobian, options: Options, step: Step | None) -> _Sampl
     residual = max(_residuals(jacobian, values, vectors), default=0.0) / (scale or 1.0)
     conditions: Array = np.full(len(values), np.nan)
     far = scale > FAR * np.abs(values).max(initial=0.0)
-    if far or not _is_normal(jacobian, start, scale):
+    if far or not (options.quick or _is_normal(jacobian, start, scale)):
         transposed = LinearOperator(jacobian.operator().shape, matvec=jacobian.transpose, dtype=jacobian.dtype)
         conditions = _conditions(values, vectors, *_ends(transposed, k, start, options.tolerance)[:2], near=near)
         firm = conditions < SENSITIVE
@@ -123,9 +127,11 @@ def _start(size: int, jacobian: Jacobian, options: Options) -> Array:
     return drawn
 
 
-def _ends(operator: LinearOperator, k: int, start: Array, tolerance: float) -> tuple[Array, Array, int]:
-    """Values and vectors of all ends, and how many did not converge."""
-    found = [_arpack(eigs, operator, k, which, start=start, tolerance=tolerance) for which in ENDS]
+def _ends(
+    operator: LinearOperator, k: int, start: Array, tolerance: float, wanted: Sequence[str] = ENDS
+) -> tuple[Array, Array, int]:
+    """Values and vectors of the ends, and how many did not converge."""
+    found = [_arpack(eigs, operator, k, which, start=start, tolerance=tolerance) for which in wanted]
     values = np.concatenate([pair[0] for pair, _ in found]).astype(complex)
     return values, np.concatenate([pair[1] for pair, _ in found], axis=1), sum(lost for _, lost in found)
 

@@ -13,12 +13,16 @@ FAR = 1.5
 
 @dataclass(frozen=True)
 class Options:
-    """How spectra are computed: dense up to ``dense_limit`` dimensions, else ``values`` at each end."""
+    """How spectra are computed: dense up to ``dense_limit`` dimensions, else ``values`` at each end.
+
+    ``quick``: at the right end alone, besides those that a step multiplies most.
+    """
 
     dense_limit: int
     values: int
     tolerance: float
     seed: int
+    quick: bool = False
 
 
 @dataclass(frozen=True)
