@@ -48,7 +48,7 @@ def of_layer(n: int, block: nn.Module, writes: Writes, training: bool) -> Functi
 
     def function(what: Evaluate, x: Tensor) -> Tensor:
         version = x._version
-        value = block(x)
+        value = block(x.clone() if refuses_writes(x) else x)
         if x._version != version:
             wrote(writes, key)
         if type(value) is not Tensor or value.shape != x.shape:
@@ -108,6 +108,11 @@ def plainly_called(module: nn.Module) -> bool:
         or "forward" in held
         or "evaluate" in held
     )
+
+
+def refuses_writes(x: Tensor) -> bool:
+    """Whether torch refuses that x is written to in place, as a leaf that requires a gradient."""
+    return x.requires_grad and x.is_leaf
 
 
 def counts_writes(x: Tensor) -> bool:
