@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence, Set
 from contextlib import nullcontext
 from functools import partial
@@ -78,9 +79,9 @@ class Owner(Quiet):
         #: whether a step evaluates its branch elsewhere than at the state; whether calls are seen, and not recorded
         self.replays = any(chain.elsewhere(n) for one in steps for chain, n in one.places)
         self.quiet = not (self.replays or chains[0].plain)
-        self.totals = {one.source: one.total for one in steps}
-        self.by_place = {(one.source, one.place): one for one in steps}
-        self.by_number = {one.number: one for one in steps}
+        # Under torch.compile, where lines are not told, all additions are those of one line.
+        self.totals: dict[Any, int] = {None: sys.maxsize, **{one.source: one.total for one in steps}}
+        self.by_place = {at: one for one in steps for at in ((one.source, one.place), (None, one.number))}
 
     def refuse_replica(self) -> nn.Module:
         """A replica would have this forward, and so the weights of the original."""
@@ -141,8 +142,7 @@ class Owner(Quiet):
         watch, compiled = Watch(self, Tape(self.name) if taped else None), torch.compiler.is_compiling()
         with whole_functions() if taped and not compiled else nullcontext(), watch:
             output = forward(*args, **kwargs)
-        if compiled or watch.counts != self.totals:
-            watch.finish()
+        watch.finish()
         return output
 
 

@@ -65,9 +65,8 @@ class Watch(TorchFunctionMode):
 
     def __init__(self, owner: Any, tape: Tape | None) -> None:
         self.owner, self.tape, self.special = owner, tape, ADDITIONS if owner.history is None else FOLLOWED
-        #: additions seen, in each line that has a step; under torch.compile all together
+        #: additions seen, in each line that has a step
         self.counts: dict[Any, int] = {}
-        self.number = 0
         #: x + a, where a step is x + a + b -> x, what is added, and x + a itself
         self.parts: dict[int, tuple[Tensor, list[Added], Tensor]] = {}
 
@@ -86,11 +85,7 @@ class Watch(TorchFunctionMode):
 
     def _known(self) -> Sum | None:
         """The step at the addition that is being made."""
-        owner = self.owner
-        if torch.compiler.is_compiling():
-            self.number += 1
-            return owner.by_number.get(self.number - 1)
-        source = called_from(2)
+        owner, source = self.owner, None if torch.compiler.is_compiling() else called_from(2)
         most = owner.totals.get(source)
         if most is None:
             return None
@@ -102,9 +97,10 @@ class Watch(TorchFunctionMode):
 
     def finish(self) -> None:
         """Raise FieldError if a sum was left out that the example had."""
+        compiled = torch.compiler.is_compiling()
         for k, one in enumerate(self.owner.steps):
-            compiled, place = torch.compiler.is_compiling(), self.counts.get(one.source, 0)
-            if one.always and (self.number <= one.number if compiled else place <= one.place):
+            source, place = (None, one.number) if compiled else (one.source, one.place)
+            if one.always and self.counts.get(source, 0) <= place:
                 got = f"a forward without the sum number {k + 1} of {len(self.owner.steps)} that it had at the example,"
                 raise self._unlike(got, one.source)
 
