@@ -57,7 +57,7 @@ def of_layer(n: int, block: nn.Module, writes: Writes, training: bool, space: to
 
     def function(what: Evaluate, x: Tensor) -> Tensor:
         version = x._version
-        value = block(x)
+        value = block(x.clone() if refuses_writes(x) else x)
         if x._version != version:
             wrote(writes, key)
         if type(value) is not Tensor or value.shape != space:
@@ -117,6 +117,11 @@ def plainly_called(module: nn.Module) -> bool:
         or "forward" in held
         or "evaluate" in held
     )
+
+
+def refuses_writes(x: Tensor) -> bool:
+    """Whether torch refuses that x is written to in place, as a leaf that requires a gradient."""
+    return x.requires_grad and x.is_leaf
 
 
 def counts_writes(x: Tensor) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..program import Evaluate
 from ..program.transforms import active
-from .bound import Function, Kept, Writes, check, counts_writes, plainly_called, wrote
+from .bound import Function, Kept, Writes, check, counts_writes, plainly_called, refuses_writes, wrote
 from .errors import FieldError, assigned
 from .numbers import checked, current, learned, number, widest
 from .watched import Watched
@@ -194,9 +194,9 @@ class Field(nn.Module):
         """Evaluate at x, or at a copy where the layer writes into its input, as one that starts with
         nn.ReLU(inplace=True) does: the scheme still needs x. A copy always would cost an operation. It is taken where
         torch counts no writes, for whether a layer writes may have changed: it may be another one, or go by a flag, a
-        mode, the shape of x.
+        mode, the shape of x. And of a leaf that requires a gradient, to which torch lets nobody write.
         """
-        key, counts = (n, what.module, self.training), counts_writes(x)
+        key, counts = (n, what.module, self.training), counts_writes(x) and not refuses_writes(x)
         if not counts or self._writes.get(key, True):
             own = x.clone()
             value = self.evaluate(n, what, own, noise)

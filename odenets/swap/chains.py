@@ -30,6 +30,10 @@ def find(model: nn.Module, example: Any) -> Judge:
     """Run copies of ``model`` at ``example``, in evaluation and in training, and judge its sums."""
     judge = Judge(record(model, example))
     _chain(judge)
+    owners = {one.owner.module for one in judge.taken}
+    numbers = judge.trace.numbered(owners)
+    for part in (part for one in judge.taken for part in one.additions):
+        part.numbers = numbers[part.at], numbers[part.at]
     try:
         trained = Judge(record(model, example, training=True))
     except Exception as error:  # whatever somebody's forward raises
@@ -40,7 +44,9 @@ def find(model: nn.Module, example: Any) -> Judge:
             text = "a branch whose pass in training failed at the example, and may draw random numbers"
             one.hidden = (one.hidden[0], text)
         return judge
-    known = {one.at: one for one in trained.taken}
+    known, numbers = {one.at: one for one in trained.taken}, trained.trace.numbered(owners)
+    for part in (part for one in judge.taken for part in one.additions):
+        part.numbers = part.numbers[0], numbers.get(part.at, set())
     for one in judge.taken:
         other = known.get(one.at, one)
         one.once, one.hidden = one.once or other.once, (one.hidden[0], other.hidden[0])
@@ -158,7 +164,7 @@ def install(model: nn.Module, findings: Judge, chains: Sequence[Chain], report: 
     paths = [one.owner.module for sums in findings.chains for one in sums]
     for path in dict.fromkeys([*paths, *(findings.between if any(chain.tracked for chain in chains) else ())]):
         own = [chain for chain in chains if any(one.owner.module == path for one in chain.sums)] or chains
-        at = sorted((step for step in steps.values() if step.owner.module == path), key=lambda step: step.number)
+        at = sorted((step for step in steps.values() if step.owner.module == path), key=lambda step: step.made)
         module, name = model.get_submodule(path), path or "the model"
         owners[path] = Owner(module, name, own, at, report)
     for path, owner in owners.items():

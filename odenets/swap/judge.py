@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from .calls import ACTIVATIONS, MOVES, Source, does_nothing
-from .sums import Frame, Sum
+from .sums import Sum
 from .trace import Trace, Value
 
 #: with more sums than this inside its branch a sum goes around blocks, and these are taken in its place
@@ -171,19 +171,12 @@ class Judge:
                 return
 
     def _placed(self) -> bool:
-        """Number the additions of each call of an owner; whether a sum was refused, since calls of it differ."""
+        """Place the additions in the calls of owners; whether a sum was refused, since calls of it differ."""
         owners = {one.owner.module for one in self.taken}
         steps = {id(part): (one, i) for one in self.taken for i, part in enumerate(one.additions)}
-        counts, lines = Counter[Frame](), Counter[tuple[Frame, Source]]()
         known: dict[tuple[str, Source, int], list[tuple[Sum, Sum | None, int]]] = {}
-        for added in self.trace.additions:
-            # What is added in an owner is not seen by one around it.
-            frame = next((frame for frame in reversed(added.frames) if frame.module in owners), None)
-            if frame is None:
-                continue
-            added.number, added.place = counts[frame], lines[frame, added.source]
-            counts[frame] += 1
-            lines[frame, added.source] += 1
+        for added, frame, place, _ in self.trace.placed(owners):
+            added.place = place
             one, i = steps.get(id(added), (None, 0))
             if one is not None and one.owner is not frame:
                 one.reason = "it is made in a module that has a sum of its own"

@@ -78,9 +78,15 @@ class Owner(Quiet):
         #: whether a step evaluates its branch elsewhere than at the state; whether calls are seen, and not recorded
         self.replays = any(chain.elsewhere(n) for one in steps for chain, n in one.places)
         self.quiet = not (self.replays or chains[0].plain)
-        self.totals = {one.source: one.total for one in steps}
-        self.by_place = {(one.source, one.place): one for one in steps}
-        self.by_number = {one.number: one for one in steps}
+        self.totals: dict[Any, int] = {one.source: one.total for one in steps}
+        self.by_place: dict[Any, Sum] = {(one.source, one.place): one for one in steps}
+        # Where torch.compile traces, no line is told: all additions are of one "line", of evaluation or of training.
+        for training in (False, True):
+            numbers = [one.numbers[training] if one.always else set() for one in steps]
+            totals = {total for own in numbers for _, total in own}
+            if len(totals) == 1 and all(len(own) == 1 for own in numbers):
+                self.totals[training] = totals.pop()
+                self.by_place.update({(training, n): one for one in steps for n, _ in one.numbers[training]})
 
     def refuse_replica(self) -> nn.Module:
         """A replica would have this forward, and so the weights of the original."""
@@ -141,8 +147,7 @@ class Owner(Quiet):
         watch, compiled = Watch(self, Tape(self.name) if taped else None), torch.compiler.is_compiling()
         with whole_functions() if taped and not compiled else nullcontext(), watch:
             output = forward(*args, **kwargs)
-        if compiled or watch.counts != self.totals:
-            watch.finish()
+        watch.finish()
         return output
 
 

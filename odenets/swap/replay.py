@@ -86,9 +86,11 @@ class Tape:
         """Make a call and keep it."""
         call = Call(func, args, kwargs)
         call.around = surroundings()
+        given = [x for x in (*args, *kwargs.values()) if isinstance(x, torch.Generator)]
+        own = [(x, x.get_state()) for x in given]
         value = call.make()
         if self.generators is not None and not _asks(call):
-            call.random = self.generators.drawn()
+            call.random = [*(self.generators.drawn() or ()), *own] or None
         self.calls.append(call)
         return value
 
@@ -129,6 +131,9 @@ class Stages:
                     raise tape.refused(reason)
                 self.calls.insert(0, call)
                 needed.update(i for x in call.given for i in (id(x), root(x)))
+            elif call.func in LAYOUT or isinstance(call.value, (tuple, list)):
+                # Python is told a shape, or a number of parts; of what a mask has chosen it may be another one.
+                needed.update(map(id, call.given))
 
     def _copied(self, u: Tensor) -> Tensor:
         """The tensor that a state is a copy of."""

@@ -51,11 +51,12 @@ class Sum:
     hidden: tuple[str, str] = ("", "")
     #: the innermost call of a module that has seen all between the state and it
     owner: Frame = NOBODY
-    #: which addition in its line it is in one call of the owner, of how many, and which of all; is it in each call
+    #: which addition in its line it is in one call of the owner, and of how many; is it in each call
     place: int = -1
     total: int = 0
-    number: int = -1
     always: bool = True
+    #: in evaluation and in training, over all calls of the owner: which of its additions it is, and of how many
+    numbers: tuple[set[tuple[int, int]], set[tuple[int, int]]] = field(default_factory=lambda: (set(), set()))
     #: of its coefficients and statistics: its number among the sums of its owner, over all calls
     label: str = ""
     #: whether no later sum of the owner has a state older than it

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -105,6 +106,25 @@ class Trace:
                 last = None if among(x, call.made) else self.last.get(id(x))
                 self.new(x, inputs, call, frames, () if last is None or last in inputs else (last,))
         return self.values[first:]
+
+    def placed(self, owners: Set[str]) -> list[tuple[Sum, Frame, int, int]]:
+        """The additions in calls of ``owners``: the call, which one in its line it is there, and which of all."""
+        found, counts = [], Counter[Any]()
+        for added in self.additions:
+            # What is added in an owner is not seen by one around it.
+            frame = next((frame for frame in reversed(added.frames) if frame.module in owners), None)
+            if frame is not None:
+                found.append((added, frame, counts[frame, added.source], counts[frame]))
+                counts.update([frame, (frame, added.source)])
+        return found
+
+    def numbered(self, owners: Set[str]) -> dict[Any, set[tuple[int, int]]]:
+        """By where it is made, which of the additions in calls of its owner one is, and of how many."""
+        placed, found = self.placed(owners), dict[Any, set[tuple[int, int]]]()
+        totals = Counter(frame for _, frame, *_ in placed)
+        for added, frame, place, number in placed:
+            found.setdefault((frame.module, added.source, place), set()).add((number, totals[frame]))
+        return found
 
     def between(self, first: int, last: int) -> Iterator[Value]:
         """The values on the ways from one to another, without the first."""

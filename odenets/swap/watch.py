@@ -65,9 +65,8 @@ class Watch(TorchFunctionMode):
 
     def __init__(self, owner: Any, tape: Tape | None) -> None:
         self.owner, self.tape, self.special = owner, tape, ADDITIONS if owner.history is None else FOLLOWED
-        #: additions seen, in each line that has a step; under torch.compile all together
+        #: additions seen, in each line that has a step
         self.counts: dict[Any, int] = {}
-        self.number = 0
         #: x + a, where a step is x + a + b -> x, what is added, and x + a itself
         self.parts: dict[int, tuple[Tensor, list[Added], Tensor]] = {}
 
@@ -87,10 +86,7 @@ class Watch(TorchFunctionMode):
     def _known(self) -> Sum | None:
         """The step at the addition that is being made."""
         owner = self.owner
-        if torch.compiler.is_compiling():
-            self.number += 1
-            return owner.by_number.get(self.number - 1)
-        source = called_from(2)
+        source: Any = owner.module.training if torch.compiler.is_compiling() else called_from(2)
         most = owner.totals.get(source)
         if most is None:
             return None
@@ -102,13 +98,19 @@ class Watch(TorchFunctionMode):
 
     def finish(self) -> None:
         """Raise FieldError if a sum was left out that the example had."""
-        for k, one in enumerate(self.owner.steps):
-            compiled, place = torch.compiler.is_compiling(), self.counts.get(one.source, 0)
-            if one.always and (self.number <= one.number if compiled else place <= one.place):
-                got = f"a forward without the sum number {k + 1} of {len(self.owner.steps)} that it had at the example,"
+        owner, training = self.owner, self.owner.module.training
+        if torch.compiler.is_compiling() and owner.steps:
+            count, most = self.counts.get(training, 0), owner.totals.get(training, "others in each call")
+            if count != most:
+                raise self._unlike(f"{count} additions, where there were {most} at the example,", training)
+            return
+        for k, one in enumerate(owner.steps):
+            if one.always and self.counts.get(one.source, 0) <= one.place:
+                got = f"a forward without the sum number {k + 1} of {len(owner.steps)} that it had at the example,"
                 raise self._unlike(got, one.source)
 
     def _unlike(self, got: str, source: Any) -> FieldError:
+        source = self.owner.steps[0].source if isinstance(source, bool) else source
         return FieldError(
             f"{self.owner.name}: got {got} in line {source[2]} of {source[1]} ({source[0]}), expected the same sums at "
             "every input and in training; give an example that shows them, or unswap (a swapped model cannot be traced "

@@ -78,6 +78,22 @@ def test_a_layer_that_comes_to_write(scheme, way, change):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("change", [another_part, another_flag, a_hook, another_class])
+def test_a_layer_that_comes_to_write_into_a_leaf_that_requires_a_gradient(change):
+    """torch itself would refuse it, at each call."""
+    net, x = odenets.ODENet([block() for _ in range(2)], "euler"), torch.randn(4, 3, requires_grad=True)
+    net(x)
+    change([None, net.field.layers[0]])
+    linears, u = [layer[1] for layer in net.field.layers], x
+    for linear in linears:
+        u = u + torch.tanh(linear(torch.relu(u)))
+    (expected,) = torch.autograd.grad(u.sum(), x)
+    for _ in range(2):
+        found = net(x)
+        torch.testing.assert_close(found, u)
+        torch.testing.assert_close(torch.autograd.grad(found.sum(), x)[0], expected)
+
+
 @pytest.mark.parametrize("way", WAYS[2:], ids=["vmap", "vmap of weights"])
 def test_writes_that_a_first_pass_cannot_count(way):
     net, x = odenets.ODENet([block(inplace=True) for _ in range(3)], "heun"), torch.randn(4, 3)

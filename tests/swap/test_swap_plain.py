@@ -392,3 +392,29 @@ def test_random_numbers_are_the_same_at_all_stages_and_statistics_those_of_each(
         torch.testing.assert_close(own[key], mean)
     for name, buffer in model.named_buffers():
         torch.testing.assert_close(own[name], buffer)
+
+
+class OwnGenerator(nn.Module):
+    """Draws from a generator of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.generator = nn.Linear(8, 8), torch.Generator().manual_seed(5)
+
+    def branch(self, x):
+        return self.linear(x) * torch.empty_like(x).uniform_(generator=self.generator)
+
+    def forward(self, x):
+        return x + self.branch(x)
+
+
+def test_numbers_of_an_own_generator_are_the_same_at_all_stages():
+    torch.manual_seed(0)
+    model = nn.Sequential(OwnGenerator(), OwnGenerator()).double()
+    found, u = swap_scheme(model, "heun", example=X)(X), X
+    for block in model:
+        state = block.generator.get_state()
+        slope = block.branch(u)
+        block.generator.set_state(state)
+        u = u + (slope + block.branch(u + slope)) / 2
+    torch.testing.assert_close(found, u, rtol=0, atol=1e-12)

@@ -140,6 +140,41 @@ def test_states_that_take_turns_in_the_same_blocks_compile(name):
     torch.testing.assert_close(torch.compile(swapped, fullgraph=True, backend="eager")(*inputs), expected)
 
 
+class Deeper(nn.Module):
+    """Adds once more inside its branch, before the sum: in training, or where it is asked to."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def branch(self, x, deep=False):
+        h = torch.tanh(self.one(x))
+        if deep or self.training:
+            h = h + torch.tanh(self.two(h))
+        return h
+
+    def forward(self, x, deep=False):
+        return x + self.branch(x, deep)
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", ["heun", "in_resnet"])
+def test_compiled_sums_are_counted_as_in_their_mode(name):
+    torch.manual_seed(0)
+    model, x = Deeper().double().eval(), torch.randn(3, 6, dtype=torch.float64)
+    swapped = swap_scheme(model, name, example=x, coefficients=0.3 if name == "in_resnet" else None)
+    compiled = torch.compile(swapped, fullgraph=True, backend="eager")
+    for training in (False, True):
+        model.train(training)
+        swapped.train(training)
+        slope = model.branch(x)
+        expected = 0.7 * x + slope if name == "in_resnet" else x + (slope + model.branch(x + slope)) / 2
+        torch.testing.assert_close(swapped(x), expected)
+        torch.testing.assert_close(compiled(x), expected)
+    with pytest.raises(Exception, match="once more than at the example"):
+        compiled.eval()(x, True)
+
+
 class Stops(nn.Module):
     """A chain of which a pass may stop before the end."""
 
