@@ -157,12 +157,13 @@ class Field(nn.Module):
         """F of each step in a pass from state u as what is left of a call of this module where nothing is around it.
 
         That is :meth:`bound_calls`: without hooks, noise and a learned step size, where torch counts what is written or
-        traces.
+        traces. Not from a leaf that requires a gradient, of which a block gets a copy.
         """
         if torch.compiler.is_compiling():
             known = True
         else:  # under vmap, a state that is not mapped becomes one when mapped weights meet it
-            known = counts_writes(u) and not torch.is_inference_mode_enabled() and "Vmap" not in active()
+            known = counts_writes(u) and not (refuses_writes(u) or torch.is_inference_mode_enabled())
+            known = known and "Vmap" not in active()
         if known and self.reference is None and plainly_called(self) and not any(noises):
             return self.bound_calls(u)
         return ()
