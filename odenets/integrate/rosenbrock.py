@@ -58,6 +58,10 @@ class Stages(Linearised):
         """
         if u.numel() and u is not self._u:
             self._begin(span, u, slope)
+        # A step whose ends move with a tensor has it in its matrix, whatever u is.
+        recorded = u.requires_grad or slope.requires_grad or span.learned is not None
+        if u.numel() and recorded and torch.is_grad_enabled() and self._moving is None:
+            self._moving = StartDerivatives(self.function, span.time(0.0), u, self.samples(u))
         W = self._found(span, u, slope) if u.numel() else []
         error = plus(torch.zeros_like(u), self.scheme.error, [w.detach() for w in W])
         u1, zero = plus(u, self.scheme.m, W), torch.zeros_like(u)
@@ -84,8 +88,7 @@ class Stages(Linearised):
         if f_t is None and self._first:
             self._refuse_hidden(span, u, slope, kept[-1].requires_grad)
         self._f_t, self._u, self._first = f_t, u, False
-        recorded = torch.is_grad_enabled() and (u.requires_grad or slope.requires_grad)
-        self._moving = StartDerivatives(self.function, span.time(0.0), u, self.samples(u)) if recorded else None
+        self._moving: StartDerivatives | None = None
 
     def _refuse_hidden(self, span: Span, u: Tensor, slope: Tensor, recorded: bool) -> None:
         """Refuse an f that moves with t, or with u where nothing was ``recorded``, and that has no derivative to it."""

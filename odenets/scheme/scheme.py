@@ -75,6 +75,11 @@ class Scheme(Shown, GeneralLinearMethod):
         object.__setattr__(self, "init", checks.ranges(self))
         if self.strict:
             checks.consistency(self, self.series)
+            if self.embedded is not None and self.carried > 1 and not self.one_step:
+                raise SchemeError(
+                    f"{self.name}: got embedded weights and {self.carried} carried values that are not all the "
+                    "solution at the start of a step, expected a one-step scheme"
+                )
 
     def substitute(self, values: Mapping[Any, Any] | None = None, /, **named: Any) -> Scheme:
         """The scheme with numbers in the place of some of its symbols, e.g. ``lm.substitute(k="1/2")``.
