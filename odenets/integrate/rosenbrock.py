@@ -43,6 +43,7 @@ class Stages(Linearised):
         super().__init__(tolerance, counts)
         self.scheme, self.function = scheme, function
         self._u: Tensor | None = None
+        self._moving: StartDerivatives | None = None
         self._first = True
 
     def goal(self, norm: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ class Stages(Linearised):
         if f_t is None and self._first:
             self._refuse_hidden(span, u, slope, kept[-1].requires_grad)
         self._f_t, self._u, self._first = f_t, u, False
-        self._moving: StartDerivatives | None = None
+        self._moving = None
 
     def _refuse_hidden(self, span: Span, u: Tensor, slope: Tensor, recorded: bool) -> None:
         """Refuse an f that moves with t, or with u where nothing was ``recorded``, and that has no derivative to it."""
