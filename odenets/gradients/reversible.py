@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from ..passes.segment import Segment
 from ..program.reverse import Reverse, compile_reverse
 from ..program.step import State
 from ..program.transforms import capturing, recorded
-from ..scheme import SchemeError
+from ..scheme import Scheme, SchemeError
 from .anchors import SegmentPlan, inverse_matrix, joined, learn_growth, place_anchors
 from .backward import Recompute, Undo
 from .checkpoint_schedule import splits_of
@@ -71,15 +71,8 @@ class Reversible(Gradient):
 
     def attach(self, net: Network) -> Runner:
         """Refuse a scheme that is not reversible."""
-        scheme = net.scheme
-        if not (scheme.reversible and scheme.explicit):
-            one_step = scheme.carried == 1 and scheme.V[0, 0] == 1 and scheme.explicit
-            instead = f"mccallum_foster(schemes[{scheme.name!r}]), which is, or " if one_step else ""
-            raise SchemeError(
-                f"gradient='reversible': got {scheme.name}, whose step cannot be done and undone explicitly, "
-                f"expected a reversible explicit scheme; take {instead}gradient='checkpoint'"
-            )
-        return _Run(self, net)
+        refuse_irreversible(net.scheme)
+        return ReversibleRun(self, net)
 
     def limit(self, dtype: torch.dtype) -> float:
         """Largest relative error of a state that is accepted."""
@@ -89,12 +82,28 @@ class Reversible(Gradient):
         return "reversible" if self.tolerance is None else f"reversible(tolerance={self.tolerance:g})"
 
 
+def refuse_irreversible(scheme: Scheme) -> None:
+    """SchemeError for a scheme whose steps cannot be undone."""
+    if not (scheme.reversible and scheme.explicit):
+        one_step = scheme.carried == 1 and scheme.V[0, 0] == 1 and scheme.explicit
+        instead = f"mccallum_foster(schemes[{scheme.name!r}]), which is, or " if one_step else ""
+        raise SchemeError(
+            f"gradient='reversible': got {scheme.name}, whose step cannot be done and undone explicitly, "
+            f"expected a reversible explicit scheme; take {instead}gradient='checkpoint'"
+        )
+
+
 #: dtype of the state, autocast, training: errors grow differently in each
 _Mode = tuple[torch.dtype, bool, bool]
 _Measured = dict[tuple[int, int], float]
 
 
-class _Run(Runner):
+class ReversibleRun(Runner):
+    """The loop over segments that are undone, or run again where that is more exact."""
+
+    #: of the first pass, at most, each of which takes two passes more
+    rehearsals = REHEARSALS
+
     def __init__(self, options: Reversible, net: Network) -> None:
         self.options, self.reverse = options, compile_reverse(net.scheme, net.h)
         self.learned = bool(net.scheme.V.free_symbols)
@@ -126,6 +135,16 @@ class _Run(Runner):
 
     def integrate(self, run: Pass, first: int, state: State) -> State:
         """One node of the graph for each segment between two anchors."""
+        plan, after = None, state
+        for plan, after in self.segments(run, first, state):  # noqa: B007 - the last ones are what is wanted
+            pass
+        if plan is not None and plan.undone and run.net.scheme.components == 1:
+            # The node keeps its output; what follows may write into the network's, as nn.ReLU(inplace=True) does.
+            return (after[0].clone(), *after[1:])
+        return after
+
+    def segments(self, run: Pass, first: int, state: State) -> Iterator[tuple[SegmentPlan, State]]:
+        """Each segment, and the carried values after it."""
         dtype = state[0].dtype
         device = state[0].device.type
         mode = dtype, device != "meta" and torch.is_autocast_enabled(device), run.net.training
@@ -146,10 +165,7 @@ class _Run(Runner):
             else:
                 # Steps that change when they are called again cannot be undone either, and end up here.
                 state = run_segment(Recompute(segment, Monitor(plan.start, plan.stop, limit)), state)
-        if plans and plans[-1].undone and run.net.scheme.components == 1:
-            # The node keeps its output; what follows may write into the network's, as nn.ReLU(inplace=True) does.
-            state = (state[0].clone(), *state[1:])
-        return state
+            yield plan, state
 
     def _instead(self, segment: Segment, limit: float) -> Recompute | None:
         if self.options.on_failure == "raise" or recorded():
@@ -157,6 +173,10 @@ class _Run(Runner):
         steps = segment.stop - segment.start
         splits = splits_of(steps, math.ceil(math.sqrt(steps)))
         return Recompute(segment, Monitor(segment.start, segment.stop, limit), splits)
+
+    def settled(self, plans: tuple[SegmentPlan, ...]) -> tuple[SegmentPlan, ...]:
+        """The segments to be taken, where these are what the tolerance asks for."""
+        return plans
 
     def _plan(self, mode: _Mode, run: Pass, first: int, state: State) -> tuple[SegmentPlan, ...]:
         """The segments for the coefficients as they are now and all that has been measured."""
@@ -171,13 +191,13 @@ class _Run(Runner):
             record.clear()
         limits = self._limits(mode[0])
         plans = place_anchors(inverses, growth, *limits)
-        for _ in range(REHEARSALS if new else 0):
+        for _ in range(self.rehearsals if new else 0):
             measured = rehearse(run, self.reverse, [plan for plan in plans if plan.stop > first], state)
             growth = learn_growth(growth, plans, measured)
             if (again := place_anchors(inverses, growth, *limits)) == plans:
                 break
             plans = again
-        plans = joined(plans, first)
+        plans = self.settled(joined(plans, first))
         self.growth[mode], self.last = growth, mode
         self.plans_compiled.setdefault(mode, plans)
         self.measured.setdefault(mode, deque(maxlen=REMEMBERED)).append((plans, {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from .step import Span, Step, error_norm, take
 ROUNDINGS = 10
 #: at t = 0, which has none to speak of: 1/h is a number still
 LEAST = 1e-290
+#: what a scheme carries may differ by, in units of the tolerance
+APART = 100
 #: what is left to the end is taken in one step where it is so little more than the step
 STRETCH = 1.01
 
@@ -82,7 +85,7 @@ class Adaptive:
 
     def steps(self, u: Tensor) -> Iterator[Step]:
         """The steps from state u; GaveUp where there is no next one."""
-        self._t, self._u = self.ends[0], u
+        self._t, self._u, self._carried = self.ends[0], u, self._seeds(u)
         self._direction = math.copysign(1.0, self.ends[1] - self.ends[0])
         self._slope = self.function(self._t if self.learned is None else self.learned[0], u)
         self._h = self._first()
@@ -90,12 +93,16 @@ class Adaptive:
             while self._t != stop:
                 step = self._accepted(stop, jump)
                 yield step
-                self._t, self._u, self._begin = step.span.stop, step.u1, None
+                self._t, self._u, self._carried, self._begin = step.span.stop, step.u1, step.carried, None
                 if self._t != stop or not (jump or stop == self.ends[1]):
                     self._slope = step.end_slope()
             if jump:
                 self._begin = self.function.beside(stop, self._direction > 0)
                 self._slope = self.function(self._begin, self._u)
+
+    def _seeds(self, u: Tensor) -> Sequence[Tensor]:
+        """What the scheme carries besides u at the start."""
+        return (u,) * (self.method.carried - 1)
 
     def _stops(self) -> list[tuple[float, bool]]:
         """Times that a step ends at, and whether f jumps there."""
@@ -125,6 +132,8 @@ class Adaptive:
             norm, order = self._norm, self.method.order
             factor = self.control.size(norm, order)
             if step is not None and (norm <= 1 or (size <= self.control.min_step and math.isfinite(norm))):
+                if step.carried:
+                    self._refuse_apart(step)
                 self.counts.accept(span.h)
                 if tell.accepted is not None:
                     tell.accepted(t, u, span.h)
@@ -140,8 +149,19 @@ class Adaptive:
     def _try(self, span: Span) -> tuple[Step | None, float]:
         """A step and its error norm; None for one that cannot be made, with a norm that is not finite."""
         program = self.method.program.bind(span.h)
-        step, values = take(self.method, program, self.function, span, u=self._u, slope=self._slope)
+        now: dict[str, Any] = {"u": self._u, "slope": self._slope, "carried": self._carried}
+        step, values = take(self.method, program, self.function, span, **now)
         return step, self._error(step, values)
+
+    def _refuse_apart(self, step: Step) -> None:
+        """GaveUp where a value that is carried besides the solution is no longer near to it: one transfer more.
+
+        The error estimate does not see it: what they differ by grows as fast as solutions contract.
+        """
+        with torch.no_grad():
+            gaps = [torch.as_tensor(self.tolerance(x - step.u1, step.u0, step.u1)) for x in step.carried]
+            if float(torch.stack(gaps).max()) > APART:
+                raise self._gave_up("carried values apart", abs(step.span.h))
 
     def _grown(self, size: float, factor: float) -> float:
         """The next step size, after an accepted step of this one."""

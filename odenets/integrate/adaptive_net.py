@@ -9,10 +9,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..fields import FieldError, TimeField
+from ..fields.summed import count
+from ..gradients import Reversible
 from ..scheme import Scheme
 from ..zoo import as_scheme
 from .control import StepControl
-from .refusals import check_gradient, refuse_adaptive
+from .refusals import as_way, check_way, refuse_adaptive
+from .several import check_functions
 from .solution import Stats
 from .solve import MAX_STEPS, solve
 
@@ -50,7 +53,7 @@ class AdaptiveODENet(nn.Module):
         control: StepControl | None = None,
         max_steps: int = MAX_STEPS,
         per_sample: bool = False,
-        gradient: str = "direct",
+        gradient: str | Reversible = "direct",
     ) -> None:
         super().__init__()
         if not isinstance(field, TimeField) or not field.adaptive:
@@ -61,12 +64,13 @@ class AdaptiveODENet(nn.Module):
             )
         self.field, self.scheme, self.stats = field, as_scheme(scheme), None
         refuse_adaptive(self.scheme)
+        check_functions(self.scheme, count(field.f))
         self.rtol, self.atol, self.control, self.max_steps = rtol, atol, control, max_steps
         self.per_sample, self.gradient = per_sample, gradient
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "gradient":
-            check_gradient(value)
+            check_way(as_way(value), self.scheme)
         super().__setattr__(name, value)
 
     def forward(self, x: Any) -> Any:

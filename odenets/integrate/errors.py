@@ -13,6 +13,8 @@ ADVICE = {
     "larger ones, a state in float64, or, if the problem is stiff, an implicit scheme such as 'kvaerno5'",
     "too many steps": "expected fewer; take larger tolerances or max_steps, or, if the problem is stiff, an implicit "
     "scheme such as 'kvaerno5'",
+    "carried values apart": "expected a flow that hardly contracts; take a smaller coupling, as in "
+    "mccallum_foster(scheme, '1/2'), or the scheme itself with gradient='checkpoint'",
     "stages not found": "expected steps so small that it converges, or more iterations; see f and its derivative there",
 }
 
@@ -22,6 +24,8 @@ WHY = {
     "not finite": "f is not finite there, or where the smallest steps from there lead",
     "step too small": "the step is below the rounding of t, and its error is still above the tolerance",
     "too many steps": "max_steps = {max_steps} are taken",
+    "stages not found": "Newton's method for the implicit stages does not converge, even with the smallest step",
+    "carried values apart": "what the scheme carries is 100 tolerances apart, as it is where solutions contract",
 }
 
 
@@ -30,7 +34,7 @@ class Failure:
     """Why there is no next step.
 
     Args:
-        reason: "not finite", "step too small", "too many steps" or "stages not found".
+        reason: "not finite", "step too small", "too many steps", "stages not found" or "carried values apart".
         t: the time that was reached.
         h: the step that was tried there.
         norm: its error norm, which at most 1 would have been accepted; None without one.

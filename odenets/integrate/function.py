@@ -82,7 +82,7 @@ class Function:
         counted = not (torch.compiler.is_compiling() or u.is_inference())
         before = u._version if counted else 0
         value = self.at(time, u)
-        if self._field is not None and self._field._wide:
+        if self._field is not None and (self._field._wide or u.dtype == time.dtype):
             self.at = self._field.f  # it would look at that again in every call
         if counted and u._version != before:
             raise FieldError("f wrote into its argument, which the scheme still needs; expected f(t, u) that leaves u")

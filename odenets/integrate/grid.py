@@ -74,13 +74,14 @@ def steps_on(
 ) -> Iterator[Step]:
     """The steps of a method from state u."""
     program = slope = None
+    carried: Sequence[Tensor] = (u,) * (method.carried - 1)
     for span in grid.spans(function):
         if program is None or program.h != span.h:
             program = method.program.bind(span.h)
         if listeners.before is not None:
             listeners.before(span.start, u, span.h)
         slope = function(span.time(0.0), u) if slope is None or grid.perturbed else slope
-        step, _ = take(method, program, function, span, u=u, slope=slope)
+        step, _ = take(method, program, function, span, u=u, slope=slope, carried=carried)
         counts.accept(span.h)
         yield step
-        u, slope = step.u1, step.known_end
+        u, slope, carried = step.u1, step.known_end, step.carried

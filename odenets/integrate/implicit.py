@@ -15,7 +15,7 @@ from ..scheme import Scheme
 from ..scheme.stage_graph import strongly_connected
 from .adaptive import Adaptive
 from .control import StepControl
-from .errors import GaveUp
+from .errors import WHY, GaveUp
 from .method import Method, method_of, row
 from .newton import Newton, NotFound
 from .step import Span, Step, take
@@ -121,6 +121,5 @@ class Implicit(Adaptive):
     def _gave_up(self, reason: str, h: float) -> GaveUp:
         found = super()._gave_up(reason, h)
         if self._lost and reason in ("not finite", "step too small"):
-            why = "Newton's method for the implicit stages does not converge, even with the smallest step"
-            return GaveUp(replace(found.failure, reason="stages not found", why=why))
+            return GaveUp(replace(found.failure, reason="stages not found", why=WHY["stages not found"]))
         return found

@@ -26,6 +26,8 @@ class Linearised:
     numbers for matrices, whose equations are solved by GMRES, in units of the tolerance.
     """
 
+    #: whether each sample has steps of its own, so that none may be coupled to another
+    each = False
     #: of GMRES in these units, from the norm of a right-hand side: what the solution may leave; None is its own
     goal: Callable[[Tensor], Tensor] | None = None
 
@@ -38,18 +40,20 @@ class Linearised:
         """The tolerance of the entries of a sample's numbers, times the root of how many there are; 1 without one."""
         within = self.tolerance
         size = u.abs() * 0 + 1 if within is None else within.atol + within.rtol * u.abs()
-        size = (size * math.sqrt(max(1, u.numel()))).to(u.real.dtype).expand(u.shape)
+        count = u.numel() // u.shape[0] if self.each else u.numel()
+        size = (size * math.sqrt(max(1, count))).to(u.real.dtype).expand(u.shape)
         return rows(torch.complex(size, size) if u.is_complex() else size, self.samples(u))
 
     def samples(self, u: Tensor) -> int:
         """How many samples the state consists of."""
-        return u.shape[0] if u.dim() > 1 and not self._joint else 1
+        return u.shape[0] if self.each or (u.dim() > 1 and not self._joint) else 1
 
     def linearise(self, f: Callable[[Tensor], Tensor], u: Tensor) -> None:
         """The Jacobian of f at u, f a function of the state, evaluated once unless it couples samples.
 
         Raises:
-            FieldError: a state of half precision.
+            FieldError: a state of half precision; samples with steps of their own that f couples, or that are too large
+                for matrices.
         """
         if u.real.dtype not in (torch.float32, torch.float64):
             raise FieldError(f"y0: got {u.dtype} with an implicit scheme, expected float32, float64 or complex ones")
@@ -60,15 +64,24 @@ class Linearised:
         samples = self.samples(u)
         with torch.no_grad():
             if u.numel() // samples > LARGEST or u.numel() ** 2 // samples > LARGEST_TOTAL:
-                self._joint = True
+                self._join(f"samples of {u.numel() // samples} numbers, {samples} of them")
                 options = {} if self.goal is None else {"goal": self.goal}
                 self.jacobian = ProductJacobian(function, rows(u, 1), self.scales(u), **options)
             else:
                 self.jacobian = DenseJacobian(function, rows(u, samples))
         self.counts.jacobians += 1
         if self.jacobian.coupled:
-            self._joint = True
+            self._join("an f of which a sample's value depends on other samples")
             self.linearise(f, u)
+
+    def _join(self, what: str) -> None:
+        """The whole state is one sample from now on."""
+        if self.each:
+            raise FieldError(
+                f"per_sample: got {what}, with a scheme that solves linear equations, expected samples by themselves "
+                f"and matrices of at most {LARGEST} rows, {LARGEST_TOTAL} numbers in all; leave out per_sample"
+            )
+        self._joint = True
 
     def solved(self, weights: tuple[tuple[float, ...], ...], r: Tensor) -> Tensor:
         """(I - W x J)^-1 r."""

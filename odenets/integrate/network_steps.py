@@ -77,7 +77,21 @@ def network_steps(
     listeners: Listeners,
     solver: Solver | None,
 ) -> Iterator[Step]:
-    """The steps of any scheme from state u.
+    """The steps of any scheme from state u."""
+    net = network_on(scheme, function, grid, u, solver)
+    states = net.solutions(real(u) if u.is_complex() else u)
+    for span in grid.spans(function):
+        if listeners.before is not None:
+            listeners.before(span.start, u, span.h)
+        state = next(states)
+        after = as_complex(state).reshape(u.shape) if u.is_complex() else state
+        counts.accept(span.h)
+        yield Step(function, span, u, after)
+        u = after
+
+
+def network_on(scheme: Scheme, function: Function, grid: Grid, u: Tensor, solver: Solver | None = None) -> ODENet:
+    """The steps of any scheme on a grid as a network.
 
     Raises:
         SchemeError: a scheme with learnable coefficients, of order 0, or with a history on a grid of uneven steps.
@@ -88,23 +102,14 @@ def network_steps(
             f"{scheme.name}: got a scheme of {'linear f alone' if scheme.linear_only else what}, expected one that "
             "converges to the solution for any f; give learnable coefficients numbers by substitute()"
         )
-    if scheme.carried > 1 and not grid.equal:
+    if not scheme.one_step and not grid.equal:
         raise SchemeError(
             f"{scheme.name}: got a grid of uneven steps with a scheme that uses values of earlier steps, expected "
             "equal ones, steps=N, or a one-step scheme"
         )
     several = scheme.several
     called = [_Called(part, u.is_complex()) for part in (function.parts if several else (function,))]
-    net = ODENet(_field(called if several else called[0], grid, function), scheme, solver=solver)
-    states = net.solutions(real(u) if u.is_complex() else u)
-    for span in grid.spans(function):
-        if listeners.before is not None:
-            listeners.before(span.start, u, span.h)
-        state = next(states)
-        after = as_complex(state).reshape(u.shape) if u.is_complex() else state
-        counts.accept(span.h)
-        yield Step(function, span, u, after)
-        u = after
+    return ODENet(_field(called if several else called[0], grid, function), scheme, solver=solver)
 
 
 def _field(called: nn.Module | Sequence[nn.Module], grid: Grid, function: Function) -> TimeField:

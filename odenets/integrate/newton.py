@@ -84,7 +84,7 @@ class Newton(Linearised):
         """The values F_i; NotFound where the iteration does not converge."""
         if not constants[0].numel():  # whatever they are, they solve it
             return constants
-        equation = Equation(self.function, what, self.span, self.samples(constants[0]))
+        equation = Equation(self.function, what, self.span, constants[0], self.samples(constants[0]))
         with torch.no_grad():
             fixed = [c.detach() for c in constants]
             z = self._iterated(equation, fixed, [y - c for y, c in zip(self._guess(what), fixed, strict=True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -11,28 +12,29 @@ import torch
 from torch import Tensor
 
 from ..fields import FieldError
+from ..scheme import Scheme
 from .control import StepControl, Tolerance
 from .errors import WHY, Failure, IntegrationError, IntegrationWarning
 from .event import Event, Occurrences
 from .function import Function
-from .method import Method
 from .packing import Packing
 from .sample_events import SampleWatch
 from .sample_function import SampleFunction
 from .sample_sizes import SampleSizes
 from .sample_steps import Ended, SampleSteps
+from .sample_tries import tries_of
 from .samples import column, row_norms
 from .solution import Solution, Stats
 from .times import Times
 
-STATUSES = ("success", "event", "too many steps", "step too small", "not finite")
-SUCCESS, EVENT, TOO_MANY, TOO_SMALL, NOT_FINITE = range(len(STATUSES))
+STATUSES = ("success", "event", "too many steps", "step too small", "not finite", "stages not found")
+SUCCESS, EVENT, TOO_MANY, TOO_SMALL, NOT_FINITE, NOT_FOUND = range(len(STATUSES))
 #: so many failures are told in full
 TOLD = 3
 
 
 def solve_each(
-    method: Method,
+    scheme: Scheme,
     function: Function,
     packing: Packing,
     times: Times,
@@ -56,8 +58,9 @@ def solve_each(
     rows = SampleFunction(function, packing, t[:1].expand(len(u)), u)
     tolerance = Tolerance(tolerances[0], tolerances[1], row_norms)
     watch = SampleWatch(events, packing, rows, t[:1].expand(len(u)), u) if events else None
-    sizes = SampleSizes(method, times.ends, control, tolerance, _stops(control, times.ends, t))
-    steps = SampleSteps(sizes, rows, max_steps, t[1:-1], watch)
+    tries = tries_of(scheme)(scheme, rows, tolerance)
+    sizes = SampleSizes(tries.order, times.ends, control, tolerance, _stops(control, times.ends, t))
+    steps = SampleSteps(sizes, tries, rows, max_steps, t[1:-1], watch)
     steps.run(u)
     ends = Ends(steps.ended, times.ends[1], max_steps)
     states = _states(u, len(t), ends, steps.found)
@@ -90,7 +93,8 @@ class Ends:
         accepted, smallest = self._told("accepted"), self._told("smallest")
         smallest = torch.where(accepted > 0, smallest, 0.0)
         self.stats = Stats(accepted, tries - accepted, calls + self._told("extra"), smallest, self._told("largest"))
-        why = torch.where(self.norm.isfinite(), torch.where(tries < max_steps, TOO_SMALL, TOO_MANY), NOT_FINITE)
+        why = torch.where(self.norm.isinf(), NOT_FINITE, torch.where(self.norm.isnan(), NOT_FOUND, TOO_SMALL))
+        why = torch.where(self.norm.isinf() | (tries < max_steps), why, TOO_MANY)
         status = torch.where(self.t == stop, SUCCESS, why)
         self.status = [STATUSES[i] for i in torch.where(self.until.cpu().isfinite(), EVENT, status).tolist()]
 
@@ -111,7 +115,7 @@ class Ends:
             if reason in WHY:
                 state, why = packing.split(self.u[i]), WHY[reason].format(max_steps=max_steps)
                 t, h, norm = (float(x[i]) for x in (self.t, self.h, self.norm))
-                found.append(Failure(reason, t, h, norm, state, why, sample=i))
+                found.append(Failure(reason, t, h, None if math.isnan(norm) else norm, state, why, sample=i))
         return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..fields import FieldError
+from ..gradients import Reversible
+from ..gradients.reversible import refuse_irreversible
 from ..program.transforms import active
 from ..scheme import Scheme, SchemeError
 from ..stages import Solver
@@ -18,12 +20,30 @@ def check_on_failure(on_failure: str) -> None:
         raise FieldError(f'on_failure: got {on_failure!r}, expected "raise" or "flag"')
 
 
-def check_gradient(gradient: str) -> None:
-    """Refuse a way to gradients that only fixed steps have."""
-    if gradient not in ("direct", "checkpoint"):
-        raise FieldError(
-            f'gradient: got {gradient!r}, expected "direct" or "checkpoint"; fixed steps have all the others in '
-            "ODENet(TimeField(f, t0, t1, steps), scheme, gradient=...)"
+def as_way(gradient: Any) -> str | Reversible:
+    """A way to gradients that adaptive steps have: "direct", "checkpoint", or options of the reversible one.
+
+    Raises:
+        FieldError: one that only fixed steps have.
+    """
+    if gradient == "reversible":
+        return Reversible(on_failure="rerun")
+    if isinstance(gradient, Reversible) or gradient in ("direct", "checkpoint"):
+        return gradient
+    raise FieldError(
+        f'gradient: got {gradient!r}, expected "direct", "checkpoint", "reversible" or a Reversible(...); fixed steps '
+        "have all others in ODENet(TimeField(f, t0, t1, steps), scheme, gradient=...)"
+    )
+
+
+def check_way(way: str | Reversible, scheme: Scheme) -> None:
+    """Refuse a scheme that has no gradients that way in adaptive steps."""
+    if isinstance(way, Reversible):
+        refuse_irreversible(scheme)
+    elif way == "checkpoint" and not (runs_as_method(scheme) and scheme.carried == 1):
+        raise SchemeError(
+            f'{scheme.name}: got it with gradient="checkpoint", expected an explicit Runge-Kutta scheme with embedded '
+            "weights, such as 'dopri5'"
         )
 
 
@@ -42,32 +62,34 @@ def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
             f"solver: got {solver} with adaptive steps, whose stages have a Newton iteration of their own, expected "
             "none, or a grid: steps= or step="
         )
-    if "Vmap" in active():
+    transforms = active()
+    if "Vmap" in transforms:
         raise FieldError(
             "solve: got torch.func.vmap around adaptive steps, which depend on the values of all samples, expected the "
             "batch itself with per_sample=True, or a grid: give steps= or step="
         )
+    if transforms and not runs_as_method(scheme):
+        raise FieldError(
+            f"solve: got torch.func.{', '.join(transforms).lower()} around adaptive steps of {scheme.name}, which take "
+            "derivatives of f by autograd, expected backward() or torch.autograd.grad, or an explicit scheme"
+        )
 
 
-def refuse_checkpoint(scheme: Scheme, **options: Any) -> None:
-    """Refuse what does not go with gradient="checkpoint"."""
-    _refuse('gradient="checkpoint"', "ODENet has it for fixed steps", options)
-    _refuse_others(scheme)
+def refuse_with(way: str | Reversible, **options: Any) -> None:
+    """Refuse what does not go with a way to gradients that takes the steps once more."""
+    _refuse(f'gradient="{way}"', "ODENet has it for fixed steps", options)
 
 
 def refuse_each(scheme: Scheme, **options: Any) -> None:
     """Refuse what does not go with per_sample."""
-    _refuse_others(scheme)
     refuse_adaptive(scheme)
-    _refuse("per_sample", "leave out per_sample, or ask for times t", options)
-
-
-def _refuse_others(scheme: Scheme) -> None:
-    if not runs_as_method(scheme):
+    if scheme.several or scheme.carried > 1:
+        what = "an additive scheme" if scheme.carried == 1 else f"a scheme that carries {scheme.carried} values"
         raise SchemeError(
-            f'{scheme.name}: got it with per_sample or gradient="checkpoint", expected an explicit Runge-Kutta scheme '
-            "with embedded weights, such as 'dopri5'"
+            f"{scheme.name}: got {what} with per_sample, expected a Runge-Kutta or Rosenbrock scheme with an error "
+            "estimate, such as 'dopri5' or 'kencarp4'"
         )
+    _refuse("per_sample", "leave out per_sample, or ask for times t", options)
 
 
 def _refuse(what: str, instead: str, options: dict[str, Any]) -> None:

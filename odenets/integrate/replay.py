@@ -38,13 +38,7 @@ class Replay:
 
     def parts(self, u: Tensor, steps: Iterable[Step]) -> Iterator[Sequence[Tensor]]:
         """The states at the times that each part passes; GaveUp at the end where the steps did not reach theirs."""
-        spans, failed = [], None
-        with torch.no_grad():
-            try:
-                for step in steps:
-                    spans.append(step.span)
-            except GaveUp as end:
-                failed = end
+        spans, failed = accepted(steps)
         known, size = 1, max(1, math.ceil(math.sqrt(len(spans))))
         slope = self._slope(spans[0], u) if spans else u
         for n in range(0, len(spans), size):
@@ -71,3 +65,15 @@ class Replay:
             if more or n + 1 < len(spans):
                 slope = step.end_slope()
         return u, slope, *found
+
+
+def accepted(steps: Iterable[Step]) -> tuple[list[Span], GaveUp | None]:
+    """The intervals of steps that are taken without a record, and why they do not reach their end, where that is so."""
+    spans: list[Span] = []
+    with torch.no_grad():
+        try:
+            for step in steps:
+                spans.append(step.span)
+        except GaveUp as end:
+            return spans, end
+    return spans, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..fields import FieldError
-from ..program.transforms import active, with_record
+from ..program.transforms import active
 from ..scheme import Scheme
 from ..scheme.extension import STRAIGHT
 from ..stages.gmres import RTOL
@@ -24,7 +24,7 @@ from .function import Function
 from .grid import Grid
 from .linearised import Linearised
 from .rosenbrock_method import Rosenbrock, rosenbrock_of
-from .stage_equation import ADJOINT, rows, state
+from .stage_equation import ADJOINT, Moved, plus, rows, state
 from .start_derivatives import StartDerivatives, time_derivative
 from .step import Span, Step
 
@@ -43,6 +43,7 @@ class Stages(Linearised):
         super().__init__(tolerance, counts)
         self.scheme, self.function = scheme, function
         self._u: Tensor | None = None
+        self._moving: StartDerivatives | None = None
         self._first = True
 
     def goal(self, norm: Tensor) -> Tensor:
@@ -58,13 +59,17 @@ class Stages(Linearised):
         """
         if u.numel() and u is not self._u:
             self._begin(span, u, slope)
+        # A step whose ends move with a tensor has it in its matrix, whatever u is.
+        recorded = u.requires_grad or slope.requires_grad or span.learned is not None
+        if u.numel() and recorded and torch.is_grad_enabled() and self._moving is None:
+            self._moving = StartDerivatives(self.function, span.time(0.0), u, self.samples(u))
         W = self._found(span, u, slope) if u.numel() else []
-        error = _plus(torch.zeros_like(u), self.scheme.error, [w.detach() for w in W])
-        u1, zero = _plus(u, self.scheme.m, W), torch.zeros_like(u)
+        error = plus(torch.zeros_like(u), self.scheme.error, [w.detach() for w in W])
+        u1, zero = plus(u, self.scheme.m, W), torch.zeros_like(u)
 
         def terms(_: Any) -> list[Tensor]:
             size = _size(span, u)
-            return [_plus(zero, row, W) / size for row in self.scheme.inside]
+            return [plus(zero, row, W) / size for row in self.scheme.inside]
 
         return Step(self.function, span, u, u1, start=slope, terms=terms, base=STRAIGHT), error
 
@@ -72,10 +77,11 @@ class Stages(Linearised):
         """J and f_t at the start of the step."""
         time, kept = span.first, []
         with torch.inference_mode(False):
-            shift = torch.zeros((), dtype=self.function.dtype, device=u.device, requires_grad=True)
+            start = self.function.time(time)
+            shift = torch.zeros((), dtype=start.dtype, device=u.device, requires_grad=True)
 
             def function(x: Tensor) -> Tensor:
-                kept.append(self.function(self.function.time(time) + shift, x))
+                kept.append(self.function(start + shift, x))
                 return kept[-1]
 
             self.linearise(function, u.detach())
@@ -83,14 +89,14 @@ class Stages(Linearised):
         if f_t is None and self._first:
             self._refuse_hidden(span, u, slope, kept[-1].requires_grad)
         self._f_t, self._u, self._first = f_t, u, False
-        recorded = torch.is_grad_enabled() and (u.requires_grad or slope.requires_grad)
-        self._moving = StartDerivatives(self.function, span.time(0.0), u, self.samples(u)) if recorded else None
+        self._moving = None
 
     def _refuse_hidden(self, span: Span, u: Tensor, slope: Tensor, recorded: bool) -> None:
         """Refuse an f that moves with t, or with u where nothing was ``recorded``, and that has no derivative to it."""
         with torch.no_grad():
             size = span.h / 16
-            other = self.function(span.start + size, u if recorded else torch.add(u, slope, alpha=size))
+            shifted = u if recorded else u + slope * (_size(span, u) / 16)
+            other = self.function(span.start + size, shifted)
             gap, largest = (torch.linalg.vector_norm(x, ord=math.inf) for x in (other - slope, slope))
             differs = bool(gap > 1e3 * torch.finfo(u.real.dtype).eps * largest)
         if differs:
@@ -103,7 +109,7 @@ class Stages(Linearised):
 
     def _found(self, span: Span, u: Tensor, slope: Tensor) -> list[Tensor]:
         """W_i of all stages."""
-        scheme, h, ahead = self.scheme, span.h, _size(span, u)
+        scheme, h, ahead = self.scheme, span.unit, _size(span, u)
         moving, f_t = self._moving, self._f_t if self._moving is None else self._moving.f_t
         W: list[Tensor] = []
         values: list[Tensor] = []
@@ -114,9 +120,9 @@ class Stages(Linearised):
             elif same is not None:
                 values.append(values[same])
             else:
-                values.append(self.function(span.time(scheme.nodes[i]), _plus(u, scheme.a[i], W)))
+                values.append(self.function(span.time(scheme.nodes[i]), plus(u, scheme.a[i], W)))
             r = values[i] if f_t is None or not scheme.sums[i] else values[i] + f_t * (ahead * scheme.sums[i])
-            r = _plus(r * (ahead * gamma), [gamma * c for c in scheme.C[i]], W)
+            r = plus(r * (ahead * gamma), [gamma * c for c in scheme.C[i]], W)
             W.append(self._solution(h * gamma, ahead * gamma, r, moving))
         return W
 
@@ -131,9 +137,9 @@ class Stages(Linearised):
             return state(found, r)
         right = rows(r, samples)
         if moving is not None and (product := moving.product(found)) is not None:
-            product = product * moved
+            product = product * (moved.reshape(-1, 1) if isinstance(moved, Tensor) else moved)
             right = right + (product - product.detach())
-        return state(_Solved.apply(right, found, self._transposed(weights)), r)
+        return state(Moved.apply(right, found, self._transposed(weights)), r)
 
     def _transposed(self, weights: tuple[tuple[float, ...], ...]) -> Callable[[Tensor], Tensor]:
         if isinstance(self.jacobian, DenseJacobian):
@@ -143,37 +149,10 @@ class Stages(Linearised):
         return lambda bar: solve_linear(lambda x: weights[0][0] * f(x), True, ADJOINT, bar, (z,))
 
 
-class _Solved(torch.autograd.Function):
-    """x = M^-1 r, which has been found."""
-
-    @staticmethod
-    def forward(ctx: Any, r: Tensor, found: Tensor, transposed: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.transposed = transposed
-        return found.clone()
-
-    @staticmethod
-    @with_record
-    def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
-        if torch.is_grad_enabled():
-            raise FieldError(
-                "solve: got a backward pass with create_graph=True through Rosenbrock steps, expected one without: "
-                "they have first derivatives alone; implicit schemes with steps=N have all"
-            )
-        return ctx.transposed(bar), None, None
-
-
 def _size(span: Span, u: Tensor) -> Any:
-    """The step size: a tensor where it gets a gradient."""
+    """The step size: a tensor where it gets a gradient, or where each sample has one."""
     stretch = span.stretch(u)
-    return span.h if stretch is None else span.h * stretch
-
-
-def _plus(x: Tensor, weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
-    """The sum of x and of weights times values; those that are not there yet are left out."""
-    for weight, value in zip(weights, values, strict=False):
-        if weight:
-            x = torch.add(x, value, alpha=weight)
-    return x
+    return span.unit if stretch is None else span.unit * stretch
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import sympy
 
@@ -37,6 +38,7 @@ class Rosenbrock:
     error: tuple[float, ...]
     order: int
     inside: tuple[tuple[float, ...], ...]
+    carried: ClassVar[int] = 1
 
     def same(self, i: int) -> int | None:
         """The earlier stage at the same place as stage i, if there is one."""

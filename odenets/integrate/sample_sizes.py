@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,8 @@ from torch import Tensor
 from .adaptive import ROUNDINGS, STRETCH
 from .arithmetic import most
 from .control import StepControl, Tolerance, first_size, trial_step
-from .method import Method
 from .sample_function import SampleFunction
 from .samples import Samples, column
-from .step import Step, error_norm
 
 
 @dataclass(frozen=True)
@@ -24,13 +21,13 @@ class SampleSizes:
     """The step sizes of a batch, by the formulas of :class:`StepControl`. Nothing is read from the device.
 
     Args:
-        method: with an error estimate.
+        order: of the error estimate.
         ends: the first time and the last.
         control, tolerance: of the step sizes; the norm is that of each row.
         stops: times that steps end at, in their order, the last one included, where there are others.
     """
 
-    method: Method
+    order: int
     ends: tuple[float, float]
     control: StepControl
     tolerance: Tolerance
@@ -51,14 +48,12 @@ class SampleSizes:
         forward = column(h * self.direction, u)
         after = function(column(t, u) + forward, u + slope * forward.to(u.real.dtype))
         bend = self.tolerance(after - slope, u).to(t.dtype) / h
-        return first_size(h, most(speed, bend), length, self.method.order).detach().nan_to_num(0.0)
+        return first_size(h, most(speed, bend), length, self.order).detach().nan_to_num(0.0)
 
-    def judge(self, now: Samples, step: Step, values: Sequence[Tensor]) -> Tensor:
-        """Which samples accept the step; their times go on, and the sizes of all are chosen anew."""
-        control, order = self.control, self.method.order
-        size = (now.to - now.t).abs()
-        # The size is a constant to forward mode as well, which no_grad does not end.
-        norm = (size * error_norm(self.method, self.tolerance, step, values)).nan_to_num(math.inf, math.inf).detach()
+    def judge(self, now: Samples, tried: Tensor) -> Tensor:
+        """Which samples accept the step of these norms; their times go on, and the sizes of all are chosen anew."""
+        control, order = self.control, self.order
+        size, norm = (now.to - now.t).abs(), tried.nan_to_num(math.inf, math.inf)
         fits = norm <= 1
         if control.min_step:
             fits = fits | ((size <= control.min_step) & norm.isfinite())
@@ -70,7 +65,7 @@ class SampleSizes:
         if now.past:
             kept = control.past(factor, order), *now.past[:-1]
             now.past = tuple(torch.where(fits, new, old) for new, old in zip(kept, now.past, strict=True))
-        now.t, now.norm = torch.where(fits, now.to, now.t), norm
+        now.t, now.norm = torch.where(fits, now.to, now.t), tried
         now.accepted = now.accepted + fits
         taken = torch.where(fits, size, math.nan)
         now.smallest, now.largest = torch.fmin(now.smallest, taken), torch.fmax(now.largest, taken)

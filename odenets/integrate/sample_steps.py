@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ from torch import Tensor
 from .sample_events import SampleWatch
 from .sample_function import SampleFunction
 from .sample_sizes import SampleSizes
+from .sample_tries import Tried
 from .samples import Samples, Spans, column
-from .step import Step, take
+from .step import Step
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class SampleSteps:
 
     Args:
         sizes: what chooses the step sizes.
+        tries: of a state, the slope there and spans, what a step leads to.
         function: f.
         max_steps: of a sample, accepted or rejected.
         times: those asked for between the ends, in their order.
@@ -45,6 +47,7 @@ class SampleSteps:
     """
 
     sizes: SampleSizes
+    tries: Callable[[Tensor, Tensor, Spans], Tried]
     function: SampleFunction
     max_steps: int
     times: Tensor
@@ -54,14 +57,13 @@ class SampleSteps:
 
     def run(self, u: Tensor) -> None:
         """Take all steps from state u."""
-        self.program = self.sizes.method.program.bind(1.0)
-        self.tries = 0
+        self.tried = 0
         self.now = self._begin(u)
         self.calls = self.function.evaluations
-        while self.tries < self.max_steps and len(self.now.t):
+        while self.tried < self.max_steps and len(self.now.t):
             self._step()
         if len(self.now.t):
-            self.ended.append(Ended(self.now, self.tries, self.calls))
+            self.ended.append(Ended(self.now, self.tried, self.calls))
 
     # -------------------------------------------------------------------------------------------------- the first step
 
@@ -99,14 +101,15 @@ class SampleSteps:
         """One more step."""
         now = self.now
         self.function.samples = now.sample
-        begun, self.tries = self.function.evaluations, self.tries + 1
+        begun, self.tried = self.function.evaluations, self.tried + 1
         span = Spans(column(now.t, now.u), column(now.to, now.u))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.recording):
-            step, values = self._take(now.u, now.slope, span)
+            step, norm, extra = self.tries(now.u, now.slope, span)
         self.calls += self.function.evaluations - begun
         self.recording = self.recording or step.u1.requires_grad
         with torch.no_grad():
-            fits = self.sizes.judge(now, step, values)
+            now.extra = now.extra + extra
+            fits = self.sizes.judge(now, norm)
             passed = self._passed() if self.times.numel() else None
             now.to, stops = self.sizes.limited(now.t, now.h)
             gone, crossed = stops | (now.t == self.sizes.ends[1]), None
@@ -120,11 +123,8 @@ class SampleSteps:
             self._move(step, span, masks, counts)
         if counts[1]:
             order = _ahead(masks.gone)
-            self.ended.append(Ended(now.rows(order[: counts[1]]), self.tries, self.calls))
+            self.ended.append(Ended(now.rows(order[: counts[1]]), self.tried, self.calls))
             self.now = now.rows(order[counts[1] :])
-
-    def _take(self, u: Tensor, slope: Tensor, span: Spans) -> tuple[Step, list[Tensor]]:
-        return take(self.sizes.method, self.program, self.function, span, u=u, slope=slope)
 
     def _look(self, watch: SampleWatch, step: Step, fits: Tensor) -> Tensor:
         """Which events each sample passes in the step, of shape (n, events)."""
@@ -140,8 +140,10 @@ class SampleSteps:
         if self.recording:
             rows, calls = _ahead(fits)[: counts[0]], self.function.evaluations
             spans, self.function.samples = spans.rows(rows), now.sample.index_select(0, rows)
-            step, _ = self._take(now.u.index_select(0, rows), now.slope.index_select(0, rows), spans)
+            step, _, more = self.tries(now.u.index_select(0, rows), now.slope.index_select(0, rows), spans)
             now.extra = now.extra + fits * (self.function.evaluations - calls)
+            if isinstance(more, Tensor):
+                now.extra = now.extra.index_add(0, rows, more)
         if step.known_end is None:
             # An evaluation, which a sample does not need that is done and has passed nothing.
             now.extra = now.extra + (fits & masks.needs_end())

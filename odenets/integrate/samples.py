@@ -24,7 +24,8 @@ class Samples:
         t, u, slope: where it is, and f there.
         to, h: where the next step leads, and the size that was chosen for it.
         most: which its size does not exceed: after a rejected step that one's.
-        norm: error norm of the last step that was tried.
+        norm: error norm of the last step that was tried, infinite where it was not finite, NaN where implicit stages
+            were not found.
         past: sizes of the last accepted steps, as many as the controller looks back at (:meth:`StepControl.past`).
         accepted, smallest, largest: as in :class:`Stats`.
         extra: evaluations besides those of the steps that are tried.
@@ -99,6 +100,13 @@ class Spans(Span):
 
     def __init__(self, start: Tensor, stop: Tensor) -> None:
         super().__init__(start, stop)  # type: ignore[arg-type]
+        self.unit = 1.0
+
+    @property
+    def sizes(self) -> Tensor:
+        """Absolute step sizes, of shape (n,)."""
+        found: Tensor = self.h.abs().reshape(-1)
+        return found
 
     def time(self, node: float) -> Any:
         """Start + node h."""

@@ -66,7 +66,7 @@ def function_of(f: Any, packing: Packing, u: Tensor, times: tuple[float, float])
     return Several(f.parts, packing, u, times) if isinstance(f, Summed) else Function(f, packing, u, times)
 
 
-def check_functions(scheme: Scheme, function: Function) -> None:
+def check_functions(scheme: Scheme, given: int) -> None:
     """Refuse an additive scheme without its functions, every other one takes their sum; and a partitioned scheme.
 
     Raises:
@@ -78,9 +78,9 @@ def check_functions(scheme: Scheme, function: Function) -> None:
             f"{scheme.name}: got a scheme of a state in {scheme.components} parts, which solve does not take apart, "
             "expected one of the whole state; odenets.ODENet runs it on layers of as many modules"
         )
-    if scheme.several and len(function.parts) != len(scheme.functions):
+    if scheme.several and given != len(scheme.functions):
         raise FieldError(
-            f"f: got {len(function.parts)} function(s) with {scheme.name}, expected a tuple of "
+            f"f: got {given} function(s) with {scheme.name}, expected a tuple of "
             f"{len(scheme.functions)}, (f_0, f_1, ...), whose sum u' is: of an IMEX scheme the first is explicit"
         )
 

@@ -99,7 +99,7 @@ class Solution(Shown):
         return self._inside.ends
 
     def __str__(self) -> str:
-        span = f"t = {float(self.t[0]):g} ... {float(self.t[-1]):g}, {len(self.t)} times"
+        span = f"t = {self.t[0].item():g} ... {self.t[-1].item():g}, {len(self.t)} times"
         return f"Solution({self._told_status()}: {span}; {self.stats})"
 
     def _told_status(self) -> str:

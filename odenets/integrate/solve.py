@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..fields.numbers import number
+from ..gradients import Reversible
 from ..scheme import Scheme
 from ..scheme.given_numbers import integer
 from ..stages import Solver
@@ -27,7 +28,7 @@ from .network_steps import network_steps
 from .packing import Packing
 from .per_sample import solve_each
 from .progress import shown
-from .refusals import check_gradient, check_on_failure, refuse_adaptive, refuse_checkpoint, refuse_each
+from .refusals import as_way, check_on_failure, check_way, refuse_adaptive, refuse_each, refuse_with
 from .replay import Replay
 from .rosenbrock import AdaptiveRosenbrock, rosenbrock_steps
 from .rosenbrock_method import rosenbrock_of
@@ -36,6 +37,7 @@ from .several import at_ends, check_functions, function_of, refuse_inside
 from .solution import Solution
 from .step import Step
 from .times import Times, ordered
+from .undone import Undone
 
 #: nobody is told of the steps
 SILENT = Listeners()
@@ -58,7 +60,7 @@ def solve(
     dense: bool = False,
     max_steps: int = MAX_STEPS,
     on_failure: str = "raise",
-    gradient: str = "direct",
+    gradient: str | Reversible = "direct",
     solver: Solver | None = None,
     progress: bool = False,
     per_sample: bool = False,
@@ -98,6 +100,9 @@ def solve(
             depends on, and to times that require a gradient. Of adaptive implicit steps by the implicit function
             theorem, first derivatives. "checkpoint": the same, of explicit adaptive steps: they are chosen without a
             record, and then run again between about sqrt(N) stored states, twice, for a memory of sqrt(N) steps.
+            "reversible", or :class:`odenets.Reversible`: of reversible schemes with an error estimate, as
+            ``mccallum_foster(schemes["dopri5"])``: the accepted steps, which end at all times t, are run by a network
+            that undoes them in the backward pass; see there for its guarantee. Parameters must be those of f, a module.
         solver: of the stages of an implicit scheme on a grid.
         progress: show a progress bar (needs tqdm).
         per_sample: whether each sample, an index of the first dimension of y0, has its own adaptive steps, error norm,
@@ -115,54 +120,78 @@ def solve(
     """
     packing = Packing(y0, per_sample)
     u = packing.join(y0)
-    times = Times(t, u.device)
+    times, chosen, way = Times(t, u.device), as_scheme(scheme), as_way(gradient)
     function = function_of(f, packing, u, times.ends)
-    chosen = as_scheme(scheme)
-    check_functions(chosen, function)
-    check_on_failure(on_failure)
-    check_gradient(gradient)
     wanted = [events] if isinstance(events, Event) else list(events)
+    given = {"steps": steps, "step": step, "dense": dense}
+    check_functions(chosen, len(function.parts))
+    check_on_failure(on_failure)
+    check_way(way, chosen)
     refuse_inside(chosen, dense=dense, events=wanted)
-    if gradient == "checkpoint":
-        refuse_checkpoint(chosen, steps=steps, step=step, dense=dense, events=wanted, per_sample=per_sample)
+    if way != "direct":
+        refuse_with(way, **given, events=wanted, per_sample=per_sample)
+    max_steps = integer(max_steps, "max_steps", error=FieldError)
+    adaptive: dict[str, Any] = {
+        "control": control or _control(chosen),
+        "tolerances": (rtol, atol),
+        "max_steps": max_steps,
+    }
     if per_sample:
-        refuse_each(chosen, steps=steps, step=step, dense=dense, progress=progress, solver=solver)
-        return solve_each(
-            method_of(chosen, True),
-            function,
-            packing,
-            times,
-            u,
-            control=control or _control(chosen),
-            tolerances=(rtol, atol),
-            max_steps=integer(max_steps, "max_steps", error=FieldError),
-            events=wanted,
-            on_failure=on_failure,
-        )
+        refuse_each(chosen, **given, progress=progress, solver=solver)
+        return solve_each(chosen, function, packing, times, u, **adaptive, events=wanted, on_failure=on_failure)
     run = Run(packing, times, function, on_failure, bool(dense))
     if wanted:
         run.watch = Watch(wanted, packing, function, times.values[0], u)
-    taken: Iterable[Step]
     if steps is None and step is None:
         refuse_adaptive(chosen, solver)
-        taken = _adaptive(chosen)(
-            function=function,
-            ends=times.ends,
-            learned=times.learned_ends,
-            control=_ended(chosen, control or _control(chosen), times),
-            tolerance=Tolerance(rtol, atol),
-            max_steps=integer(max_steps, "max_steps", error=FieldError),
-            counts=run.counts,
-        ).steps(u)
+        at_times = chosen.several or isinstance(way, Reversible)
+        taken = _adaptive_steps(chosen, run, u, at_times, **adaptive)
+    elif control is not None:
+        raise FieldError("control: got a StepControl with steps on a grid, expected neither steps nor step")
     else:
-        if control is not None:
-            raise FieldError("control: got a StepControl with steps on a grid, expected neither steps nor step")
         taken = on_grid(chosen, run, at_ends(chosen, _grid(steps, step, times), times.values), u, solver)
     taken = shown(taken, times.ends) if progress else taken
-    if gradient == "checkpoint" and torch.is_grad_enabled():
-        jumps = () if control is None else control.jump_t
-        return run.collect_parts(u, Replay(method_of(chosen, True), run, jumps).parts(u, taken))
+    if way != "direct" and torch.is_grad_enabled():
+        return run.collect_parts(u, _again(chosen, run, way, control).parts(u, taken))
     return run.collect(u, taken)
+
+
+def _adaptive_steps(
+    scheme: Scheme,
+    run: Run,
+    u: Tensor,
+    at_times: bool,
+    *,
+    control: StepControl,
+    tolerances: tuple[Any, Any],
+    max_steps: int,
+) -> Iterable[Step]:
+    """Steps as long as the tolerance allows for; ``at_times`` has them end at all times that are asked for."""
+    times = run.times
+    if at_times:
+        control = replace(control, step_t=(*control.step_t, *times.values[1:-1]))
+    return _adaptive(scheme)(
+        function=run.function,
+        ends=times.ends,
+        learned=times.learned_ends,
+        control=control,
+        tolerance=Tolerance(*tolerances),
+        max_steps=max_steps,
+        counts=run.counts,
+    ).steps(u)
+
+
+def _again(scheme: Scheme, run: Run, way: str | Reversible, control: StepControl | None) -> Replay | Undone:
+    """What takes accepted steps once more, for gradients in less memory than that of all steps."""
+    jumps = () if control is None else control.jump_t
+    if not isinstance(way, Reversible):
+        return Replay(method_of(scheme, True), run, jumps)
+    if jumps:
+        raise FieldError(
+            'gradient="reversible": got a StepControl with jump_t, expected none; solve up to each of these times, and '
+            "on from the state there"
+        )
+    return Undone(scheme, way, run)
 
 
 def _control(scheme: Scheme) -> StepControl:
@@ -171,11 +200,6 @@ def _control(scheme: Scheme) -> StepControl:
         return CONTROL
     # A quotient of two estimates is small by chance now and then: then the memory of a PI controller does harm.
     return StepControl() if scheme.third is None else StepControl(exponents=(1,))
-
-
-def _ended(scheme: Scheme, control: StepControl, times: Times) -> StepControl:
-    """The control; of an additive scheme, with steps that end at all times: see :func:`.several.refuse_inside`."""
-    return control if not scheme.several else replace(control, step_t=(*control.step_t, *times.values[1:-1]))
 
 
 def _adaptive(scheme: Scheme) -> Callable[..., Adaptive]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..program import Solve
-from ..program.transforms import saved, with_record
+from ..program.transforms import with_record
 from ..stages import NewtonKrylov
 from ..stages.implicit_gradient import solve_linear
 from .function import Function
@@ -30,14 +30,15 @@ class Equation:
         function: f.
         what: the evaluations and their weights W, the step size in them.
         span: the step.
+        like: a state.
         samples: how many samples a state consists of.
 
     ``recorded`` says whether autograd records what f depends on; None until f has been evaluated.
     """
 
-    def __init__(self, function: Function, what: Solve, span: Span, samples: int) -> None:
-        self.function, self.what, self.span, self.samples = function, what, span, samples
-        self.recorded = None if torch.is_grad_enabled() else False
+    def __init__(self, function: Function, what: Solve, span: Span, like: Tensor, samples: int) -> None:
+        self.function, self.what, self.samples = function, what, samples
+        self.recorded, self._stretch = None if torch.is_grad_enabled() else False, span.stretch(like)
         self.times = [function.time(span.time(item.node)) for item in what.evaluations]  # type: ignore[arg-type]
 
     def residual(self, c: Sequence[Tensor], z: Sequence[Tensor]) -> Tensor:
@@ -50,54 +51,68 @@ class Equation:
             values = [value.detach() for value in values]
         else:
             values = self._values(y)
-        return joined([self._less(x, row, values) for x, row in zip(z, self.what.weights, strict=True)], self.samples)
+        return self._rest(z, values)
 
     def moving(self, constants: Sequence[Tensor], z: Sequence[Tensor]) -> list[Tensor]:
         """The solution Z as it moves with all that f and the constants depend on."""
         fixed = [c.detach() for c in constants]
-        stretch, like, samples = self.span.stretch(z[0]), z[0], self.samples
+        like, zeros = z[0], [torch.zeros_like(x) for x in z]
 
         def function(rows: Tensor, given: Sequence[Tensor] = fixed) -> Tensor:
             values = self._values([c + x for c, x in zip(given, parts(rows, like, len(fixed)), strict=True)])
-            if stretch is not None:
-                values = [value * stretch for value in values]
-            zero = torch.zeros_like(like)
-            return -joined([self._less(zero, row, values) for row in self.what.weights], samples)
+            return -self._rest(zeros, values)
 
-        found = joined(z, samples)
+        found = joined(z, self.samples)
         with torch.enable_grad():
             value = function(found, constants)
-        return parts(_Moving.apply(value, found, function), like, len(fixed))
+        moved = Moved.apply(value, found, lambda bar: solve_linear(function, True, ADJOINT, bar, (found,)))
+        return parts(moved, like, len(fixed))
 
     def _values(self, y: Sequence[Tensor]) -> list[Tensor]:
-        return [self.function(t, x) for t, x in zip(self.times, y, strict=True)]
+        """F of the stages: f, times what the step size is to the gradient or to each sample."""
+        values = [self.function(t, x) for t, x in zip(self.times, y, strict=True)]
+        return values if self._stretch is None else [value * self._stretch for value in values]
+
+    def _rest(self, z: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+        """Z - W F in rows."""
+        weights = self.what.weights
+        return joined([plus(x, [-w for w in row], values) for x, row in zip(z, weights, strict=True)], self.samples)
+
+
+class Moved(torch.autograd.Function):
+    """A solution that has been found; its derivative is that of ``value``, times a matrix.
+
+    Args:
+        value: knows what the solution depends on.
+        found: the solution.
+        transposed: the transposed matrix times a cotangent. Of Z = G(Z), with ``value`` = G(Z), (I - G_Z)^-T; of
+            M x = ``value`` it is M^-T.
+    """
 
     @staticmethod
-    def _less(x: Tensor, weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
-        for weight, value in zip(weights, values, strict=True):
-            x = torch.add(x, value, alpha=-weight)
-        return x
-
-
-class _Moving(torch.autograd.Function):
-    """Z of Z = G(Z): of ``value`` = G(Z), which knows what else G depends on, the derivative times (I - G_Z)^-1."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, z: Tensor, function: Any) -> Tensor:
-        ctx.function = function
-        ctx.save_for_backward(z)
-        return z.clone()
+    def forward(ctx: Any, value: Tensor, found: Tensor, transposed: Callable[[Tensor], Tensor]) -> Tensor:
+        """The solution."""
+        ctx.transposed = transposed
+        return found.clone()
 
     @staticmethod
     @with_record
     def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
+        """The cotangent of ``value``."""
         if torch.is_grad_enabled():
             raise FieldError(
-                "solve: got a backward pass with create_graph=True through adaptive implicit steps, expected one "
-                "without: they have first derivatives alone; steps=N has all"
+                "solve: got a backward pass with create_graph=True through adaptive implicit or Rosenbrock steps, "
+                "expected one without: they have first derivatives alone; implicit schemes with steps=N have all"
             )
-        (z,) = saved(ctx)
-        return solve_linear(ctx.function, True, ADJOINT, bar, (z,)), None, None
+        return ctx.transposed(bar), None, None
+
+
+def plus(x: Tensor, weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
+    """The sum of x and of weights times values; those that are not there yet are left out."""
+    for weight, value in zip(weights, values, strict=False):
+        if weight:
+            x = torch.add(x, value, alpha=weight)
+    return x
 
 
 def rows(x: Tensor, samples: int) -> Tensor:

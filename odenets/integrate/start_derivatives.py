@@ -24,9 +24,10 @@ class StartDerivatives:
 
     def __init__(self, function: Function, t: float | Tensor, u: Tensor, samples: int) -> None:
         u = u if u.requires_grad else u.detach().requires_grad_()
-        self._shift = torch.zeros((), dtype=function.dtype, device=u.device, requires_grad=True)
+        start = function.time(t)
+        self._shift = torch.zeros((), dtype=start.dtype, device=u.device, requires_grad=True)
         self.z, self._like, self._f, self._t = rows(u, samples), u, function, t
-        value = rows(function(function.time(t) + self._shift, state(self.z, u)), samples)
+        value = rows(function(start + self._shift, state(self.z, u)), samples)
         self._v = torch.zeros_like(value, requires_grad=True)
         self._to_u, to_t = _pulled(value, (self.z, self._shift), self._v)
         moved = _pushed(to_t, self._v, torch.ones_like(self._shift), True)

@@ -30,6 +30,8 @@ class Span:
         h: the step size, where that is not to be computed from the ends: equal steps have one program.
         learned: the ends as tensors, where one of them is to get a gradient.
         first, last: the times at which the ends are evaluated, where they are others: just beside jumps of f.
+
+    ``unit`` is the step size of the program that takes the step.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Span:
         last: float | None = None,
     ) -> None:
         self.start, self.stop, self.learned = start, stop, learned
-        self.h = stop - start if h is None else h
+        self.h = self.unit = stop - start if h is None else h
         self.first = start if first is None else first
         self.last = stop if last is None else last
 
@@ -75,6 +77,7 @@ class Step:
         start, end: f at its ends; None where it has not been evaluated.
         terms: of the extension of higher order than its base, from f(t1, u1).
         base: cubic interpolation, or a straight line, for which f(t1, u1) is not asked.
+        carried: what the scheme carries besides the solution, at t1.
 
     ``linear`` has the solution inside interpolated linearly, for those who ask for it.
     """
@@ -92,9 +95,11 @@ class Step:
         end: Tensor | None = None,
         terms: Callable[[Tensor], list[Tensor]] | None = None,
         base: int = HERMITE,
+        carried: Sequence[Tensor] = (),
     ) -> None:
         self.function, self.span, self.u0, self.u1 = function, span, u0, u1
         self._start, self._end, self._terms, self._base = start, end, terms, base
+        self.carried = carried
         self._inside: tuple[Tensor, list[Tensor]] | None = None
 
     def settled(self) -> Step:
@@ -132,9 +137,10 @@ class Step:
         """The step of some samples, with their interval, where each of them has one of its own."""
         self.prepare()
         assert self._inside is not None
-        slope, end, *terms = (x.index_select(0, index) for x in (self._inside[0], self.end_slope(), *self._inside[1]))
+        end = self.end_slope() if self._base == HERMITE else self._inside[0]
+        slope, end, *terms = (x.index_select(0, index) for x in (self._inside[0], end, *self._inside[1]))
         u0, u1 = self.u0.index_select(0, index), self.u1.index_select(0, index)
-        return Step(self.function, span, u0, u1, start=slope, end=end, terms=lambda _: terms)
+        return Step(self.function, span, u0, u1, start=slope, end=end, terms=lambda _: terms, base=self._base)
 
     def at(self, t: float | Tensor) -> Tensor:
         """The solution at a time inside: cubic Hermite interpolation, and what the scheme's extension adds to it.
@@ -178,11 +184,12 @@ def take(
     *,
     u: Tensor,
     slope: Tensor,
+    carried: Sequence[Tensor] = (),
     solver: Solver | None = None,
 ) -> tuple[Step, list[Tensor]]:
     """A step of the program, of which f at its start is known to be ``slope``, and the values of its evaluations.
 
-    ``solver`` finds those of implicit stages.
+    ``solver`` finds those of implicit stages, ``carried`` is what the scheme carries besides u.
     """
     first, raw = method.first, {}
     stretch = span.stretch(u)
@@ -196,11 +203,13 @@ def take(
         raw[what.index] = known(what, y)
         return raw[what.index] * stretch  # type: ignore[operator]
 
-    u1, *values = step(program, known if stretch is None else stretched, (u,), {}, solver)
+    u1, *values = step(program, known if stretch is None else stretched, (u, *carried), {}, solver)
+    after, values = values[: len(carried)], values[len(carried) :]
     if stretch is not None:
         values = [raw[i] if i in raw else value / stretch for i, value in enumerate(values)]
     end = None if method.last is None else values[method.last]
-    return Step(function, span, u, u1, start=slope, end=end, terms=partial(_terms, method, values)), values
+    terms = partial(_terms, method, values)
+    return Step(function, span, u, u1, start=slope, end=end, terms=terms, carried=after), values
 
 
 def error_norm(method: Method, tolerance: Tolerance, step: Step, values: Sequence[Tensor]) -> Any:

@@ -66,7 +66,7 @@ def _read(t: Any, device: torch.device) -> tuple[list[float], list[Tensor] | Non
     values = [number(current(x) if learned(x) else x, "t") for x in entries]
     if not any(map(learned, entries)):
         return values, None
-    kept = (torch.as_tensor(x).to(device, widest(device)).reshape(()) for x in entries)
+    kept = (torch.as_tensor(x, dtype=widest(device), device=device).reshape(()) for x in entries)
     return values, list(kept)
 
 

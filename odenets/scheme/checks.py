@@ -26,10 +26,9 @@ def shapes(scheme: GeneralLinearMethod) -> None:
             f"{scheme.name}: got shapes {got}, expected {expected} for {s} stages (rows of A) "
             f"and {r} carried values (rows of V)"
         )
-    if scheme.embedded is not None and (scheme.embedded.shape != (1, s) or r != 1):
+    if scheme.embedded is not None and scheme.embedded.shape != (1, s):
         raise SchemeError(
-            f"{scheme.name}: got {scheme.embedded.cols} embedded weights and {r} carried values, expected "
-            f"one weight per stage, {s}, and the solution alone"
+            f"{scheme.name}: got {scheme.embedded.cols} embedded weights, expected one weight per stage, {s}"
         )
     if scheme.third is not None:
         plain = scheme.embedded is not None and scheme.Gamma is None and stage_order(scheme.A) is not None

@@ -42,13 +42,7 @@ def derive_order(series: BSeries, linear: bool, tolerance: sympy.Expr) -> int:
     Raises:
         SchemeError: trees with more than 12 vertices would have to be looked at.
     """
-
-    def vanishes(value: Any) -> bool:
-        if value == series.field.zero:
-            return True
-        found = series.to_sympy(value)
-        return bool(tolerance) and found.is_number and bool(abs(found) < tolerance)
-
+    vanishes = _vanishes(series, tolerance)
     if not series.preconsistent:
         return 0
     stages, carried = series.size
@@ -66,6 +60,30 @@ def derive_order(series: BSeries, linear: bool, tolerance: sympy.Expr) -> int:
         order += 1
         reached += sum(1 for _ in islice(right, 1))
     return order
+
+
+def order_of_difference(series: BSeries, weights: sympy.MatrixBase, tolerance: sympy.Expr) -> int:
+    """Largest q for which sum_i weights_i Phi_i(t) is 0 for every tree with at most q vertices."""
+    vanishes, own = _vanishes(series, tolerance), [series.field.from_sympy(x) for x in weights]
+    zero = series.field.zero
+
+    def holds(vertices: int) -> bool:
+        trees = _all_trees(series, vertices)
+        return all(vanishes(sum(map(mul, own, series.slopes(tree)), zero)) for tree in trees)
+
+    return sum(1 for _ in takewhile(holds, count(1)))
+
+
+def _vanishes(series: BSeries, tolerance: sympy.Expr) -> Vanishes:
+    """Whether a number of the series' field is 0, or within what decimals tell."""
+
+    def vanishes(value: Any) -> bool:
+        if value == series.field.zero:
+            return True
+        found = series.to_sympy(value)
+        return bool(tolerance) and found.is_number and bool(abs(found) < tolerance)
+
+    return vanishes
 
 
 def _all_trees(series: BSeries, vertices: int) -> tuple[Tree, ...]:

@@ -17,7 +17,7 @@ from .exact import is_zero, rational, spectral_radius
 from .extension import HERMITE, Extension, extension, straight_extension
 from .general_linear_method import GeneralLinearMethod
 from .multistep_form import generating_polynomials, multistep_error_constant
-from .order import derive_order
+from .order import derive_order, order_of_difference
 from .shown import Shown
 from .stage_graph import stage_order, strongly_connected
 from .trees import tall
@@ -45,7 +45,7 @@ class Scheme(Shown, GeneralLinearMethod):
         functions: of a partitioned or split system u_c' = sum of f_g, for each module g the
             component of the state it takes and the one it yields; the first carried values are
             then the components. By default all modules stand for one f of the whole state.
-        embedded: weights of a second solution from the same stages, for an error estimate.
+        embedded: weights of a second solution from the same stages and the same row of V, for an error estimate.
         third: of an explicit scheme, weights of a third solution, of lower order than the embedded one. With E and E_3
             what these two are off by, the estimate is E^2 / sqrt(E^2 + E_3^2 / 100), which is of higher order than E
             (Hairer, Norsett & Wanner 1993, II.10).
@@ -75,6 +75,11 @@ class Scheme(Shown, GeneralLinearMethod):
         object.__setattr__(self, "init", checks.ranges(self))
         if self.strict:
             checks.consistency(self, self.series)
+            if self.embedded is not None and self.carried > 1 and not self.one_step:
+                raise SchemeError(
+                    f"{self.name}: got embedded weights and {self.carried} carried values that are not all the "
+                    "solution at the start of a step, expected a one-step scheme"
+                )
 
     def substitute(self, values: Mapping[Any, Any] | None = None, /, **named: Any) -> Scheme:
         """The scheme with numbers in the place of some of its symbols, e.g. ``lm.substitute(k="1/2")``.
@@ -187,7 +192,13 @@ class Scheme(Shown, GeneralLinearMethod):
         return min(self.order, second if third is None else 2 * second - third)
 
     def _order_of(self, weights: Any) -> int | None:
-        return None if weights is None else replace(self, B=weights, embedded=None, third=None).order
+        if weights is None:
+            return None
+        if self.carried == 1:
+            return replace(self, B=weights, embedded=None, third=None).order
+        # Of one step from exact carried values: what is carried besides damps in later steps what the second solution
+        # is off by, so that repeated it may be of a higher order.
+        return min(self.order, order_of_difference(self.series, weights - self.B.row(0), self.tolerance))
 
     @cached_property
     def extension(self) -> Extension:
@@ -271,6 +282,12 @@ class Scheme(Shown, GeneralLinearMethod):
     def needs_slope(self) -> bool:
         """Whether the carried values start from h f(u_0), one evaluation more."""
         return any(multiples[-1] != 0 for multiples in self.seeds)
+
+    @cached_property
+    def one_step(self) -> bool:
+        """Whether a step needs the solution at its start alone: every carried value approximates that."""
+        gaps = [x - y for seeds in self.seeds for x, y in zip(seeds, (1, *[0] * (len(seeds) - 1)), strict=True)]
+        return self.starting_values == 0 and all(is_zero(x) or bool(abs(x) < self.tolerance) for x in gaps)
 
     @cached_property
     def _inverse(self) -> Matrices | None:

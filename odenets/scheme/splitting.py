@@ -140,7 +140,8 @@ def mccallum_foster(scheme: Scheme, coupling: Any = "999/1000") -> Scheme:
 
         y+ = lambda y + (1 - lambda) z + Psi_h(z),   z+ = z - Psi_{-h}(y+),   z_0 = y_0,
 
-    Psi_h the increment of the scheme. Undoing a step multiplies rounding errors by 1/lambda.
+    Psi_h the increment of the scheme. Undoing a step multiplies rounding errors by 1/lambda. Embedded weights are those
+    of the scheme, in Psi_h(z).
 
     Args:
         scheme: carries the solution alone (Runge-Kutta).
@@ -167,6 +168,8 @@ def mccallum_foster(scheme: Scheme, coupling: Any = "999/1000") -> Scheme:
     V = sympy.Matrix([[lam, 1 - lam], [0, 1]])
     digits = None if scheme.digits is None else _digits_left(scheme, lam)
     options: dict[str, Any] = {"functions": scheme.functions, "digits": digits, "init": scheme.init}
+    if scheme.embedded is not None:
+        options["embedded"] = [*scheme.embedded, *[0] * s]
     name = f"reversible_{scheme.name}"
     return Scheme(name, A, U, B, V, reference="mccallum2024", modules=scheme.modules * 2, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -34,9 +35,17 @@ class DenseJacobian:
             recorded = Recorded(function, u.clone() if u.is_inference() else u)
             # Inverted, an infinite entry would be 0, and make every step seem exact.
             self.matrix = torch.where(torch.isfinite(recorded.jacobian), recorded.jacobian, torch.nan)
-            self.coupled = len(u) > 1 and not recorded.separate(torch.ones(len(u), dtype=torch.bool, device=u.device))
+            # A row that is not finite tells nothing of the others.
+            finite = torch.isfinite(recorded.jacobian).all(2).all(1)
+            self.coupled = len(u) > 1 and not recorded.separate(finite)
         self.factorisations = 0
         self._factors: dict[Weights, tuple[Tensor, Tensor | None]] = {}
+
+    def times(self, factors: Tensor) -> DenseJacobian:
+        """That of f times a number for each sample, ``factors`` (S,)."""
+        found = copy.copy(self)
+        found.matrix, found._factors = self.matrix * factors[:, None, None], {}
+        return found
 
     def solve(self, weights: Weights, r: Tensor) -> Tensor:
         """X (S, s D) for r (S, s D), s the number of stages; not finite where the matrix is singular."""

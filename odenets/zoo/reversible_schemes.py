@@ -35,6 +35,7 @@ SCHEMES = [
         U=[[0, 1], [2, -1]],
         B=[[half, half], [1, 0]],
         V=[[1, 0], [2, -1]],
+        embedded=[1, 0],
         reference="kidger2021",
     ),
     splitting("symplectic_euler", [(0, 1), (1, 1)], reference="devogelaere1956"),

@@ -106,8 +106,12 @@ def test_what_is_refused():
     with pytest.raises(SchemeError, match="rk4: got a scheme that has no step size control"):
         AdaptiveODENet(field, "rk4")
     net = AdaptiveODENet(field)
-    with pytest.raises(FieldError, match=r"gradient: got 'reversible'.*fixed steps have all the others in ODENet"):
+    with pytest.raises(FieldError, match=r"gradient: got 'adjoint'.*fixed steps have all others in ODENet"):
+        net.gradient = "adjoint"
+    with pytest.raises(SchemeError, match=r"got dopri5, whose step cannot be done and undone explicitly"):
         net.gradient = "reversible"
+    with pytest.raises(FieldError, match=r"got 1 function\(s\) with ark436, expected a tuple of 2"):
+        AdaptiveODENet(field, "ark436")
     with pytest.raises(FieldError, match="without any ODENet"):
         analysis.diagnose(net, X)
     with pytest.raises(IntegrationError, match="max_steps = 2 are taken"):

@@ -258,7 +258,7 @@ REFUSED = [
     ({"f": (one, 1)}, FieldError, "two callables or more"),
     ({"scheme": "ars222"}, SchemeError, "ars222: got a scheme that has no step size control"),
     ({"scheme": "verlet", "steps": 2}, SchemeError, "verlet: got a scheme of a state in 2 parts"),
-    ({"per_sample": True}, SchemeError, "ark436: got it with per_sample"),
+    ({"per_sample": True}, SchemeError, "ark436: got an additive scheme with per_sample"),
     ({"gradient": "checkpoint"}, SchemeError, "ark436: got it with .*checkpoint"),
 ]
 

@@ -1,5 +1,7 @@
 """Gradients through the accepted steps: to the state, the parameters, and the times."""
 
+import math
+
 import pytest
 import torch
 import torchdiffeq
@@ -111,3 +113,25 @@ def test_the_solution_at_the_first_time_is_y0():
     start, time = torch.autograd.grad(solve(f(W), u, t).y[0].sum(), [u, t], allow_unused=True)
     assert torch.equal(start, torch.ones(2, dtype=torch.float64))
     assert time is None or not time.any()
+
+
+def test_a_solution_whose_times_require_gradients_is_printed_without_a_warning():
+    stop = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    found = solve(lambda t, u: -u, torch.ones(2, dtype=torch.float64), (0, stop))
+    assert str(found).startswith("Solution(success: t = 0 ... 2, 2 times;")
+
+
+def test_numbers_beside_times_that_require_gradients_are_not_rounded():
+    stop = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    found = solve(lambda t, u: -u, torch.ones(1, dtype=torch.float64), (0, 0.3, stop), "dop853", rtol=1e-13, atol=1e-13)
+    assert found.y[1].item() == pytest.approx(math.exp(-0.3), rel=1e-11)
+    assert found.t[1].item() == 0.3
+
+
+@pytest.mark.parametrize("name", ["radau_iia3", "kvaerno5", "rodas4"])
+def test_the_end_of_a_solve_by_which_nothing_else_moves(name):
+    # d/dt exp(-t) of two numbers
+    stop = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    y = solve(lambda t, u: -u, torch.ones(2, dtype=torch.float64), (0, stop), name, rtol=1e-7, atol=1e-7).y[-1]
+    (slope,) = torch.autograd.grad(y.sum(), stop)
+    assert slope.item() == pytest.approx(-2 * math.exp(-1), rel=1e-4)

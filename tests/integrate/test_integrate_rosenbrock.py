@@ -263,8 +263,6 @@ def test_what_is_refused():
         solve(lambda t, u: -u, ones.half(), (0, 1), "ros2")
     with pytest.raises(SchemeError, match="no step size control"):  # its estimate would be 0 for linear f
         solve(lambda t, u: -u, ones, (0, 1), "ros3p")
-    with pytest.raises(SchemeError, match="per_sample"):
-        solve(lambda t, u: -u, ones, (0, 1), "ros2", per_sample=True)
     k = torch.tensor(1.0, dtype=F64, requires_grad=True)
     with pytest.raises(FieldError, match="first derivatives"):
         torch.autograd.grad(solve(lambda t, u: -k * u**2, ones, (0, 1), "rodas3").y[-1].sum(), k, create_graph=True)

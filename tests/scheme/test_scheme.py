@@ -156,7 +156,7 @@ def test_unknown_scheme_lists_close_names():
         (lambda: multistep("x", a=[1 - k, sympy.Symbol("k")], b=[1]), "symbols of one name"),
         (lambda: runge_kutta("x", A=[[0, 0], [1, 0]], b=["1/2", "1/2"], embedded=[1, 1]), "embedded weights"),
         (lambda: runge_kutta("x", A=[[0]], b=[1], embedded=[sympy.sqrt(2)]), "embedded weights"),
-        (lambda: Scheme("x", [[0]], [[1, 0]], [[1], [0]], [[0, 1], [1, 0]], embedded=[1]), "the solution alone"),
+        (lambda: Scheme("x", [[0]], [[1, 0]], [[2], [0]], [[0, 1], [1, 0]], embedded=[1]), "not all the solution"),
         (lambda: runge_kutta("x", A=[[0, 0], ["0.67", 0]], b=["0.25", "0.75"], digits=2), "at least 12"),
         (lambda: families.lm(6).amplification, "without a formula"),
         (lambda: lower_triangular([], ["1/2", 0]), "got 2 entries in row 1 of A, expected 1"),
