@@ -36,6 +36,7 @@ from tqdm import tqdm
 from odenets import schemes, solve
 
 from .common.command_line import Parser
+from .common.errors import BenchmarkError
 from .common.files import write_atomic, write_json
 from .common.machine import processor, versions
 from .common.markdown import markdown
@@ -115,10 +116,16 @@ def at_error(error: float, errors: Sequence[float], costs: Sequence[float]) -> f
 
 
 def common(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """The largest power of ten that lies in both ranges of errors, one in the middle, and the smallest."""
+    """The largest power of ten that lies in both ranges of errors, one in the middle, and the smallest.
+
+    Raises:
+        BenchmarkError: there is none.
+    """
     low, high = max(min(first), min(second)), min(max(first), max(second))
     powers = [10.0**n for n in range(math.floor(math.log10(high)), math.ceil(math.log10(low)) - 1, -1)]
-    return sorted({powers[0], powers[len(powers) // 2], powers[-1]}, reverse=True) if powers else []
+    if not powers:
+        raise BenchmarkError(f"got errors {first} and {second}, expected a power of ten that both reach")
+    return sorted({powers[0], powers[len(powers) // 2], powers[-1]}, reverse=True)
 
 
 def errors_and_counts(problem: str, batch: int) -> dict[Any, tuple[list[float], list[float]]]:

@@ -177,6 +177,8 @@ class Field(nn.Module):
 
     def space(self, u: Tensor) -> torch.Size:
         """The shape of u, as the same object as long as it is the same."""
+        if type(u) is not Tensor:
+            return u.shape  # of a tracer's tensor its numbers may be symbols, which belong to that trace
         if u.shape != self._space:
             self._space = u.shape
         return self._space

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ..program import Evaluate
 from ..scheme.given_numbers import integer
 from .bound import Function, check, wrote
-from .clock import clock
 from .errors import FieldError
 from .field import Field, Noise
 from .masks import capture, restore
@@ -141,19 +140,20 @@ class TimeField(Field):
         known = self._wide or (self._wide is None and u.dtype == wide)
         if type(self) is not TimeField or self._apart or not known or torch.compiler.is_compiling():
             return ()
-        host, space = u.device.type == "cpu", self.space(u)
+        space = self.space(u)
         return self._bound.get(
-            [f, training, wide, host, space, *self._writes.values()],
-            lambda: [self._bound_step(n, f, at, space) for at in (clock(wide, host),) for n in range(self.steps)],
+            [f, training, wide, space, *self._writes.values()],
+            lambda: [self._bound_step(n, f, wide, space) for n in range(self.steps)],
         )
 
-    def _bound_step(self, n: int, f: Part, at: Callable[[float, Tensor], Tensor], space: torch.Size) -> Function | None:
+    def _bound_step(self, n: int, f: Part, wide: torch.dtype, space: torch.Size) -> Function | None:
         t0, h, writes, key, double = self.t0, self._h, self._writes, (n, 0, self.training), torch.float64
         if writes.get(key, True):
             return None
 
         def function(what: Evaluate, x: Tensor) -> Tensor:
-            t = at(t0 + (n + what.node) * h, x)  # type: ignore[operator]
+            # A new tensor each time: f may write into it, by numpy unseen, and a kept one would be wrong from then on.
+            t = x.new_full((), t0 + (n + what.node) * h, dtype=wide)  # type: ignore[operator]
             version = x._version
             value = f(t, x)
             if x._version != version:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .control import StepControl, Tolerance, first_step
-from .errors import WHY, Failure, GaveUp
+from .errors import APART, WHY, Failure, GaveUp
 from .function import Function
 from .method import Method
 from .step import Span, Step, error_norm, take
@@ -20,8 +20,6 @@ from .step import Span, Step, error_norm, take
 ROUNDINGS = 10
 #: at t = 0, which has none to speak of: 1/h is a number still
 LEAST = 1e-290
-#: what a scheme carries may differ by, in units of the tolerance
-APART = 100
 #: what is left to the end is taken in one step where it is so little more than the step
 STRETCH = 1.01
 

@@ -19,13 +19,15 @@ ADVICE = {
 }
 
 
+#: what a coupled scheme carries may differ by, in units of the tolerance: its solution errs by about half of that
+APART = 10
 #: reason -> it in words, of an adaptive solve
 WHY = {
     "not finite": "f is not finite there, or where the smallest steps from there lead",
     "step too small": "the step is below the rounding of t, and its error is still above the tolerance",
     "too many steps": "max_steps = {max_steps} are taken",
     "stages not found": "Newton's method for the implicit stages does not converge, even with the smallest step",
-    "carried values apart": "what the scheme carries is 100 tolerances apart, as it is where solutions contract",
+    "carried values apart": f"what the scheme carries is {APART} tolerances apart, as it is where solutions contract",
 }
 
 

@@ -1,5 +1,7 @@
 """Adaptive steps of reversible schemes: the coupling of McCallum and Foster over pairs, undone in the backward pass."""
 
+import math
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -147,10 +149,41 @@ def test_steps_that_cannot_be_undone_are_run_again():
 def test_carried_values_that_drift_apart_are_told():
     # u' = -10 (u - cos t): the embedded estimate is small while the difference grows like exp(10 t)
     u = torch.ones(1, dtype=F64)
-    with pytest.raises(IntegrationError, match=r"100 tolerances apart.*gradient='checkpoint'") as error:
+    with pytest.raises(IntegrationError, match=r"10 tolerances apart.*gradient='checkpoint'") as error:
         solve(lambda t, u: -10 * (u - torch.cos(t)), u, (0, 2), mccallum_foster(schemes["dopri5"]))
     assert error.value.failure.reason == "carried values apart"
     assert 0 < error.value.failure.t < 2
+
+
+class Follows(nn.Module):
+    """u' = -r (u - cos t), with u = (r^2 (cos t - exp(-r t)) + r sin t) / (1 + r^2) from u(0) = 0."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(rate, dtype=F64))
+
+    def forward(self, t, u):
+        return -self.rate * (u - torch.cos(t))
+
+    def right(self, end):
+        r = self.rate
+        return (r**2 * (math.cos(end) - torch.exp(-r * end)) + r * math.sin(end)) / (1 + r**2)
+
+
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize(
+    ("rate", "coupling", "reached"), [(0.5, "999/1000", True), (2.0, "1/2", True), (2.0, "999/1000", False)]
+)
+def test_where_solutions_contract_a_gradient_is_near_or_none_is_given(rate, coupling, reached, tolerance):
+    f, start = Follows(rate), torch.zeros(1, dtype=F64)
+    options = {"rtol": tolerance, "atol": tolerance, "gradient": "reversible"}
+    with nullcontext() if reached else pytest.raises(IntegrationError, match="10 tolerances apart"):
+        y = solve(f, start, (0, 3), mccallum_foster(schemes["dopri5"], coupling), **options).y[-1]
+    if reached:
+        pairs = [(y.sum(), f.right(3.0))]
+        pairs += [tuple(torch.autograd.grad(x, f.rate)[0] for x in pairs[0])]
+        assert abs(pairs[0][0] - pairs[0][1]) < 5 * tolerance
+        assert abs(pairs[1][0] - pairs[1][1]) < 20 * tolerance
 
 
 def test_as_a_module_and_what_is_refused():

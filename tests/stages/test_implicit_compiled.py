@@ -37,3 +37,9 @@ def test_one_graph_is_refused_by_name():
     net = network()
     with pytest.raises(torch._dynamo.exc.Unsupported, match="implicit_steps_run_eagerly"):
         torch.compile(net, backend="eager", fullgraph=True)(torch.randn(4, 3, dtype=torch.float64))
+
+
+def test_an_export_without_dynamo_is_refused_by_the_solver():
+    net = odenets.ODENet([nn.Linear(3, 3) for _ in range(3)], "implicit_midpoint").double()
+    with pytest.raises(odenets.SolverError, match="graph"):
+        torch.export.export(net, (torch.randn(4, 3, dtype=torch.float64),), strict=False)

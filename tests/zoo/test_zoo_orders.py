@@ -69,7 +69,17 @@ ORDERS = {
 # Tsitouras (2011); Hosea & Shampine (1996); Bogacki & Shampine (1996), the first of its two estimates;
 # Verner (2010); Prince & Dormand (1981); Sommeijer, Shampine & Verwer (1998), with an estimate of h^3 / 15 times the
 # third derivative; Abdulle (2002); Kvaerno (2004); Kennedy & Carpenter (2003); Fehlberg (1968)
-EMBEDDED = {"heun": 1, "bosh3": 2, "fehlberg45": 5, "cash_karp": 4, "dopri5": 4, "tsit5": 4, "dop853": 5, "trbdf2": 3}
+EMBEDDED = {
+    "heun": 1,
+    "reversible_heun": 1,
+    "bosh3": 2,
+    "fehlberg45": 5,
+    "cash_karp": 4,
+    "dopri5": 4,
+    "tsit5": 4,
+    "dop853": 5,
+    "trbdf2": 3,
+}
 EMBEDDED |= {f"vern{p}": p - 1 for p in (6, 7, 8, 9)} | {"ark324": 2, "ark436": 3, "ark548": 4}
 EMBEDDED |= {"bs5": 4, "dopri8": 7, "rkf78": 7, "rkc2_6": 2, "rock4_8": 3} | {
     f"{name}{p}": p - 1 for name in ("kvaerno", "kencarp") for p in (3, 4, 5)

@@ -82,8 +82,9 @@ def diagnose(
         seed: of ARPACK's start vector; no other random number is drawn, and torch's are kept.
         progress: show a bar, layer by layer, each as long as its states are large (needs tqdm).
         quick: search for the two numbers that decide alone: the largest |zeta| of each layer's step, by which the
-            network grows, and the largest Re lambda, by which its equation does. Bounds, condition numbers, other
-            schemes, the modified term and the product of the steps are not computed, and nothing is said of them.
+            network grows, and the largest Re lambda, by which its equation does, with the bounds and condition
+            numbers that tell how sure they are. The other ends of the spectrum, other schemes, the modified term and
+            the product of the steps are not computed, and nothing is said of them.
 
     Raises:
         FieldError: no ODENet, an input or an option that does not fit, a model that does not run on x, a layer

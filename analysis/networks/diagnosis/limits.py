@@ -54,10 +54,10 @@ def limits(
 def _of_quick(settings: dict[str, Any]) -> Iterator[str]:
     if settings["quick"]:
         yield (
-            "Quick: of each layer the largest |zeta| of a step was searched for, which says whether the network grows, "
-            "and the largest Re lambda, which says whether its equation does. Nothing else was computed of large "
-            "states: no log norm, ||J||, condition numbers (whether rounding moves the eigenvalues); nor, of any, "
-            "other schemes, the modified equation and the product of the steps."
+            "Quick: of large states the largest |zeta| of each layer's step was searched for, which says whether the "
+            "network grows, and the largest Re lambda, which says whether its equation does. Where both do, a step may "
+            "amplify besides what its equation damps: that was not looked for. Other schemes, the modified equation "
+            "and the product of the steps were not computed."
         )
 
 
@@ -99,8 +99,8 @@ def _of_spectra(blocks: Sequence[BlockDiagnosis], trusted: float, quick: bool) -
         yield (
             f"{layers_of(partial, start=True)}: only eigenvalues at the {'right end' if quick else 'ends'} of the "
             "spectrum, and those a step multiplies most, were computed. Shares are of these, not of all. Others lie "
-            f"{'left of' if quick else 'between'} them: the largest |zeta| {_found(partial)}."
-            + ("" if quick else " No eigenvalue is beyond the log norm and ||J||.")
+            f"{'left of' if quick else 'between'} them: the largest |zeta| {_found(partial)}. No eigenvalue is beyond "
+            "the log norm and ||J||."
         )
     if far := far_from_normal(blocks):
         pairs = [(b.spectrum.norm, b.spectrum.radius) for b in far if b.spectrum]
@@ -123,8 +123,8 @@ def _of_spectra(blocks: Sequence[BlockDiagnosis], trusted: float, quick: bool) -
         count = sum(b.spectrum.missing for b in lost if b.spectrum)
         yield f"{layers_of(lost, start=True)}: {count} values did not converge and are left out."
     if rough := [b for b, s in found if s.residual > RESIDUAL]:
-        worst, size = max(b.spectrum.residual for b in rough if b.spectrum), "|lambda|" if quick else "||J||"
-        yield f"{layers_of(rough, start=True)}: residuals of eigenvalues reach {worst:.0e} of {size}."
+        worst = max(b.spectrum.residual for b in rough if b.spectrum)
+        yield f"{layers_of(rough, start=True)}: residuals of eigenvalues reach {worst:.0e} of ||J||."
 
 
 def _found(blocks: Sequence[BlockDiagnosis]) -> str:

@@ -20,7 +20,6 @@ from .step_operator import StagesUnsolved
 ENDS = ("LM", "LR", "SR", "LI")
 #: The end that tells whether the equation grows. Whether the network does, the search for the largest |zeta| tells.
 DECIDING = ("LR",)
-UNKNOWN = (np.nan, np.nan, np.nan, np.nan), 0
 SMALLEST = 8  # a Krylov space is no smaller than the whole one below this dimension
 RESTARTS = 100
 #: Of a search for the largest |zeta|: where all roots are on the circle (leapfrog) it ends without any.
@@ -95,7 +94,7 @@ def _extremal(jacobian: Jacobian, options: Options, step: Step | None) -> _Sampl
     if not (jacobian.apply(start).any() or jacobian.transpose(start).any()):
         zero = np.zeros(1, complex)
         return _Sample(zero, True, 0.0, 0, (0.0, 0.0, 0.0, 0.0), np.ones(1), 0.0)  # J = 0, on which ARPACK fails
-    ends, missing = UNKNOWN if options.quick else _bounds(jacobian, start, options.tolerance)
+    ends, missing = _bounds(jacobian, start, options.tolerance)
     # scipy asks for k < N - 1; pairs need a vector more.
     k = min(options.values, jacobian.size - 3)
     wanted = DECIDING if options.quick else ENDS
@@ -111,9 +110,11 @@ def _extremal(jacobian: Jacobian, options: Options, step: Step | None) -> _Sampl
     residual = max(_residuals(jacobian, values, vectors), default=0.0) / (scale or 1.0)
     conditions: Array = np.full(len(values), np.nan)
     far = scale > FAR * np.abs(values).max(initial=0.0)
-    if far or not (options.quick or _is_normal(jacobian, start, scale)):
+    if far or not _is_normal(jacobian, start, scale):
         transposed = LinearOperator(jacobian.operator().shape, matvec=jacobian.transpose, dtype=jacobian.dtype)
-        conditions = _conditions(values, vectors, *_ends(transposed, k, start, options.tolerance)[:2], near=near)
+        conditions = _conditions(
+            values, vectors, *_ends(transposed, k, start, options.tolerance, wanted)[:2], near=near
+        )
         firm = conditions < SENSITIVE
         if not far and firm.any() and firm[np.isfinite(conditions)].all():
             conditions[~firm] = np.nan
