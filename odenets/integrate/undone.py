@@ -45,7 +45,8 @@ class Undone:
         spans, failed = accepted(steps)
         if spans:
             ends, times = [spans[0].start, *(span.stop for span in spans)], self.run.times
-            after = [n for n, t in enumerate(ends) if t in set(times.values[1:])]
+            wanted = set(times.values[1:])
+            after = [n for n, t in enumerate(ends) if t in wanted]
             given = {part.name: getattr(self.options, part.name) for part in fields(Reversible)}
             passed = _Passing(**given, after=tuple(after))
             net = network_on(self.scheme, self.run.function, pinned(ends, times), u)
