@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +39,7 @@ from .common.errors import BenchmarkError
 from .common.files import write_atomic, write_json
 from .common.machine import processor, versions
 from .common.markdown import markdown
-from .common.pairs import HEAD, Row, compare, in_new_process
+from .common.pairs import HEAD, Row, compare, in_new_process, row
 
 #: of the time at equal error, by the size of the batch
 BOUNDS = {1: 0.35, 256: 0.5}
@@ -178,9 +177,7 @@ def times(problem: str, batch: int, rounds: int) -> list[Row]:
             at = [[at_error(error, known[final][0], taken[i]) for i, final in enumerate(sides)] for taken in samples]
             what = f"{problem}, batch {batch}, error {error:.0e}, {'with gradients' if backward else 'forward'}"
             for pair, first, other in (("torchdiffeq", 0, 1), ("itself, A/A", 1, 2)):
-                ratios = statistics.quantiles([row[other] / row[first] for row in at], n=4)
-                medians = [statistics.median(row[side] for row in at) for side in (first, other)]
-                rows.append(Row(what, pair, (medians[0], medians[1]), ratios[1], (ratios[0], ratios[2])))
+                rows.append(row(what, pair, [(seconds[first], seconds[other]) for seconds in at]))
     return rows
 
 

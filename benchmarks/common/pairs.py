@@ -46,6 +46,11 @@ def compare(part: str, pair: str, runs: Sequence[Callable[[], float]], rounds: i
         order = (0, 1) if n % 2 else (1, 0)
         found = {i: runs[i]() for i in order}
         samples.append((found[0], found[1]))
+    return row(part, pair, samples)
+
+
+def row(part: str, pair: str, samples: Sequence[tuple[float, float]]) -> Row:
+    """The row of pairs of times, those of the first and of the other."""
     low, middle, high = statistics.quantiles([other / first for first, other in samples], n=4)
     medians = [statistics.median(column) for column in zip(*samples, strict=True)]
     return Row(part, pair, (medians[0], medians[1]), middle, (low, high))

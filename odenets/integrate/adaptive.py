@@ -83,7 +83,8 @@ class Adaptive:
 
     def steps(self, u: Tensor) -> Iterator[Step]:
         """The steps from state u; GaveUp where there is no next one."""
-        self._t, self._u, self._carried = self.ends[0], u, self._seeds(u)
+        self._t, self._u = self.ends[0], u
+        self._carried: Sequence[Tensor] = (u,) * (self.method.carried - 1)
         self._direction = math.copysign(1.0, self.ends[1] - self.ends[0])
         self._slope = self.function(self._t if self.learned is None else self.learned[0], u)
         self._h = self._first()
@@ -97,10 +98,6 @@ class Adaptive:
             if jump:
                 self._begin = self.function.beside(stop, self._direction > 0)
                 self._slope = self.function(self._begin, self._u)
-
-    def _seeds(self, u: Tensor) -> Sequence[Tensor]:
-        """What the scheme carries besides u at the start."""
-        return (u,) * (self.method.carried - 1)
 
     def _stops(self) -> list[tuple[float, bool]]:
         """Times that a step ends at, and whether f jumps there."""
