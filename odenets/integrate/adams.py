@@ -55,7 +55,7 @@ class Adams:
             slope = function(span.time(0.0), u)
             past.appendleft(slope)
             if len(past) < LEAST:
-                step, _ = take(start, start.program.bind(span.h), function, span, u=u, slope=slope)
+                step, _ = take(start, function, span, u=u, slope=slope)
             else:
                 step = Step(function, span, u, self._after(function, span, u, past), start=slope)
             counts.accept(span.h)

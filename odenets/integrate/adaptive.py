@@ -143,9 +143,8 @@ class Adaptive:
 
     def _try(self, span: Span) -> tuple[Step | None, float]:
         """A step and its error norm; None for one that cannot be made, with a norm that is not finite."""
-        program = self.method.program.bind(span.h)
         now: dict[str, Any] = {"u": self._u, "slope": self._slope, "carried": self._carried}
-        step, values = take(self.method, program, self.function, span, **now)
+        step, values = take(self.method, self.function, span, **now)
         return step, self._error(step, values)
 
     def _refuse_apart(self, step: Step) -> None:

@@ -73,15 +73,13 @@ def steps_on(
     grid: Grid, method: Method, function: Function, u: Tensor, *, counts: Counts, listeners: Listeners
 ) -> Iterator[Step]:
     """The steps of a method from state u."""
-    program = slope = None
+    slope = None
     carried: Sequence[Tensor] = (u,) * (method.carried - 1)
     for span in grid.spans(function):
-        if program is None or program.h != span.h:
-            program = method.program.bind(span.h)
         if listeners.before is not None:
             listeners.before(span.start, u, span.h)
         slope = function(span.time(0.0), u) if slope is None or grid.perturbed else slope
-        step, _ = take(method, program, function, span, u=u, slope=slope, carried=carried)
+        step, _ = take(method, function, span, u=u, slope=slope, carried=carried)
         counts.accept(span.h)
         yield step
         u, slope, carried = step.u1, step.known_end, step.carried

@@ -97,11 +97,11 @@ class Implicit(Adaptive):
         self._lost = False
 
     def _try(self, span: Span) -> tuple[Step | None, float]:
-        newton, program = self._newton, self.method.program.bind(span.h)
+        newton = self._newton
         before = None if self._several else self._before
         newton.begin(span, self._u, before if before is not None and before.u1 is self._u else None)
         try:
-            step, values = take(self.method, program, self.function, span, u=self._u, slope=self._slope, solver=newton)
+            step, values = take(self.method, self.function, span, u=self._u, slope=self._slope, solver=newton)
         except NotFound as lost:
             self._lost = lost.finite
             if newton.fresh:

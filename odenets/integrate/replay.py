@@ -59,7 +59,7 @@ class Replay:
         for n, span in enumerate(spans):
             if span.start in self.jumps:
                 slope = function(function.beside(span.start, span.stop > span.start), u)
-            step, _ = take(self.method, self.method.program.bind(span.h), function, span, u=u, slope=slope)
+            step, _ = take(self.method, function, span, u=u, slope=slope)
             found += self.run.passed(step, known + len(found), span.stop)
             u = step.u1
             if more or n + 1 < len(spans):

@@ -67,11 +67,11 @@ class ExplicitTries:
 
     def __init__(self, scheme: Scheme, function: SampleFunction, tolerance: Tolerance) -> None:
         self.method, self.function, self.tolerance = method_of(scheme, True), function, tolerance
-        self.order, self._program = self.method.order, self.method.program.bind(1.0)
+        self.order = self.method.order
 
     def __call__(self, u: Tensor, slope: Tensor, spans: Spans) -> Tried:
         """A step from u, of which f there is ``slope``."""
-        step, values = take(self.method, self._program, self.function, spans, u=u, slope=slope)
+        step, values = take(self.method, self.function, spans, u=u, slope=slope)
         with torch.no_grad():
             return Tried(step, _large(spans.sizes * error_norm(self.method, self.tolerance, step, values)))
 
@@ -89,7 +89,7 @@ class ImplicitTries(Linearised):
         super().__init__(tolerance, Counts())
         self.method, self._gamma = implicit_method(scheme)
         self.function, self.norm = function, tolerance
-        self.order, self._program = self.method.order, self.method.program.bind(1.0)
+        self.order = self.method.order
         self._rtol = float(torch.as_tensor(tolerance.rtol).min())
 
     def __call__(self, u: Tensor, slope: Tensor, spans: Spans) -> Tried:
@@ -102,7 +102,7 @@ class ImplicitTries(Linearised):
         self._f, self._spans, self._near, self._scale = f, spans, fixed, self.scales(fixed)
         self._lost = torch.zeros(len(u), dtype=torch.bool, device=u.device)
         self._extra = torch.ones(len(u), dtype=torch.int64, device=u.device)
-        step, values = take(self.method, self._program, f, spans, u=u, slope=slope, solver=self._stages)
+        step, values = take(self.method, f, spans, u=u, slope=slope, solver=self._stages)
         with torch.no_grad():
             error = combine(self.method.error, [slope, *values], 0, {}) * spans.stretch(u)
             seen = state(self.solved(((self._gamma,),), rows(error, len(u))), error)

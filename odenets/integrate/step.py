@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..program import Evaluate, Program
-from ..program.step import Solver, combine, step
+from ..program import Evaluate
+from ..program.step import Solver, combine
 from ..scheme.extension import HERMITE
 from .arithmetic import hypotenuse, most
 from .control import Tolerance
@@ -178,7 +178,6 @@ def _add(u: Tensor, f: Tensor, weight: Any) -> Tensor:
 
 def take(
     method: Method,
-    program: Program,
     function: Slope,
     span: Span,
     *,
@@ -187,7 +186,7 @@ def take(
     carried: Sequence[Tensor] = (),
     solver: Solver | None = None,
 ) -> tuple[Step, list[Tensor]]:
-    """A step of the program, of which f at its start is known to be ``slope``, and the values of its evaluations.
+    """A step of the method, of which f at its start is known to be ``slope``, and the values of its evaluations.
 
     ``solver`` finds those of implicit stages, ``carried`` is what the scheme carries besides u.
     """
@@ -203,7 +202,8 @@ def take(
         raw[what.index] = known(what, y)
         return raw[what.index] * stretch  # type: ignore[operator]
 
-    u1, *values = step(program, known if stretch is None else stretched, (u, *carried), {}, solver)
+    run = method.program.run(span.unit)
+    u1, *values = run(known if stretch is None else stretched, (u, *carried), {}, solver)
     after, values = values[: len(carried)], values[len(carried) :]
     if stretch is not None:
         values = [raw[i] if i in raw else value / stretch for i, value in enumerate(values)]

@@ -141,9 +141,12 @@ class Generated:
         """The step alone."""
         return "\n".join(line.removeprefix("    ") for line in self.text.splitlines()[1:-1])
 
-    def bound(self, instructions: Sequence[Any]) -> Callable[..., Any]:
-        """The step of instructions for some step size."""
-        parts = (instructions[i] if j is None else instructions[i].ops[j][-1] for i, j in self.places)
+    def parts(self, instructions: Sequence[Any]) -> list[Any]:
+        """What is to be bound, taken from the instructions, for some step size or open."""
+        return [instructions[i] if j is None else instructions[i].ops[j][-1] for i, j in self.places]
+
+    def bound(self, parts: Sequence[Any]) -> Callable[..., Any]:
+        """The step."""
         return _executed(self.text)(*parts)
 
 

@@ -30,7 +30,7 @@ class Evaluate:
         """As a line of the step's code."""
         code.evaluate(self.slot, self.source, self)
 
-    def bound(self, top: int, bottom: int) -> Evaluate:
+    def at(self, top: int, bottom: int) -> Evaluate:
         """The same for every step size."""
         return self
 
@@ -51,7 +51,7 @@ class Solve:
         """As a line of the step's code."""
         code.solve([item.slot for item in self.evaluations], [item.source for item in self.evaluations], self)
 
-    def bound(self, top: int, bottom: int) -> Solve:
+    def at(self, top: int, bottom: int) -> Solve:
         """For the step size h = top / bottom."""
         return replace(self, weights=_at(self.weights, top, bottom), inverse=_at(self.inverse, top, bottom))
 
@@ -66,7 +66,7 @@ class Combine(NamedTuple):
         """As lines of the step's code."""
         code.combine(self.slot, self.ops)
 
-    def bound(self, top: int, bottom: int) -> Combine:
+    def at(self, top: int, bottom: int) -> Combine:
         """For the step size h = top / bottom."""
         return Combine(self.slot, bound(self.ops, top, bottom))
 
@@ -93,7 +93,7 @@ class Program:
     def ready(self) -> Program:
         """The same with its function made. A scheme can be compiled without torch, and torch.compile traces no exec."""
         if self.run is None:
-            object.__setattr__(self, "run", self.code.bound(self.instructions))
+            object.__setattr__(self, "run", self.code.bound(self.code.parts(self.instructions)))
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,14 +151,29 @@ class OpenProgram:
     outputs: tuple[int, ...]
     slopes: tuple[bool, ...]
     code: Generated = field(init=False, compare=False, repr=False)
+    _parts: list[Any] = field(init=False, compare=False, repr=False)
+    _last: tuple[float, Any] = field(default=(0.0, None), init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "code", step_code(self.instructions, self.outputs))
+        object.__setattr__(self, "_parts", self.code.parts(self.instructions))
 
     def bind(self, h: float) -> Program:
         """The program for step size h, finite and not 0. Its numbers are the floats nearest to c h^power, c exact."""
-        items = tuple(item.bound(*h.as_integer_ratio()) for item in self.instructions)
+        items = tuple(item.at(*h.as_integer_ratio()) for item in self.instructions)
         return Program(self.scheme, h, items, self.outputs, self.slopes, self.code)
+
+    def run(self, h: float) -> Any:
+        """What is ``run`` of the bound program, alone: a solve whose every step has another size asks for no more."""
+        known, run = self._last
+        if known != h:
+            top, bottom = h.as_integer_ratio()
+            run = self.code.bound([part.at(top, bottom) for part in self._parts])
+            object.__setattr__(self, "_last", (h, run))
+        return run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OpenProgram, (self.scheme, self.instructions, self.outputs, self.slopes)
 
 
 def _at(matrix: tuple[tuple[Any, ...], ...], top: int, bottom: int) -> tuple[tuple[float, ...], ...]:

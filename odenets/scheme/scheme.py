@@ -120,7 +120,7 @@ class Scheme(Shown, GeneralLinearMethod):
             raise SchemeError(f"{self.name} is implicit: its stages depend on each other in a cycle")
         return order
 
-    @property
+    @cached_property
     def explicit(self) -> bool:
         """Whether no stage depends on itself: the graph of A (of a Rosenbrock scheme A + Gamma) has no cycle."""
         return stage_order(self.linear_A) is not None

@@ -77,6 +77,16 @@ def test_another_step_size_compiles_nothing():
     assert len({program.instructions for program in programs}) == 3
 
 
+def test_the_step_alone_for_sizes_that_change():
+    # Heun's method, u+ = u + h/2 f_1 + h/2 f_2 with f = 2 u
+    kept = open_program(schemes["heun"], False)
+    kept.run(0.5)
+    for program in (kept, pickle.loads(pickle.dumps(kept))):
+        for h in (0.25, -0.5, 0.25, 0.25):
+            (u,) = program.run(h)(lambda what, x: 2 * x, (torch.tensor(3.0, dtype=torch.float64),), {})
+            assert u.item() == 3 + h / 2 * 6 + h / 2 * 2 * (3 + h * 6)
+
+
 @pytest.mark.parametrize("h", [0.0, float("inf"), float("nan")])
 def test_step_sizes_that_are_none(h):
     with pytest.raises(SchemeError, match=f"got step size h = {h}, expected a finite number other than 0"):
