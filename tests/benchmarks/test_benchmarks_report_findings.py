@@ -4,7 +4,7 @@ import pytest
 from made_up_results import cell, result, values, with_k
 
 from odenets.benchmarks.study.report import coefficients, findings, sawtooth, section
-from odenets.benchmarks.study.report.comparisons import Comparison
+from odenets.benchmarks.study.report.comparisons import Comparison, over_depths
 from odenets.benchmarks.study.report.missing import Missing, Named
 from odenets.benchmarks.study.report.statistics import paired
 
@@ -38,6 +38,17 @@ def words(first, second=(5.0,) * 9):
 )
 def test_a_difference_in_words(errors, sentence):
     assert words(errors) == sentence
+
+
+def test_all_depths_together():
+    # The differences above, of seed 0 and 1 at depth 14 and of seed 0 at depth 20; at depth 8 both are one network.
+    runs = {8: ((5.0, 5.1), (5.0, 5.1)), 14: ((4.9, 4.8), (5.0, 5.0)), 20: ((4.67,), (5.0,))}
+    found = [Comparison(cell(n, "lm", ours), cell(n, "euler", theirs)) for n, (ours, theirs) in runs.items()]
+    assert [findings.all_depths(*one) for one in over_depths(found)] == [
+        "Depths 14 and 20, as if the difference were the same at each: lm errs less than euler by 0.21 (95 % interval "
+        "-0.08 to 0.50, 3 pairs): no difference can be told."
+    ]
+    assert over_depths(found[:2]) == []
 
 
 def test_at_equal_work_both_numbers_are_said():

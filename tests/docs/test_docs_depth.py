@@ -48,3 +48,15 @@ def test_a_row_is_what_the_results_say(row):
         # Student's t of paired differences.
         half = t.ppf(0.975, n - 1) * statistics.stdev(pairs) / n**0.5
         assert (f"{mean - half:.2f}", f"{mean + half:.2f}") == row[8:10]
+
+
+def test_all_pairs_together_are_what_the_results_say():
+    found = errors()
+    pairs = [
+        found[depth, "lm"][seed] - found[depth, "euler"][seed]
+        for depth in (14, 20, 32)
+        for seed in found[depth, "lm"].keys() & found[depth, "euler"].keys()
+    ]
+    mean, half = statistics.mean(pairs), t.ppf(0.975, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5
+    interval = rf"\(95 % interval {-mean - half:.2f} to {-mean + half:.2f}\)"
+    assert re.search(rf"Over the {len(pairs)} pairs .*? less by {-mean:.2f} % {interval}", PAGE, re.S)

@@ -53,6 +53,29 @@ def at_equal_depth(table: Iterable[Cell]) -> list[Comparison]:
     return found
 
 
+def over_depths(found: Iterable[Comparison]) -> list[tuple[list[Comparison], Difference]]:
+    """What two schemes differ by at several depths, and the difference over all pairs, paired by depth and seed.
+
+    Student's t of the pairs as if the difference were the same at each depth. Depths at which both are one network, and
+    err alike with each seed, tell nothing of it and are left out.
+    """
+
+    def labels(one: Comparison) -> tuple[str, str]:
+        return one.cell.label, one.reference.label
+
+    apart = [one for one in found if one.final is not None and (one.final.mean or one.final.deviation)]
+    pooled = []
+    for _, group in itertools.groupby(sorted(apart, key=labels), key=labels):
+        same = list(group)
+        ours, theirs = (
+            {(cell.depth, seed): error for cell in cells for seed, error in cell.errors.items()}
+            for cells in zip(*((one.cell, one.reference) for one in same), strict=True)
+        )
+        if len(same) > 1 and (difference := paired(ours, theirs)) is not None:
+            pooled.append((same, difference))
+    return pooled
+
+
 def at_equal_evaluations(table: Iterable[Cell]) -> list[Comparison]:
     """Each network with euler and lm of the nearest number of evaluations, where that is about equal and not its depth.
 

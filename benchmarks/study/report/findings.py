@@ -16,12 +16,12 @@ from .missing import Named
 from .statistics import CONFIDENCE, WORTH_SEEING, Difference, deviation_range
 
 
-def in_words(found: Difference | None, one: str, other: str) -> str:
+def in_words(found: Difference | None, one: str, other: str, of: str = "seed") -> str:
     """Such as ``lm errs less than euler by 0.21 (95 % interval -0.05 to 0.47, 3 seeds): no difference can be told``."""
     if found is None:
         return f"{one} and {other} have no seed in common: nothing can be told"
     size = f"{one} errs {'less' if found.mean < 0 else 'more'} than {other} by {abs(found.mean):.2f}"
-    seeds = f"{found.n} seed{'s' * (found.n != 1)}"
+    seeds = f"{found.n} {of}{'s' * (found.n != 1)}"
     if found.n == 1:
         return f"{size} on the one seed that both have: nothing can be told"
     if found.interval is None:
@@ -36,6 +36,13 @@ def in_words(found: Difference | None, one: str, other: str) -> str:
 def equal_depth(found: Comparison) -> str:
     """A network beside one of its depth."""
     return f"Depth {found.cell.depth}: {in_words(found.final, found.cell.label, found.reference.label)}."
+
+
+def all_depths(found: Sequence[Comparison], difference: Difference) -> str:
+    """Two networks at several depths."""
+    *most, last = (str(one.cell.depth) for one in found)
+    said = in_words(difference, found[0].cell.label, found[0].reference.label, "pair")
+    return f"Depths {', '.join(most)} and {last}, as if the difference were the same at each: {said}."
 
 
 def equal_evaluations(found: Comparison) -> str:

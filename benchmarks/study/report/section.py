@@ -73,7 +73,10 @@ def content(results: Sequence[Result], costs: Mapping[str, Cost]) -> Content:
 def what_is_found(found: Content, studies: Iterable[Named]) -> str:
     """The findings as lists of sentences."""
     groups = {
-        "At equal depth": [findings.equal_depth(one) for one in found.depth],
+        "At equal depth": [
+            *(findings.equal_depth(one) for one in found.depth),
+            *(findings.all_depths(*one) for one in comparisons.over_depths(found.depth)),
+        ],
         "At about equal evaluations": [
             *(findings.equal_evaluations(one) for one in found.work),
             findings.without_equal_work(found.table, found.work),

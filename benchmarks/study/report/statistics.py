@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scipy import special
 
@@ -48,8 +49,8 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
-    """First minus second over the seeds that both have; None without any.
+def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference | None:
+    """First minus second over the seeds that both have, or whatever else the errors are known by; None without any.
 
     The interval is mean ± t s/√n with t the quantile of Student's distribution of n - 1 degrees of freedom (Student
     1908). Paired, because runs of one seed share their order of images and augmentation.
