@@ -31,11 +31,12 @@ def simplified_newton(solver: Solver, function: Function, z: Tensor) -> tuple[Te
         size = torch.where(active, norm(r), size)
         near = active & (size <= 1)
         d, length, able, fresh = corrections.next(z, r, norm, active & ~near, last)
-        # Short corrections may be those of a function which is steep there and flat here: the last has a new matrix.
-        exact = able & fresh & (length <= 1)
         z = rows(able | (near & (length <= last)), z + d, z)
-        converged, active = converged | near | exact, able & ~exact
-        size, last = torch.where(exact, length, size), length
+        converged, active, last = converged | near, able, length
+        if fresh is not None:
+            # Short ones may be those of a function which is steep there and flat here: the last has a new matrix.
+            exact = able & fresh & (length <= 1)
+            converged, active, size = converged | exact, able & ~exact, torch.where(exact, length, size)
         if not bool(active.any()):
             break
         g, evaluations = function(z), evaluations + 1
@@ -52,23 +53,28 @@ class _Corrections:
 
     def next(
         self, z: Tensor, r: Tensor, norm: Norm, active: Tensor, last: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """d, its norm, which active samples can go on, which have a new matrix; ``last`` is the norm before."""
-        first = self.matrix is None
-        matrix = self.matrix = self.matrix or self._new(z)
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """d, its norm, which active samples can go on, and which have another matrix than before, None for none.
+
+        ``last`` is the norm before.
+        """
+        if self.matrix is None:
+            self.matrix = self._new(z)
+            d = self.matrix.solve(r)
+            length = norm(d)
+            return d, length, active & length.isfinite(), None
+        matrix = self.matrix
         d = matrix.solve(r)
         length = norm(d)
         slow = active & ~((length * (length / last) ** AHEAD <= 1) & (last > 1))
         if not bool(slow.any()):
-            return d, length, active, slow
-        separate = True
-        if not first:
-            fresh = self._new(z)
-            matrix.replace(slow, fresh)
-            d = rows(slow, matrix.solve(r), d)
-            length = norm(d)
-            short = slow & (length <= 1)
-            separate = len(z) == 1 or not bool(short.any()) or fresh.separate(short)
+            return d, length, active, None
+        fresh = self._new(z)
+        matrix.replace(slow, fresh)
+        d = rows(slow, matrix.solve(r), d)
+        length = norm(d)
+        short = slow & (length <= 1)
+        separate = len(z) == 1 or not bool(short.any()) or fresh.separate(short)
         shorter = length.isfinite() & ((length <= CONTRACTION * last) | ((length <= 1) & (last <= 1)))
         return d, length, active & (~slow | (shorter & separate)), slow
 

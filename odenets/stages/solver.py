@@ -96,7 +96,7 @@ class Norm:
 
     def __init__(self, solver: Solver, z: Tensor) -> None:
         rtol, atol = solver.tolerances(z.dtype)
-        self.weights = 1 / (atol + rtol * z.abs())
+        self.weights = (atol + rtol * z.abs()).reciprocal()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Norm (S,) of the rows of x."""
