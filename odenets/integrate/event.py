@@ -31,7 +31,7 @@ class Event:
             0 for both.
 
     An event is seen if g has another sign at the end of a step than at its start. Two zeros within one step are not:
-    ``StepControl(max_step=...)`` is for them.
+    ``StepControl(max_step=...)`` is for them. Where g is NaN it has no sign, and nothing is found.
 
     Raises:
         FieldError: g that is not callable, another direction.
@@ -87,7 +87,7 @@ class Watch:
         if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
             got = f"a tensor of shape {tuple(value.shape)} in {value.dtype}" if isinstance(value, Tensor) else value
             raise FieldError(f"Event {k}: got g(t, u) = {got}, expected one real number as a tensor")
-        return float(value)
+        return float(value.detach())
 
     def look(self, step: Step) -> tuple[float, Tensor, Tensor] | None:
         """Keep the events of a step, up to the first terminal one; of that the time, and time and state as tensors."""
@@ -95,7 +95,7 @@ class Watch:
         crossed = []
         for k, (a, b) in enumerate(zip(self._values, after, strict=True)):
             sign = math.copysign(1.0, a)
-            if a and b * sign <= 0 and self.events[k].direction in (0, -sign):
+            if abs(a) > 0 and b * sign <= 0 and self.events[k].direction in (0, -sign):
                 crossed.append((_zero(step, self.g(k, sign), self.time), k))
         self._values = after
         for t, k in sorted(crossed, reverse=step.span.stop < step.span.start):
@@ -129,7 +129,7 @@ def first_zero(steps: Iterable[Step], g: EventFunction, time: Tensor) -> tuple[f
     """
     for step in steps:
         with torch.no_grad():
-            passed = float(g(time.new_full((), step.span.stop), step.u1)) <= 0
+            passed = float(g(time.new_full((), step.span.stop), step.u1).detach()) <= 0
         if passed:
             return _zero(step, g, time), step
     return None
@@ -145,7 +145,10 @@ def _zero(step: Step, g: EventFunction, time: Tensor) -> float:
     @torch.no_grad()
     def value(t: float) -> float:
         u = step.u1 if t == stop else step.u0 if t == start else step.at(t)
-        return float(g(time.new_full((), t), u))
+        found = float(g(time.new_full((), t), u).detach())
+        if math.isnan(found):
+            raise FieldError(f"Event: got g(t, u) = nan at t = {t:.15g}, expected a number near a zero of g")
+        return found
 
     if value(stop) == 0:
         return stop
@@ -159,14 +162,25 @@ def moving(f: Callable[[Tensor, Tensor], Tensor], g: EventFunction, t: Tensor, u
 
     By the implicit function theorem: dt = -dg / (g_t + g_u f). First derivatives. Of a 0-dimensional time; or of
     several samples, times of shape (n, 1, ..., 1), which are returned in shape (n,).
+
+    Raises:
+        FieldError: g without a derivative, or of which it is 0 along the solution, as that of a sign is.
     """
     with torch.enable_grad():
         at, near = t.clone().requires_grad_(), u.detach().requires_grad_()
         speed = f(at, near).detach()
-        ways = torch.autograd.grad(g(at, near).sum(), (at, near), allow_unused=True)
+        value = g(at, near).sum()
+        ways = torch.autograd.grad(value, (at, near), allow_unused=True) if value.requires_grad else (None, None)
     own = t.reshape(()) if t.dim() == 0 else t.reshape(-1)
     along = own.new_zeros(()) if ways[1] is None else (ways[1].conj() * speed).real.reshape(*own.shape, -1).sum(-1)
     rate = along + (0 if ways[0] is None else ways[0].reshape(own.shape))
+    if bool((rate == 0).any()):
+        at_rest = float(own[rate == 0].reshape(-1)[0])
+        raise FieldError(
+            f"Event: got g(t, u) that does not change along the solution at t = {at_rest:.15g}, to autograd, so that "
+            "its time has no derivative, expected one that goes through 0 at some rate: a sign, detach() and float(t) "
+            "have none; or solve under torch.no_grad()"
+        )
     missed = g(t, u)
     when = own - ((missed - missed.detach()) / rate).to(t.dtype)
     return when, u + speed * (when - own).reshape(t.shape).to(u.dtype)

@@ -53,7 +53,10 @@ class SampleSizes:
     def judge(self, now: Samples, tried: Tensor) -> Tensor:
         """Which samples accept the step of these norms; their times go on, and the sizes of all are chosen anew."""
         control, order = self.control, self.order
-        size, norm = (now.to - now.t).abs(), tried.nan_to_num(math.inf, math.inf)
+        size = (now.to - now.t).abs()
+        # A step of no size has no error; what was known before it stays.
+        tried = torch.where(size > 0, tried, now.norm)
+        norm = tried.nan_to_num(math.inf, math.inf)
         fits = norm <= 1
         if control.min_step:
             fits = fits | ((size <= control.min_step) & norm.isfinite())

@@ -84,7 +84,7 @@ class SampleSteps:
             to=self.sizes.limited(t, h)[0],
             h=h,
             most=zeros + math.inf,
-            norm=zeros,
+            norm=zeros.masked_fill(h == 0, math.inf),
             past=(zeros + 1,) * (len(self.sizes.control.exponents) - 1),
             accepted=none,
             smallest=zeros + math.inf,

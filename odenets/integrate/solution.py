@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..fields import FieldError
-from ..fields.numbers import current
+from ..fields.numbers import learned, number
 from ..scheme.shown import Shown
 from .event import Occurrences
 from .packing import Packing
@@ -78,10 +78,10 @@ class Solution(Shown):
     _inside: Inside | None
 
     def __call__(self, t: Any) -> Any:
-        """The state at a time, a number or a tensor, or at times, a tensor of one dimension.
+        """The state at a time, a number or a tensor, or at times, a tensor of one dimension or a list.
 
         Raises:
-            FieldError: a solution that was made without ``dense=True``, a time that it does not reach.
+            FieldError: a solution that was made without ``dense=True``, what is no time or none that it reaches.
         """
         if self._inside is None:
             raise FieldError("solution(t): got a solution at given times alone, expected one of solve(..., dense=True)")
@@ -129,12 +129,14 @@ class Inside:
 
     def __call__(self, t: Any) -> Any:
         """The state at a time, or at times."""
-        if getattr(t, "ndim", 0) == 1:
+        if isinstance(t, (list, tuple)) or getattr(t, "ndim", 0) == 1:
+            if not len(t):
+                raise FieldError("solution(t): got no times, expected at least one")
             return self._packing.split(torch.stack([self._at(one) for one in t]))
         return self._packing.split(self._at(t))
 
     def _at(self, t: Any) -> Tensor:
-        value = current(t)
+        value = number(t.detach() if learned(t) else t, "solution(t)")
         first, last = self._steps[0].span.start, self._end
         if not self._along(first) <= self._along(value) <= self._along(last):
             raise FieldError(f"solution(t): got t = {value:g}, expected a time between {first:g} and {last:g}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from ..program.transforms import with_record
 from ..stages.errors import once_only
 from .function import Function
 from .stage_equation import rows, state
@@ -12,6 +15,9 @@ from .stage_equation import rows, state
 
 class StartDerivatives:
     """f_u and f_t at (t, u), recorded, so that they have a gradient.
+
+    What is differentiated is f of a copy of u, and its gradient is handed to u: autograd looks through all that a
+    derivative may depend on, which with u itself would be all steps before, in every step.
 
     Args:
         function: f.
@@ -23,14 +29,14 @@ class StartDerivatives:
     """
 
     def __init__(self, function: Function, t: float | Tensor, u: Tensor, samples: int) -> None:
-        u = u if u.requires_grad else u.detach().requires_grad_()
+        self._u, self.z = rows(u, samples), rows(u.detach(), samples).requires_grad_()
         start = function.time(t)
         self._shift = torch.zeros((), dtype=start.dtype, device=u.device, requires_grad=True)
-        self.z, self._like, self._f, self._t = rows(u, samples), u, function, t
+        self._like, self._f, self._t = u, function, t
         value = rows(function(start + self._shift, state(self.z, u)), samples)
         self._v = torch.zeros_like(value, requires_grad=True)
         self._to_u, to_t = _pulled(value, (self.z, self._shift), self._v)
-        moved = _pushed(to_t, self._v, torch.ones_like(self._shift), True)
+        moved = self._with_u(_pushed(to_t, self._v, torch.ones_like(self._shift), True))
         self.f_t = None if moved is None else state(moved, u)
 
     def function(self, z: Tensor) -> Tensor:
@@ -39,7 +45,29 @@ class StartDerivatives:
 
     def product(self, v: Tensor) -> Tensor | None:
         """Find f_u v for v in the rows of samples; None where f does not depend on u."""
-        return _pushed(self._to_u, self._v, v, True)
+        return self._with_u(_pushed(self._to_u, self._v, v, True))
+
+    def _with_u(self, found: Tensor | None) -> Tensor | None:
+        """A derivative as it moves with u as well."""
+        moves = found is not None and found.requires_grad and self._u.requires_grad
+        return _Handed.apply(found, self._u, self.z) if moves else found
+
+
+class _Handed(torch.autograd.Function):
+    """What has been computed of a copy ``z`` of u: its gradient to z is that to u."""
+
+    @staticmethod
+    def forward(ctx: Any, found: Tensor, u: Tensor, z: Tensor) -> Tensor:
+        """The same value."""
+        ctx.found, ctx.z = found, z
+        return found.clone()
+
+    @staticmethod
+    @with_record
+    def backward(ctx: Any, bar: Tensor) -> tuple[Any, ...]:
+        """The cotangents of ``found``, which what else it depends on is reached by, and of u."""
+        (to_u,) = torch.autograd.grad(ctx.found, ctx.z, bar, retain_graph=True, allow_unused=True)
+        return bar, to_u, None
 
 
 def time_derivative(value: Tensor, shift: Tensor) -> Tensor | None:

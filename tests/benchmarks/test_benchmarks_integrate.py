@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from odenets.benchmarks import integrate
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.common.pairs import Row
+from odenets.benchmarks.integrate import __main__ as command, beside_scipy, equal_error, own_steps
 
 
 @pytest.mark.parametrize("problem", ["mlp", "heat"])
 def test_rows_of_one_case(capsys, monkeypatch, problem):
-    monkeypatch.setattr(integrate, "CURVE", (1e-2, 1e-4, 1e-7))
-    monkeypatch.setattr(integrate, "STOP", 2.0)
+    monkeypatch.setattr(equal_error, "CURVE", (1e-2, 1e-4, 1e-7))
+    monkeypatch.setattr(equal_error, "STOP", 2.0)
     what = {"problem": problem, "batch": 1, "rounds": 2}
-    assert integrate.main(["--here", json.dumps(what)]) == 0
+    assert command.main(["--here", json.dumps(what)]) == 0
     rows = json.loads(capsys.readouterr().out)
     pairs = [row["pair"] for row in rows]
     assert len(rows) >= 4
@@ -27,19 +27,19 @@ def test_rows_of_one_case(capsys, monkeypatch, problem):
 def test_costs_at_an_error_are_on_the_front():
     """A hundred times the error for a tenth of the cost: a tenth of the error is sqrt(10) times as much. What is
     dearer than something more exact is not on the front, in whatever order they are given."""
-    assert integrate.at_error(1e-3, [1e-4, 1e-2], [100.0, 10.0]) == pytest.approx(10 * 10**0.5)
-    assert integrate.at_error(1e-2, [1e-2, 1e-4], [500.0, 100.0]) == pytest.approx(100)
+    assert equal_error.at_error(1e-3, [1e-4, 1e-2], [100.0, 10.0]) == pytest.approx(10 * 10**0.5)
+    assert equal_error.at_error(1e-2, [1e-2, 1e-4], [500.0, 100.0]) == pytest.approx(100)
 
 
 def test_errors_that_both_reach():
-    assert integrate.common([3e-2, 4e-7], [5e-3, 2e-9]) == pytest.approx([1e-3, 1e-5, 1e-6])
+    assert equal_error.common([3e-2, 4e-7], [5e-3, 2e-9]) == pytest.approx([1e-3, 1e-5, 1e-6])
     with pytest.raises(BenchmarkError, match="expected a power of ten that both reach"):
-        integrate.common([3e-2, 2e-2], [5e-2, 4e-3])
+        equal_error.common([3e-2, 2e-2], [5e-2, 4e-3])
 
 
 def test_evaluations_are_put_beside_scipys(monkeypatch):
-    monkeypatch.setattr(integrate, "TOLERANCES", (1e-4,))
-    rows = integrate.evaluations()[1:]
+    monkeypatch.setattr(beside_scipy, "TOLERANCES", (1e-4,))
+    rows = beside_scipy.evaluations()[1:]
     assert len(rows) == 6
     for row in rows:
         ours, theirs = int(row[3]), int(row[4])
@@ -48,10 +48,10 @@ def test_evaluations_are_put_beside_scipys(monkeypatch):
 
 def test_steps_of_each_sample(monkeypatch):
     for name, value in {"TOLERANCES": (1e-2, 1e-3), "LONG": 1.0, "SAMPLES": 8}.items():
-        monkeypatch.setattr(integrate, name, value)
-    pairs = [row.pair for row in integrate.own_times(2)]
+        monkeypatch.setattr(own_steps, name, value)
+    pairs = [row.pair for row in own_steps.own_times(2)]
     assert [pair for pair in pairs if pair != "torchode"] == ["shared steps", "itself, A/A"]
-    shared, own = integrate.own_steps()[1:]
+    shared, own = own_steps.own_steps()[1:]
     assert (shared[1], own[1]) == ("shared", "own")
     assert float(own[3]) < float(shared[3])
 
@@ -61,14 +61,14 @@ def test_claims(ratio, verdict):
     """The slowest row of a case counts, of forward passes alone."""
     parts = [
         (f"{problem}, batch {batch}, error {error}, {way}", "torchdiffeq", ratio if way == "forward" else 9.0)
-        for problem, batch in integrate.CASES
+        for problem, batch in command.CASES
         for error in ("1e-03", "1e-06")
         for way in ("forward", "with gradients")
     ]
     parts[0] = (*parts[0][:2], ratio - 0.2)
     rows = [Row(what, pair, (1.0, 1.0), found, (found, found)) for what, pair, found in parts]
     rows.append(Row("vdp, 1e-08", "shared steps", (1.0, 1.0), 2 * ratio, (2 * ratio, 2 * ratio)))
-    told = integrate.claims(rows, [["header"], ["vdp", "dopri5", "1.0"]])
+    told = command.claims(rows, [["header"], ["vdp", "dopri5", "1.0"]])
     for batch, bound in ((1, "0.35"), (256, "0.5")):
         assert told.count(f"at most {bound} claimed, {ratio:.3f}: {verdict}") == 3, batch
     assert f"1.0 claimed, {2 * ratio:.3f}: {verdict}" in told

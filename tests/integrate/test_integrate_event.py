@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from odenets import Event, FieldError, solve
+from odenets import Event, FieldError, StepControl, solve
 
 G = 9.81
 
@@ -129,3 +129,37 @@ def test_the_gradient_inside_a_step_is_whole():
 def test_events_that_are_refused(event, message):
     with pytest.raises(FieldError, match=message):
         solve(circle, ONE_ZERO, (0, 1), events=event())
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_zero_that_has_no_derivative_is_told(per_sample):
+    u = ONE_ZERO[:1].clone().requires_grad_()
+    for g in (lambda t, y: torch.sign(y - 0.5), lambda t, y: y.detach() - 0.5):
+        with pytest.raises(FieldError, match=r"does not change along the solution at t = 0\.6931.*no derivative"):
+            solve(lambda t, y: -y, u, (0, 3), events=Event(g), per_sample=per_sample)
+        with torch.no_grad():
+            found = solve(lambda t, y: -y, u, (0, 3), events=Event(g), per_sample=per_sample)
+        assert found.events[0].t.tolist() == [pytest.approx(math.log(2), abs=1e-6)]
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_where_g_is_nan_nothing_is_found(per_sample):
+    # log(sin 3t) + 1/2 = 0 where sin 3t = 1 / sqrt(e); between these intervals it is NaN.
+    hit = Event(lambda t, y: torch.log(torch.sin(3 * t)) + 0.5)
+    control = StepControl(max_step=0.1)
+    found = solve(lambda t, y: -y, ONE_ZERO[:1], (0.1, 6), events=hit, control=control, per_sample=per_sample)
+    first = math.asin(math.exp(-0.5))
+    exact = [(x + 2 * math.pi * n) / 3 for n in range(3) for x in (first, math.pi - first)]
+    assert found.events[0].t.tolist() == pytest.approx(exact, abs=1e-12)
+
+
+def test_a_zero_that_cannot_be_bracketed_is_told():
+    hit = Event(lambda t, y: torch.where((t > 0.2) & (t < 0.8), torch.nan, t - 0.5))
+    with pytest.raises(FieldError, match=r"Event: got g\(t, u\) = nan at t = 0\.5"):
+        solve(lambda t, y: -y, ONE_ZERO, (0, 1), "rk4", steps=1, events=hit)
+
+
+def test_g_may_return_what_it_is_given(recwarn):
+    u = ONE_ZERO[:1].clone().requires_grad_()
+    solve(lambda t, y: -y, u, (0, 1), events=Event(lambda t, y: y))
+    assert not recwarn

@@ -383,6 +383,18 @@ def test_a_start_that_is_not_finite():
     assert caught.value.failure.reason == "not finite"
 
 
+@pytest.mark.parametrize("name", ["dopri5", "kvaerno5", "rodas5p"])
+def test_what_is_not_finite_right_after_the_start_is_so_told(name):
+    f = lambda t, u: torch.sqrt(1e-9 - t) + 0 * u  # noqa: E731
+    with pytest.raises(IntegrationError, match=r"sample 0 at t = 0, h = 0") as caught:
+        solve(f, ONES, (0, 1), name, per_sample=True)
+    assert {x.reason for x in caught.value.failures} == {"not finite"}
+    # A first step that time's rounding swallows is what it is.
+    with pytest.raises(IntegrationError) as caught:
+        solve(lambda t, u: -u, ONES, (1, 2), name, per_sample=True, control=StepControl(first_step=1e-20))
+    assert caught.value.failure.reason == "step too small"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -115,6 +115,31 @@ def test_gradients_of_adaptive_steps(width, small_limit):
     assert (found.stats.factorisations == 0) == (width == 120)
 
 
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_step_looks_through_no_step_before_it(per_sample, monkeypatch):
+    """autograd walks over all that what it differentiates depends on: with the steps before in it, the time of a solve
+    goes with the square of their number."""
+    walked, plain = [], torch.autograd.grad
+
+    def counted(outputs, *args, **kwargs):
+        nodes = [outputs.grad_fn] if isinstance(outputs, torch.Tensor) else [x.grad_fn for x in outputs]
+        seen = set()
+        while nodes:
+            if (node := nodes.pop()) is not None and node not in seen:
+                seen.add(node)
+                nodes += [after for after, _ in node.next_functions]
+        walked.append(len(seen))
+        return plain(outputs, *args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    rate = torch.tensor(2.0, dtype=F64, requires_grad=True)
+    u = torch.ones(1, 2, dtype=F64, requires_grad=True)
+    options = {"rtol": 1e-6, "atol": 1e-6, "per_sample": per_sample}
+    found = solve(lambda t, u: torch.cos(rate * t) - u * u, u, (0, 5), "rodas4", **options)
+    assert int(torch.as_tensor(found.stats.accepted)) > 20
+    assert max(walked[len(walked) // 2 :]) <= max(walked[: len(walked) // 2])
+
+
 @pytest.mark.parametrize(("problem", "name"), [*((problem, "rodas5p") for problem in SMALL), ("hires", "rodas4")])
 def test_stiff_problems(problem, name):
     found = in_torch(PROBLEMS[problem], name, 1e-4)

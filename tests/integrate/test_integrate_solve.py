@@ -1,5 +1,6 @@
 """solve: against scipy, orders, statistics, states of every kind, errors."""
 
+import math
 import pickle
 
 import numpy as np
@@ -315,6 +316,14 @@ def test_options_that_are_refused(options, message):
 def test_control_that_is_refused(options):
     with pytest.raises(FieldError, match="StepControl: got "):
         StepControl(**options)
+
+
+@pytest.mark.parametrize("t", [torch.ones(2, 2), "a", None, math.nan, [], torch.tensor(1j), 2.0])
+def test_what_is_no_time_inside_is_refused(t):
+    found = solve(lambda t, u: -u, torch.ones(1, dtype=torch.float64), (0, 1), dense=True)
+    torch.testing.assert_close(found([0.25, 0.5]), found(torch.tensor([0.25, 0.5])))
+    with pytest.raises(FieldError, match=r"(?s)solution\(t\): got .*expected"):
+        found(t)
 
 
 def test_a_solution_says_what_it_is():

@@ -1,0 +1,1 @@
+"""Adaptive steps beside torchdiffeq's and scipy's: ``odenets bench integrate``."""
