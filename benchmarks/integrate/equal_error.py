@@ -53,7 +53,7 @@ def common(first: Sequence[float], second: Sequence[float]) -> list[float]:
     return sorted({powers[0], powers[len(powers) // 2], powers[-1]}, reverse=True)
 
 
-def errors_and_counts(problem: str, batch: int) -> dict[Any, tuple[list[float], list[float]]]:
+def errors_and_counts(problem: str, batch: int) -> dict[Any, tuple[list[float], list[int]]]:
     """For both packages the errors at the end and the evaluations at all tolerances."""
     f, start = case(problem, batch)
     calls = [0]
@@ -63,7 +63,7 @@ def errors_and_counts(problem: str, batch: int) -> dict[Any, tuple[list[float], 
         value: Tensor = f(t, u)
         return value
 
-    found: dict[Any, tuple[list[float], list[float]]] = {ours: ([], []), theirs: ([], [])}
+    found: dict[Any, tuple[list[float], list[int]]] = {ours: ([], []), theirs: ([], [])}
     with torch.no_grad():
         exact = solve(f, start, (0.0, STOP), "dop853", rtol=1e-12, atol=1e-12).y[-1]
         for final, (errors, counts) in found.items():
@@ -75,9 +75,20 @@ def errors_and_counts(problem: str, batch: int) -> dict[Any, tuple[list[float], 
 
 
 def times(problem: str, batch: int, rounds: int) -> list[Row]:
-    """Solves of a problem to equal errors, forward alone and with the gradient of a sum."""
+    """Solves of a problem to equal errors, forward alone and with the gradient of a sum.
+
+    And f alone, evaluated as often as our solves do, forward: no solver that takes these steps takes less.
+    """
     f, start = case(problem, batch)
     known, rows = errors_and_counts(problem, batch), []
+    middle = torch.tensor(STOP / 2, dtype=torch.float64)
+
+    def alone(f: Any, y0: Tensor, tolerance: float) -> Tensor:
+        for _ in range(known[ours][1][CURVE.index(tolerance)] - 1):
+            f(middle, y0)
+        value: Tensor = f(middle, y0)
+        return value
+
     for backward in (False, True):
         y0 = start.clone().requires_grad_(backward)
 
@@ -89,20 +100,22 @@ def times(problem: str, batch: int, rounds: int) -> list[Row]:
                     end.sum().backward()
             return time.process_time() - begun
 
-        sides = (theirs, ours, ours)
+        sides = (theirs, ours, ours) if backward else (theirs, ours, ours, alone)
         for final in sides[:2]:  # kernels and memory
             run(final, CURVE[0]), run(final, CURVE[-1])
         samples = []
         for n in range(rounds):
             taken = np.zeros((len(sides), len(CURVE)))
             for k, tolerance in enumerate(CURVE):
-                for side in (0, 1, 2) if n % 2 else (2, 1, 0):
+                for side in range(len(sides)) if n % 2 else reversed(range(len(sides))):
                     taken[side, k] = run(sides[side], tolerance)
             samples.append(taken)
         for error in common(known[ours][0], known[theirs][0]):
-            at = [[at_error(error, known[final][0], taken[i]) for i, final in enumerate(sides)] for taken in samples]
+            errors = [known[theirs if final is theirs else ours][0] for final in sides]
+            at = [[at_error(error, errors[i], taken[i]) for i in range(len(sides))] for taken in samples]
             what = f"{problem}, batch {batch}, error {error:.0e}, {'with gradients' if backward else 'forward'}"
-            for pair, first, other in (("torchdiffeq", 0, 1), ("itself, A/A", 1, 2)):
+            pairs = ("torchdiffeq", 0, 1), ("itself, A/A", 1, 2), ("torchdiffeq, f alone", 0, 3)
+            for pair, first, other in pairs[: len(sides) - 1]:
                 rows.append(row(what, pair, [(seconds[first], seconds[other]) for seconds in at]))
     return rows
 
