@@ -39,6 +39,7 @@ class PairedBenchmark:
         title: of the page.
         claims: of the rows, and whether they hold.
         more: further tables, of the process of the command itself.
+        claims_of_more: of those tables, and whether they hold.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PairedBenchmark:
     title: Callable[[Any], str]
     claims: Callable[[Sequence[Row]], Mapping[str, bool]]
     more: Callable[[Any], Tables] = field(default=lambda task: {})
+    claims_of_more: Callable[[Tables], Mapping[str, bool]] = field(default=lambda more: {})
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Runs the command line; returns 0, 1 where a claim does not hold, 2 for a user error."""
@@ -82,7 +84,7 @@ class PairedBenchmark:
         rows, more = in_new_process(self.module, asdict(task)), self.more(task)
         known = machine.hardware(torch.device("cpu")) | {"threads": 1} | machine.versions()
         known |= {"command": as_given(f"odenets bench {self.name}", argv)}
-        held = self.claims(rows)
+        held = {**self.claims(rows), **self.claims_of_more(more)}
         said = [f"- {claim}: {'holds' if holds else 'does not hold'}" for claim, holds in held.items()]
         text = page(self.title(task), "\n".join(said), rows, {"pairs": task.rounds, **known})
         text = "\n".join([text, *(f"{markdown(heading, table)}\n" for heading, table in more.items())])

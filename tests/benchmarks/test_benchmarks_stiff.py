@@ -20,9 +20,23 @@ def test_rows_and_counts():
     ((head, *table),) = stiff.counted(TASK).values()
     assert all(len(line) == len(head) for line in table)
     assert all(float(line[-1]) < 10 for line in table)
+    assert all(stiff.counts_claimed({"": [head, *table]}).values())
 
 
 @pytest.mark.parametrize(("ratio", "held"), [(4.0, True), (6.0, False)])
 def test_claims(ratio, held):
     rows = [pairs.Row("robertson, 1e-02", scheme, (1.0, 1.0), ratio, (ratio, ratio)) for scheme in stiff.OURS]
     assert list(stiff.claims(rows).values()) == [held] * len(stiff.OURS)
+
+
+@pytest.mark.parametrize(
+    ("calls", "far", "held"), [(290, 9, [True, True]), (310, 9, [False, True]), (290, 21, [True, False])]
+)
+def test_claims_of_counts(calls, far, held):
+    """The largest of all problems: three times Radau's evaluations, ten tolerances or the error of BDF."""
+    table = [["problem", "tolerance", "method", "steps", "evaluations", "Jacobians", "error over tolerance"]]
+    for problem, own, error, other in (("hires", calls, far, "20"), ("robertson", 10, 1, "0.1")):
+        table.append([problem, "1e-04", "scipy's Radau", "0", "100", "0", "1"])
+        table.append([problem, "1e-04", "scipy's BDF", "0", "100", "0", other])
+        table += [[problem, "1e-04", scheme, "0", str(own), "0", str(error)] for scheme in stiff.OURS]
+    assert list(stiff.counts_claimed({"": table}).values()) == held * len(stiff.OURS)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
@@ -54,6 +55,27 @@ def test_the_crossings_of_predator_and_prey_are_those_that_scipy_finds():
         found = solve(lambda t, u: torch.stack(rates(t, u)), start, (0, 20), scheme, rtol=tol, atol=tol, events=event)
         assert len(exact) > 10
         torch.testing.assert_close(found.events[0].t, torch.from_numpy(exact), rtol=0, atol=1e-4)
+
+
+def test_two_thousand_crossings():
+    # w times as fast, an orbit is where it is at w t: so one solution of scipy's has the crossings of all.
+    def rates(t, u):
+        return [u[0] * (1.5 - u[1]), u[1] * (u[0] - 3)]
+
+    options = {"rtol": 1e-11, "atol": 1e-12, "events": lambda t, u: u[0] - 3}
+    exact = solve_ivp(rates, (0, 60), [1.0, 1.0], method="DOP853", **options).t_events[0]
+    w = torch.linspace(0.5, 3, 100, dtype=torch.float64)[:, None]
+    start = {"prey": torch.ones_like(w), "predator": torch.ones_like(w), "w": w}
+
+    def f(t, u):
+        prey, predator = (u["w"] * x for x in rates(t, (u["prey"], u["predator"])))
+        return {"prey": prey, "predator": predator, "w": torch.zeros_like(prey)}
+
+    event = Event(lambda t, u: u["prey"] - 3)
+    (found,) = solve(f, start, (0, 20), rtol=1e-7, atol=1e-7, per_sample=True, events=event).events
+    times = [exact[exact < 20 * rate] / rate for rate in w[:, 0].tolist()]
+    assert sum(map(len, times)) > 2000
+    torch.testing.assert_close(found.t, torch.from_numpy(np.concatenate(times)), rtol=0, atol=1e-3)
 
 
 def test_every_crossing_once():

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 import odenets
 from odenets import Event, FieldError, IntegrationError, NewtonKrylov, SchemeError, StepControl, schemes, solve
-from odenets.benchmarks.speed.stiff import PROBLEMS, SMALL, error, in_scipy, in_torch
+from odenets.benchmarks.speed.stiff import PROBLEMS, SMALL, brusselator_in_scipy, error, in_scipy, in_torch
 from odenets.integrate.implicit import implicit_method
 
 F64 = torch.float64
@@ -29,6 +29,13 @@ def test_the_stiff_problems_of_the_literature(name, scheme):
     assert 0 < found.stats.jacobians < found.stats.accepted + found.stats.rejected
     # dopri5 would take a step for every half unit of the fastest time scale, of 1e3 to 1e7.
     assert found.stats.accepted < 600
+
+
+def test_a_thousand_equations():
+    problem, radau = PROBLEMS["brusselator"], brusselator_in_scipy(1e-3)
+    found = in_torch(problem, "kvaerno5", 1e-3)
+    assert error(problem, found.y[-1], 1e-3) < 10
+    assert found.stats.evaluations < 3 * radau.nfev
 
 
 ADAPTIVE = ["trbdf2", "kvaerno3", "kvaerno4", "kencarp3", "kencarp4", "kencarp5", "radau_iia2"]
@@ -70,7 +77,7 @@ def robertson_numpy(k, start, stop):
     return solve_ivp(f, (0, stop), start, method="Radau", rtol=1e-11, atol=1e-15).y[:, -1]
 
 
-@pytest.mark.parametrize("scheme", ["kvaerno5", "radau_iia3"])
+@pytest.mark.parametrize("scheme", ["kvaerno5", "radau_iia3", "rodas5p"])
 def test_gradients_are_those_of_a_reference_solution(scheme):
     rates, start, stop = (0.04, 1e4, 3e7), (1.0, 0.0, 0.0), 40.0
     k = torch.tensor(rates, dtype=F64, requires_grad=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 from torch import nn
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from odenets import (
     AdaptiveODENet,
@@ -109,6 +109,13 @@ def test_gradcheck():
         return solve(f, u, (0, 0.4, 1), scheme, gradient="reversible", rtol=1e-7, atol=1e-7).y
 
     assert gradcheck(solution, [start()[:1].detach().requires_grad_()], atol=1e-5)
+
+    def moved(u, weight, t):  # weight is that of f
+        return solve(f, u, t, scheme, gradient="reversible", control=StepControl(first_step=0.1, max_step=0.1)).y
+
+    given = [start()[:1].detach().requires_grad_(), f.weight, torch.tensor([0.0, 0.1, 0.2], dtype=F64).requires_grad_()]
+    assert gradcheck(moved, given, atol=1e-5, fast_mode=True)
+    assert gradgradcheck(moved, given, atol=1e-4, fast_mode=True)
     z = (start().detach() + 1j).requires_grad_()
     y = solve(lambda t, z: 1j * z, z, (0, 1), scheme, gradient="reversible", rtol=1e-9, atol=1e-9).y[-1]
     (found,) = torch.autograd.grad(y.real.sum(), z)
