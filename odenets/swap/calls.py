@@ -96,11 +96,11 @@ class Call:
         return self.value
 
 
-def total(added: Sequence[Added], u: Tensor, found: Mapping[int, Tensor]) -> Tensor:
-    """What is added to a state u, of the parts of a step; some terms, known by their id, are others."""
+def total(added: Sequence[Added], u: Tensor, found: Mapping[Tensor, Tensor]) -> Tensor:
+    """What is added to a state u, of the parts of a step; some terms are others."""
     parts = []
     for terms, factor in added:
-        own = [found.get(id(x), x) for x in terms]
+        own = [found.get(x, x) for x in terms]
         value = own[0] if len(own) == 1 else own[0] * own[1]
         parts.append(value if factor == 1 else value * factor)
     value = sum(parts[1:], parts[0])
@@ -167,10 +167,10 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         yield from tensors_in(item)
 
 
-def put(value: Any, found: Mapping[int, Tensor]) -> Any:
-    """A value with some of its tensors, known by their id, replaced by others; its containers are new ones."""
+def put(value: Any, found: Mapping[Tensor, Tensor]) -> Any:
+    """A value with some of its tensors replaced by others; its containers are new ones."""
     if isinstance(value, Tensor):
-        return found.get(id(value), value)
+        return found.get(value, value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*[put(item, found) for item in value])
     if type(value) in (tuple, list, torch.Size):
@@ -192,10 +192,10 @@ def version(x: Tensor) -> int:
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
-def root(x: Tensor) -> int:
-    """The tensor whose memory x is a view of, by its id."""
+def root(x: Tensor) -> Tensor:
+    """The tensor whose memory x is a view of."""
     base = None if torch.compiler.is_compiling() else x._base
-    return id(x if base is None else base)
+    return x if base is None else base
 
 
 def name_of(func: Function) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence, Set
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -88,6 +89,11 @@ class Owner(Quiet):
                 self.totals[training] = totals.pop()
                 self.by_place.update({(training, n): one for one in steps for n, _ in one.numbers[training]})
 
+    @property
+    def observed(self) -> bool:
+        """Whether a diagnosis looks on, which observes all chains or none."""
+        return self.chains[0].observer is not None
+
     def refuse_replica(self) -> nn.Module:
         """A replica would have this forward, and so the weights of the original."""
         raise FieldError(
@@ -97,20 +103,26 @@ class Owner(Quiet):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the module's own, with the scheme's step in the place of each sum; no watch around sees it."""
-        around, compiled = _get_current_function_mode(), torch.compiler.is_compiling()
-        if type(around) is Watch:
+        around = _get_current_function_mode()
+        if inside := type(around) is Watch:
             _pop_mode()
-            try:
-                return self.forward(*args, **kwargs)
-            finally:
+        # Where torch.compile cannot go on, as at an error, it leaves the whole of a function with a try to Python. It
+        # must leave what is called there to Python as well: it cannot begin under a mode, and is told no lines.
+        try:
+            if self.chains[0].plain and not self.observed:
+                return self.original(*args, **kwargs)
+            if torch.compiler.is_compiling() or "torch._dynamo" not in sys.modules:
+                return self._forward(*args, **kwargs)
+            return _uncompiled()(self._forward, *args, **kwargs)
+        finally:
+            if inside:
                 _push_mode(around)
-        observed = self.chains[0].observer is not None  # by a diagnosis, which observes all chains or none
-        if self.chains[0].plain and not observed:
-            return self.original(*args, **kwargs)
-        taped = self.replays or observed
+
+    def _forward(self, *args: Any, **kwargs: Any) -> Any:
+        taped, compiled = self.replays or self.observed, torch.compiler.is_compiling()
         if (taped or self.history is not None) and not compiled and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():  # where torch counts writes
-                return self.forward(*args, **kwargs)
+                return self._forward(*args, **kwargs)
         if taped:
             self._refuse(args, kwargs)
         own, module = self.module.__dict__, self.module
@@ -149,6 +161,12 @@ class Owner(Quiet):
             output = forward(*args, **kwargs)
         watch.finish()
         return output
+
+
+@cache
+def _uncompiled() -> Function:
+    """What makes a call of which torch.compile sees nothing; it imports the compiler."""
+    return torch.compiler.disable(lambda call, *args, **kwargs: call(*args, **kwargs))
 
 
 def replaced(model: nn.Module) -> list[Quiet]:

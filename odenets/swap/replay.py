@@ -112,28 +112,28 @@ class Stages:
 
     def __init__(self, tape: Tape, one: Sum, u: Tensor, added: Sequence[Added], training: bool) -> None:
         self.tape, self.sum, self.u, self.added = tape, one, u, added
-        terms, self.dependent = [x for own, _ in added for x in own], {id(u)}
+        terms, self.dependent = [x for own, _ in added for x in own], {u}
         if one.hidden[training] and recorded():
             raise tape.refused(
                 f"{one.hidden[training]} under torch.compile or in a CUDA graph, where nobody can tell what is written "
                 "to, nor draw the same numbers again"
             )
         live = self._from(u)
-        while not all(any(id(x) in self.dependent for x in own) for own, _ in added):
+        while not all(any(x in self.dependent for x in own) for own, _ in added):
             self.u = self._copied(self.u)
             live = self._from(self.u)
-        needed = {i for x in terms for i in (id(x), root(x))}
+        needed = {i for x in terms for i in (x, root(x))}
         self.calls: list[Call] = []
         for call in reversed(live):
-            used = any(id(x) in needed for x in call.made) or any(root(x) in needed for x in call.written)
+            used = any(x in needed for x in call.made) or any(root(x) in needed for x in call.written)
             if used or _asks(call):
                 if reason := self._unrepeatable(call):
                     raise tape.refused(reason)
                 self.calls.insert(0, call)
-                needed.update(i for x in call.given for i in (id(x), root(x)))
+                needed.update(i for x in call.given for i in (x, root(x)))
             elif call.func in LAYOUT or isinstance(call.value, (tuple, list)):
                 # Python is told a shape, or a number of parts; of what a mask has chosen it may be another one.
-                needed.update(map(id, call.given))
+                needed.update(call.given)
 
     def _copied(self, u: Tensor) -> Tensor:
         """The tensor that a state is a copy of."""
@@ -148,29 +148,29 @@ class Stages:
         )
 
     def _from(self, u: Tensor) -> list[Call]:
-        """The calls that depend on a state; their marks, and the ids of all tensors that do."""
+        """The calls that depend on a state; their marks, and all tensors that do."""
         calls = self.tape.calls
         makers = [i for i, call in enumerate(calls) if among(u, [*call.made, *call.written])]
         calls = calls[makers[-1] + 1 if makers else 0 :]
-        made = {id(x) for c in calls for x in c.made if root(x) == id(x) and not among(x, c.given)}
-        anew: set[int] = set()
-        more: set[int] = set()
+        made = {x for c in calls for x in c.made if root(x) is x and not among(x, c.given)}
+        anew: set[Tensor] = set()
+        more: set[Tensor] = set()
         while True:
-            changed: set[int] = set()
-            live, self.dependent = [], {id(u)}
+            changed: set[Tensor] = set()
+            live, self.dependent = [], {u}
             for call in calls:
-                call.reads = any(id(x) in changed or root(x) in changed for x in call.given)
+                call.reads = any(x in changed or root(x) in changed for x in call.given)
                 if call.reads:
-                    changed.update(id(x) for x in call.made)
-                if not any(id(x) in self.dependent for x in call.given) and not any(root(x) in anew for x in call.made):
+                    changed.update(call.made)
+                if not any(x in self.dependent for x in call.given) and not any(root(x) in anew for x in call.made):
                     continue
                 live.append(call)
-                written = [x for x in call.written if id(x) not in self.dependent]
+                written = [x for x in call.written if x not in self.dependent]
                 more.update(root(x) for x in written if root(x) in made)
                 call.outside = [x for x in written if root(x) not in made]
                 if call.func not in STATISTICS:
-                    changed.update(i for x in call.outside for i in (id(x), root(x)))
-                self.dependent.update(id(x) for x in call.made if not among(x, call.outside))
+                    changed.update(i for x in call.outside for i in (x, root(x)))
+                self.dependent.update(x for x in call.made if not among(x, call.outside))
             if more <= anew:
                 return live
             anew |= more
@@ -183,16 +183,16 @@ class Stages:
         for x, old in zip(call.given, call.versions, strict=True):
             if x is self.u and version(x) != old:
                 return f"a state that was written to after {name} had read it"
-            if id(x) not in self.dependent and version(x) != old and not among(x, call.written):
+            if x not in self.dependent and version(x) != old and not among(x, call.written):
                 return f"a tensor that was written to between {name}, which read it, and the sum"
         return ""
 
     def __call__(self, what: Evaluate | None, y: Tensor) -> Tensor:
         """Its value at y, in an evaluation of the step, or for an analysis."""
         statistics = {} if what is None else self.sum.statistics_of(what.index)
-        found, now = {**statistics, id(self.u): y}, surroundings()
+        found, now = {**statistics, self.u: y}, surroundings()
         for call in self.calls:
-            aside = {id(x): x.detach().clone() for x in call.outside if id(x) not in statistics}
+            aside = {x: x.detach().clone() for x in call.outside if x not in statistics}
             mapped = {**found, **aside} if aside else found
             value = again(call, put(call.args, mapped), put(call.kwargs, mapped), now)
             if call.func not in LAYOUT and not _same(call.value, value):
@@ -200,7 +200,7 @@ class Stages:
                     f"a call of {name_of(call.func)} that returned {_brief(call.value)} at the state, and "
                     f"{_brief(value)} at a further stage, which the forward may have gone by"
                 )
-            found.update(zip(map(id, call.made), tensors_in(value), strict=True))
+            found.update(zip(call.made, tensors_in(value), strict=True))
         return total(self.added, y, found)
 
 

@@ -89,12 +89,12 @@ class Sum:
         """Where it is made: in a module's forward, a line, and a place in it."""
         return self.owner.module, self.source, self.place
 
-    def statistics_of(self, index: int) -> dict[int, Tensor]:
-        """The running statistics of a further stage, by the id of those that they stand for; once a step."""
-        found: dict[int, Any] = {}
+    def statistics_of(self, index: int) -> dict[Tensor, Tensor]:
+        """The running statistics of a further stage, by those that they stand for; once a step."""
+        found: dict[Any, Any] = {}
         for norm, own in self.statistics:
             copied: Any = own[index].norms[0]
             if copied.num_batches_tracked is not None and norm.training:
                 copied.num_batches_tracked.add_(1)
-            found.update({id(norm.running_mean): copied.running_mean, id(norm.running_var): copied.running_var})
+            found.update({norm.running_mean: copied.running_mean, norm.running_var: copied.running_var})
         return found

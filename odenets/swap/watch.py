@@ -67,8 +67,8 @@ class Watch(TorchFunctionMode):
         self.owner, self.tape, self.special = owner, tape, ADDITIONS if owner.history is None else FOLLOWED
         #: additions seen, in each line that has a step
         self.counts: dict[Any, int] = {}
-        #: x + a, where a step is x + a + b -> x, what is added, and x + a itself
-        self.parts: dict[int, tuple[Tensor, list[Added], Tensor]] = {}
+        #: x + a, where a step is x + a + b -> x and what is added; torch.compile would be bound to the id of an input
+        self.parts: dict[Tensor, tuple[Tensor, list[Added]]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make a call, or take a step."""
@@ -120,13 +120,13 @@ class Watch(TorchFunctionMode):
     def _take(self, one: Sum, func: Any, given: tuple[Tensor, ...], factor: float) -> Tensor:
         _refuse_checkpoint(self.owner)
         u, added = given[one.side], [((*given[: one.side], *given[one.side + 1 :]), factor)]
-        if id(u) in self.parts:
-            u, earlier, _ = self.parts.pop(id(u))
+        if u in self.parts:
+            u, earlier = self.parts.pop(u)
             added = [*earlier, *added]
         branch = total(added, u, {})
         if one.whole is not one:
             out = torch.add(u, branch)
-            self.parts[id(out)] = u, added, out
+            self.parts[out] = u, added
             return out
         chain, n, carried, start = self._entered(one, u)
         stages = None
@@ -138,12 +138,15 @@ class Watch(TorchFunctionMode):
             # What is written over is needed, by the next step or for the gradients of coefficients.
             kept = given[0].clone()
             u, branch = (kept if x is given[0] else x for x in (u, branch))
-        out, *left = chain.advance(n, carried, u, branch, stages)
+        new = chain.advance(n, carried, u, branch, stages)
+        # What is added came first, and torch lays a sum out in memory as its first operand.
+        out, *left = (_laid_out(x, given[0]) for x in new) if one.side and func not in IN_PLACE else new
         if func in IN_PLACE:
             # What was made in inference mode is written to in it alone.
             inference = not torch.compiler.is_compiling() and given[0].is_inference()
             with torch.inference_mode() if inference else nullcontext():
-                out = given[0].copy_(out)
+                # Of copy_, what is written over has a gradient that is laid out in memory anew.
+                out = given[0].zero_().add_(out) if torch.is_grad_enabled() else given[0].copy_(out)
         if chain.tracked:
             chain.history.keep(Session(chain, n, tuple(left), tuple(map(version, (out, *left))), start=start), out)
         if self.tape is not None and one.clears:
@@ -175,6 +178,15 @@ class Watch(TorchFunctionMode):
             versions = (version(y), *session.versions[1:])
             history.keep(session._replace(versions=versions, moves=session.moves + moves), y)
         return value
+
+
+def _laid_out(x: Tensor, like: Tensor) -> Tensor:
+    """The values of x, in memory in the order in which a tensor of the same shape is there."""
+    if x.shape != like.shape or x.stride() == like.stride():
+        return x
+    strides = torch.empty_like(like).stride()
+    order = sorted(range(x.dim()), key=lambda i: -strides[i])
+    return x.permute(order).contiguous().permute(sorted(range(x.dim()), key=lambda i: order[i]))
 
 
 def _refuse_checkpoint(owner: Any) -> None:

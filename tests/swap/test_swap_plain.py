@@ -418,3 +418,38 @@ def test_numbers_of_an_own_generator_are_the_same_at_all_stages():
         block.generator.set_state(state)
         u = u + (slope + block.branch(u + slope)) / 2
     torch.testing.assert_close(found, u, rtol=0, atol=1e-12)
+
+
+class Spread(nn.Module):
+    """What is added comes first, and lies in memory with its channels last; what follows draws as things lie there."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.layers, self.inplace = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(3)), inplace
+        self.scale = nn.Parameter(torch.rand(4, 1, 1))
+
+    def forward(self, x):
+        for layer in self.layers:
+            h = self.scale * layer(x).contiguous(memory_format=torch.channels_last)
+            if self.inplace:
+                h += x
+            x = nn.functional.dropout(h if self.inplace else h + x, 0.5, self.training)
+            x = x.permute(0, 2, 3, 1).view(len(x), -1, 4).view(len(x), *x.shape[2:], 4).permute(0, 3, 1, 2)
+        return x
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_sum_lies_in_memory_as_the_originals(inplace):
+    torch.manual_seed(0)
+    model, x = Spread(inplace).train(), torch.randn(2, 4, 5, 5)
+    found = []
+    for one in (model, swap_scheme(model, "lm", example=x, coefficients=0)):
+        torch.manual_seed(1)
+        layouts = []
+        y = one(x)
+        y.register_hook(lambda g, layouts=layouts: layouts.append(g.stride()))
+        y.square().sum().backward()
+        own = [p.grad for key, p in one.named_parameters() if not key.rpartition(".")[2].startswith("odenets")]
+        found.append((y.stride(), layouts, [y, *own]))
+    assert found[0][:2] == found[1][:2]
+    assert all(map(torch.equal, found[0][2], found[1][2]))
