@@ -147,7 +147,7 @@ def _zero(step: Step, g: EventFunction, time: Tensor) -> float:
         u = step.u1 if t == stop else step.u0 if t == start else step.at(t)
         found = float(g(time.new_full((), t), u).detach())
         if math.isnan(found):
-            raise FieldError(f"Event: got g(t, u) = nan at t = {t:.15g}, expected a number near a zero of g")
+            raise nan_inside(t)
         return found
 
     if value(stop) == 0:
@@ -155,6 +155,11 @@ def _zero(step: Step, g: EventFunction, time: Tensor) -> float:
     if value(start) <= 0:  # the zero is where the step before has ended
         return start
     return float(brentq(value, start, stop, xtol=4 * math.ulp(max(abs(start), abs(stop))), rtol=1e-15))
+
+
+def nan_inside(t: float) -> FieldError:
+    """The error for g that is NaN between two of its values of different signs."""
+    return FieldError(f"Event: got g(t, u) = nan at t = {t:.15g}, expected a number near a zero of g")
 
 
 def moving(f: Callable[[Tensor, Tensor], Tensor], g: EventFunction, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

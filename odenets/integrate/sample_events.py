@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..fields import FieldError
-from .event import Event, Occurrences, moving
+from .event import Event, Occurrences, moving, nan_inside
 from .packing import Packing
 from .sample_function import SampleFunction
 from .step import Step
@@ -76,6 +76,8 @@ class SampleWatch:
             return self._value(k, t, step.at(t), samples).reshape(t.shape).to(t.dtype)
 
         t = zeros(value, start, stop)
+        if bool((lost := value(t).isnan()).any()):
+            raise nan_inside(float(t[lost][0]))
         at, u = t.reshape(-1), step.at(t)
         if torch.is_grad_enabled() and (u.requires_grad or self._value(k, t, u, samples).requires_grad):
             self.function.samples = samples
@@ -103,6 +105,8 @@ class SampleWatch:
 def zeros(function: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     """A zero between each a and b, to rounding, where the signs of the function's values there differ.
 
+    Where a value is NaN, the place of that.
+
     Bisection with inverse quadratic interpolation. scipy's brentq finds one at a time. After each evaluation one value
     is read from the device: whether all have been found.
 
@@ -113,14 +117,15 @@ def zeros(function: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     for _ in range(MOST):
         at = a + ratio * (b - a)
         value = function(at)
+        lost = value.isnan() & ~done
         same = torch.sign(value) == torch.sign(fa)
         c, fc = torch.where(same, a, b), torch.where(same, fa, fb)
         b, fb = torch.where(same, b, a), torch.where(same, fb, fa)
         a, fa = at, value
         nearer = fa.abs() < fb.abs()
-        found = torch.where(done, found, torch.where(nearer, a, b))
+        found = torch.where(lost, at, torch.where(done, found, torch.where(nearer, a, b)))
         least = 4 * torch.finfo(a.dtype).eps * found.abs() / (b - a).abs()
-        done = done | (least > 0.5) | (torch.where(nearer, fa, fb) == 0) | (a == b)
+        done = done | lost | (least > 0.5) | (torch.where(nearer, fa, fb) == 0) | (a == b)
         if bool(done.all()):
             break
         xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)

@@ -175,10 +175,13 @@ def test_where_g_is_nan_nothing_is_found(per_sample):
     assert found.events[0].t.tolist() == pytest.approx(exact, abs=1e-12)
 
 
-def test_a_zero_that_cannot_be_bracketed_is_told():
-    hit = Event(lambda t, y: torch.where((t > 0.2) & (t < 0.8), torch.nan, t - 0.5))
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_zero_that_cannot_be_bracketed_is_told(per_sample):
+    # y = 1 + t by steps of any size, and g is NaN around its zero.
+    hit = Event(lambda t, y: torch.where((t > 0.2) & (t < 0.8), torch.nan, t - 0.5) + 0 * y)
+    options = {"control": StepControl(first_step=1.0), "events": hit, "per_sample": per_sample}
     with pytest.raises(FieldError, match=r"Event: got g\(t, u\) = nan at t = 0\.5"):
-        solve(lambda t, y: -y, ONE_ZERO, (0, 1), "rk4", steps=1, events=hit)
+        solve(lambda t, y: torch.ones_like(y), ONE_ZERO[:1], (0, 1), **options)
 
 
 def test_g_may_return_what_it_is_given(recwarn):
