@@ -126,7 +126,8 @@ class Adaptive:
             step, self._norm = self._try(span)
             norm, order = self._norm, self.method.order
             factor = self.control.size(norm, order)
-            if step is not None and (norm <= 1 or (size <= self.control.min_step and math.isfinite(norm))):
+            least = self.control.min_step and self.control.least(size, t, span.stop)
+            if step is not None and (norm <= 1 or (least and math.isfinite(norm))):
                 if step.carried:
                     self._refuse_apart(step)
                 self.counts.accept(span.h)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,10 @@ class StepControl:
     def _check(self, name: str, value: Any, holds: bool, expected: str) -> None:
         if not holds:
             raise FieldError(f"StepControl: got {name} = {value!r}, expected {expected}")
+
+    def least(self, size: Any, start: Any, stop: Any) -> Any:
+        """Whether a step is no longer than ``min_step``, but for the rounding of its ends."""
+        return size <= self.min_step + sys.float_info.epsilon * most(abs(start), abs(stop))
 
     def size(self, error: Any, order: int) -> Any:
         """D^(-1/k) of a step: a number, or a tensor with one for each sample, as all that follows."""

@@ -60,6 +60,10 @@ class Occurrences:
     sample: Tensor | None = None
 
 
+#: iterations of a search: at a triple zero Brent's method takes hundreds
+MOST = 2000
+
+
 class Watch:
     """Looks for events in the steps of a solve.
 
@@ -106,10 +110,7 @@ class Watch:
         return None
 
     def _moving(self, k: int, t: float, u: Tensor) -> tuple[Tensor, Tensor]:
-        at = self.time.new_full((), t)
-        if not torch.is_grad_enabled() or not (u.requires_grad or self.g(k)(at, u).requires_grad):
-            return at, u
-        return moving(self.function, self.g(k), at, u)
+        return moving(self.function, self.g(k), self.time.new_full((), t), u)
 
     def occurrences(self) -> tuple[Occurrences, ...]:
         """What was found of each event."""
@@ -154,7 +155,7 @@ def _zero(step: Step, g: EventFunction, time: Tensor) -> float:
         return stop
     if value(start) <= 0:  # the zero is where the step before has ended
         return start
-    return float(brentq(value, start, stop, xtol=4 * math.ulp(max(abs(start), abs(stop))), rtol=1e-15))
+    return float(brentq(value, start, stop, xtol=4 * math.ulp(max(abs(start), abs(stop))), rtol=1e-15, maxiter=MOST))
 
 
 def nan_inside(t: float) -> FieldError:
@@ -166,26 +167,48 @@ def moving(f: Callable[[Tensor, Tensor], Tensor], g: EventFunction, t: Tensor, u
     """The time and state of an event as they move with all that g and u depend on; their values are t and u.
 
     By the implicit function theorem: dt = -dg / (g_t + g_u f). First derivatives. Of a 0-dimensional time; or of
-    several samples, times of shape (n, 1, ..., 1), which are returned in shape (n,).
+    several samples, times of shape (n, 1, ..., 1), which are returned in shape (n,). Where nothing is recorded they
+    stay as they are.
 
     Raises:
-        FieldError: g without a derivative, or of which it is 0 along the solution, as that of a sign is.
+        FieldError: in the backward pass, g without a derivative, or of which it is 0 along the solution, as that of a
+            sign is.
     """
+    own = t.reshape(()) if t.dim() == 0 else t.reshape(-1)
+    if not torch.is_grad_enabled() or not (u.requires_grad or g(t, u).requires_grad):
+        return own, u
     with torch.enable_grad():
         at, near = t.clone().requires_grad_(), u.detach().requires_grad_()
         speed = f(at, near).detach()
         value = g(at, near).sum()
         ways = torch.autograd.grad(value, (at, near), allow_unused=True) if value.requires_grad else (None, None)
-    own = t.reshape(()) if t.dim() == 0 else t.reshape(-1)
     along = own.new_zeros(()) if ways[1] is None else (ways[1].conj() * speed).real.reshape(*own.shape, -1).sum(-1)
-    rate = along + (0 if ways[0] is None else ways[0].reshape(own.shape))
-    if bool((rate == 0).any()):
-        at_rest = float(own[rate == 0].reshape(-1)[0])
-        raise FieldError(
-            f"Event: got g(t, u) that does not change along the solution at t = {at_rest:.15g}, to autograd, so that "
-            "its time has no derivative, expected one that goes through 0 at some rate: a sign, detach() and float(t) "
-            "have none; or solve under torch.no_grad()"
-        )
-    missed = g(t, u)
-    when = own - ((missed - missed.detach()) / rate).to(t.dtype)
+    rate = along + own.new_zeros(own.shape) + (0 if ways[0] is None else ways[0].reshape(own.shape))
+    still, missed = rate == 0, g(t, u)
+    when = own - ((missed - missed.detach()) / torch.where(still, 1.0, rate)).to(t.dtype)
+    if bool(still.any()):
+        when = _Still.apply(when, u, still)
     return when, u + speed * (when - own).reshape(t.shape).to(u.dtype)
+
+
+class _Still(torch.autograd.Function):
+    """Times of events, of which some have no derivative: it is an error to ask for that, and none not to."""
+
+    @staticmethod
+    def forward(ctx: Any, when: Tensor, u: Tensor, still: Tensor) -> Tensor:
+        """The times; as functions of the state, so that there is something to ask."""
+        ctx.save_for_backward(when, still)
+        return when.clone()
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None]:
+        """The cotangent of the times; FieldError where it asks for what there is not."""
+        when, still = ctx.saved_tensors
+        asked = still & (bar != 0)
+        if bool(asked.any()):
+            raise FieldError(
+                "Event: got g(t, u) that does not change along the solution at t = "
+                f"{float(when[asked].reshape(-1)[0]):.15g}, to autograd, so that its time has no derivative, expected "
+                "one that goes through 0 at some rate: a sign, detach() and float(t) have none"
+            )
+        return bar, None, None

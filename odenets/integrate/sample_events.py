@@ -78,10 +78,8 @@ class SampleWatch:
         t = zeros(value, start, stop)
         if bool((lost := value(t).isnan()).any()):
             raise nan_inside(float(t[lost][0]))
-        at, u = t.reshape(-1), step.at(t)
-        if torch.is_grad_enabled() and (u.requires_grad or self._value(k, t, u, samples).requires_grad):
-            self.function.samples = samples
-            at, u = moving(self.function, lambda t, u: self._value(k, t, u, samples), t, u)
+        self.function.samples = samples
+        at, u = moving(self.function, lambda t, u: self._value(k, t, u, samples), t, step.at(t))
         self._found[k].append((samples, at, u))
         return t.reshape(-1)
 

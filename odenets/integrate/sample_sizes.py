@@ -54,12 +54,12 @@ class SampleSizes:
         """Which samples accept the step of these norms; their times go on, and the sizes of all are chosen anew."""
         control, order = self.control, self.order
         size = (now.to - now.t).abs()
-        # A step of no size has no error; what was known before it stays.
+        # A step of no size is none, and has no error: what was known before it stays.
+        norm = torch.where(size > 0, tried.nan_to_num(math.inf, math.inf), math.inf)
         tried = torch.where(size > 0, tried, now.norm)
-        norm = tried.nan_to_num(math.inf, math.inf)
         fits = norm <= 1
         if control.min_step:
-            fits = fits | ((size <= control.min_step) & norm.isfinite())
+            fits = fits | (control.least(size, now.t, now.to) & norm.isfinite())
         factor = control.size(norm, order)
         grown = torch.minimum(now.most, size * control.accepted([factor, *now.past]))
         now.h = torch.where(fits, grown, size * control.rejected(factor))

@@ -145,8 +145,10 @@ class Watch(TorchFunctionMode):
             # What was made in inference mode is written to in it alone.
             inference = not torch.compiler.is_compiling() and given[0].is_inference()
             with torch.inference_mode() if inference else nullcontext():
-                # Of copy_, what is written over has a gradient that is laid out in memory anew.
-                out = given[0].zero_().add_(out) if torch.is_grad_enabled() else given[0].copy_(out)
+                # Of copy_, what is written over has a gradient that is laid out in memory anew. A trace is to be the
+                # same without a record.
+                anew = torch.is_grad_enabled() and not torch.jit.is_tracing()
+                out = given[0].zero_().add_(out) if anew else given[0].copy_(out)
         if chain.tracked:
             chain.history.keep(Session(chain, n, tuple(left), tuple(map(version, (out, *left))), start=start), out)
         if self.tape is not None and one.clears:
@@ -181,10 +183,13 @@ class Watch(TorchFunctionMode):
 
 
 def _laid_out(x: Tensor, like: Tensor) -> Tensor:
-    """The values of x, in memory in the order in which a tensor of the same shape is there."""
-    if x.shape != like.shape or x.stride() == like.stride():
+    """The values of x, in memory in the order in which a tensor of the same shape is there.
+
+    Of one with gaps or overlaps, as an expanded one is, torch takes no order over: x stays as it is.
+    """
+    strides = like.stride()
+    if x.shape != like.shape or x.stride() == strides or torch.empty_like(like).stride() != strides:
         return x
-    strides = torch.empty_like(like).stride()
     order = sorted(range(x.dim()), key=lambda i: -strides[i])
     return x.permute(order).contiguous().permute(sorted(range(x.dim()), key=lambda i: order[i]))
 

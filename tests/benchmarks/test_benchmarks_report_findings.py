@@ -49,6 +49,12 @@ def test_all_depths_together():
         "-0.08 to 0.50, 3 pairs): no difference can be told."
     ]
     assert over_depths(found[:2]) == []
+    # One pair at each depth is no more than two numbers; an equal error of two networks is a difference of 0.
+    assert over_depths([Comparison(cell(n, "lm", (4.0,)), cell(n, "euler", (5.0,))) for n in (14, 20)]) == []
+    larger = Comparison(cell(8, "rk4", (5.0, 5.1), evaluations=12), cell(8, "euler", (5.0, 5.1), evaluations=3))
+    rest = [Comparison(cell(n, "rk4", (4.0,)), cell(n, "euler", (5.0,))) for n in (14,)]
+    ((_, difference),) = over_depths([larger, *rest])
+    assert (difference.n, difference.mean) == (3, pytest.approx(-1 / 3))
 
 
 def test_at_equal_work_both_numbers_are_said():

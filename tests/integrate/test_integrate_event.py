@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from odenets import Event, FieldError, StepControl, solve
+from odenets import Event, FieldError, StepControl, odeint_event, solve
 
 G = 9.81
 
@@ -154,14 +154,32 @@ def test_events_that_are_refused(event, message):
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
-def test_a_zero_that_has_no_derivative_is_told(per_sample):
+@pytest.mark.parametrize("g", [lambda t, y: torch.sign(y - 0.5), lambda t, y: y.detach() - 0.5])
+def test_a_zero_that_has_no_derivative_is_told_to_who_asks_for_it(g, per_sample):
     u = ONE_ZERO[:1].clone().requires_grad_()
-    for g in (lambda t, y: torch.sign(y - 0.5), lambda t, y: y.detach() - 0.5):
+    found = solve(lambda t, y: -y, u, (0, 3), events=Event(g), per_sample=per_sample)
+    (event,) = found.events
+    assert event.t.tolist() == [pytest.approx(math.log(2), abs=1e-6)]
+    (by_u,) = torch.autograd.grad(found.y[-1].sum(), u, retain_graph=True)
+    torch.testing.assert_close(by_u, torch.exp(torch.tensor([-3.0], dtype=torch.float64)), rtol=1e-5, atol=0)
+    for asked in (event.t, event.y):
         with pytest.raises(FieldError, match=r"does not change along the solution at t = 0\.6931.*no derivative"):
-            solve(lambda t, y: -y, u, (0, 3), events=Event(g), per_sample=per_sample)
-        with torch.no_grad():
-            found = solve(lambda t, y: -y, u, (0, 3), events=Event(g), per_sample=per_sample)
-        assert found.events[0].t.tolist() == [pytest.approx(math.log(2), abs=1e-6)]
+            torch.autograd.grad(asked.sum(), u, retain_graph=True)
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_one_event_without_derivative_leaves_the_others_theirs(per_sample):
+    # y = c t: of g = y - 1/2 the time is 1 / (2 c), and its derivative -1 / (2 c^2).
+    c = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    events = [Event(lambda t, y: torch.sign(y - 0.3)), Event(lambda t, y: y - 0.5)]
+    found = solve(lambda t, y: c + 0 * y, 0 * ONE_ZERO[:1], (0, 1), events=events, per_sample=per_sample)
+    (by_c,) = torch.autograd.grad(found.events[1].t.sum() + found.y[-1].sum(), c)
+    assert by_c.item() == pytest.approx(-0.5 + 1)
+
+
+def test_a_triple_zero_is_found():
+    found = solve(lambda t, y: -y, ONE_ZERO[:1], (0, 3), events=Event(lambda t, y: (y - 0.5) ** 3))
+    assert found.events[0].t.tolist() == [pytest.approx(math.log(2), abs=1e-5)]
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
@@ -188,3 +206,12 @@ def test_g_may_return_what_it_is_given(recwarn):
     u = ONE_ZERO[:1].clone().requires_grad_()
     solve(lambda t, y: -y, u, (0, 1), events=Event(lambda t, y: y))
     assert not recwarn
+
+
+def test_torchdiffeqs_function_finds_a_sign():
+    # u = e^-t is 1/2 at log 2.
+    u = ONE_ZERO[:1].clone().requires_grad_()
+    t, y = odeint_event(lambda t, u: -u, u, torch.zeros(()), event_fn=lambda t, u: torch.sign(u[0] - 0.5))
+    assert t.item() == pytest.approx(math.log(2), abs=1e-6)
+    with pytest.raises(FieldError, match="no derivative"):
+        t.backward()

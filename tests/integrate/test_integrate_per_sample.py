@@ -393,6 +393,7 @@ def test_what_is_not_finite_right_after_the_start_is_so_told(name):
     with pytest.raises(IntegrationError) as caught:
         solve(lambda t, u: -u, ONES, (1, 2), name, per_sample=True, control=StepControl(first_step=1e-20))
     assert caught.value.failure.reason == "step too small"
+    assert int(caught.value.solution.stats.accepted.max()) == 0
 
 
 @pytest.mark.parametrize(

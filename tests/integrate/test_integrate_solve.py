@@ -318,6 +318,19 @@ def test_control_that_is_refused(options):
         StepControl(**options)
 
 
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_step_of_the_least_size_is_accepted(per_sample):
+    # f jumps at u = 1/2, where no step is short enough; ends of steps of 1e-3 are rounded.
+    def f(t, u):
+        return torch.where(u > 0.5, -5.0, 5.0) + 0 * u
+
+    found = solve(
+        f, torch.ones(1, 1), (0, 1), max_steps=3000, control=StepControl(min_step=1e-3), per_sample=per_sample
+    )
+    assert float(torch.as_tensor(found.stats.smallest_step).min()) < 1.1e-3
+    assert abs(found.y[-1].item() - 0.5) < 0.01
+
+
 @pytest.mark.parametrize("t", [torch.ones(2, 2), "a", None, math.nan, [], torch.tensor(1j), 2.0])
 def test_what_is_no_time_inside_is_refused(t):
     found = solve(lambda t, u: -u, torch.ones(1, dtype=torch.float64), (0, 1), dense=True)

@@ -1,6 +1,7 @@
 """Sums in whatever way people write them, against loops typed by hand: forward, gradients and statistics."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -453,3 +454,56 @@ def test_a_sum_lies_in_memory_as_the_originals(inplace):
         found.append((y.stride(), layouts, [y, *own]))
     assert found[0][:2] == found[1][:2]
     assert all(map(torch.equal, found[0][2], found[1][2]))
+
+
+class Expanded(nn.Module):
+    """What is added comes first and is one number for several, so that torch lays the sum out as the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(3, 3).double() for _ in range(3))
+
+    def forward(self, x):
+        for layer in self.layers:
+            y = torch.tanh(layer(x)).mean(1, keepdim=True).expand_as(x) + x
+            x = y.transpose(1, 2).view(2, -1).view(2, 3, 4).transpose(1, 2)
+        return x
+
+
+class Within(nn.Module):
+    """What is added comes first, and the state is added to it in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(3, 3).double() for _ in range(3))
+
+    def forward(self, x):
+        for layer in self.layers:
+            h = 1 * torch.tanh(layer(x))
+            h += x
+            x = h
+        return x
+
+
+@pytest.mark.parametrize("name", ["lm", "heun"])
+def test_what_is_added_may_be_one_number_for_several(name):
+    torch.manual_seed(0)
+    model, x = Expanded(), torch.randn(2, 3, 4, dtype=torch.float64).transpose(1, 2)
+    swapped = swap_scheme(model, name, example=x, coefficients=0.3 if name == "lm" else None)
+    branches = [lambda u, f=f: torch.tanh(f(u)).mean(1, keepdim=True).expand_as(u) for f in model.layers]
+    expected = LOOPS[name](branches, x, 1, [{"k": torch.tensor(0.3)}] * 3)
+    torch.testing.assert_close(swapped(x), expected)
+
+
+@pytest.mark.parametrize("name", ["lm", "heun"])
+def test_sums_in_place_are_traced(name):
+    torch.manual_seed(0)
+    model, x = Within(), torch.randn(2, 3, dtype=torch.float64)
+    swapped = swap_scheme(model, name, example=x, coefficients=0.3 if name == "lm" else None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch itself, that it will be given up, and of what is read off a shape
+        traced = torch.jit.trace(swapped, (x,))
+    branches = [lambda u, f=f: torch.tanh(f(u)) for f in model.layers]
+    for u in (x, torch.randn(2, 3, dtype=torch.float64)):
+        expected = LOOPS[name](branches, u, 1, [{"k": torch.tensor(0.3)}] * 3)
+        torch.testing.assert_close(traced(u), expected)

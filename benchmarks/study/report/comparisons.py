@@ -56,14 +56,18 @@ def at_equal_depth(table: Iterable[Cell]) -> list[Comparison]:
 def over_depths(found: Iterable[Comparison]) -> list[tuple[list[Comparison], Difference]]:
     """What two schemes differ by at several depths, and the difference over all pairs, paired by depth and seed.
 
-    Student's t of the pairs as if the difference were the same at each depth. Depths at which both are one network, and
-    err alike with each seed, tell nothing of it and are left out.
+    Student's t of the pairs as if the difference were the same at each depth. Left out are depths at which both are one
+    network: as large, and with the same error at each seed. Where no depth has two pairs there is nothing to pool.
     """
 
     def labels(one: Comparison) -> tuple[str, str]:
         return one.cell.label, one.reference.label
 
-    apart = [one for one in found if one.final is not None and (one.final.mean or one.final.deviation)]
+    def one_network(one: Comparison, difference: Difference) -> bool:
+        sizes = {(cell.parameters, cell.evaluations) for cell in (one.cell, one.reference)}
+        return len(sizes) == 1 and not difference.mean and not difference.deviation
+
+    apart = [one for one in found if one.final is not None and not one_network(one, one.final)]
     pooled = []
     for _, group in itertools.groupby(sorted(apart, key=labels), key=labels):
         same = list(group)
@@ -71,7 +75,7 @@ def over_depths(found: Iterable[Comparison]) -> list[tuple[list[Comparison], Dif
             {(cell.depth, seed): error for cell in cells for seed, error in cell.errors.items()}
             for cells in zip(*((one.cell, one.reference) for one in same), strict=True)
         )
-        if len(same) > 1 and (difference := paired(ours, theirs)) is not None:
+        if (difference := paired(ours, theirs)) is not None and difference.n > len(same) > 1:
             pooled.append((same, difference))
     return pooled
 

@@ -101,14 +101,15 @@ def shapes(found: Iterable[Learned]) -> list[str]:
     return [sawtooth.in_words(one) for one in found if (one.config.scheme, one.symbol) == ("lm", "k")]
 
 
-def unsaid(comparisons: Iterable[Comparison]) -> list[str]:
-    """What the seeds are too few for."""
+def unsaid(comparisons: Iterable[Comparison], pooled: Iterable[Difference] = ()) -> list[str]:
+    """What the seeds are too few for; ``pooled`` are the differences over all depths."""
     known = [(one, one.final) for one in comparisons if one.final is not None]
     measured = [(one, difference) for one, difference in known if difference.needed is not None]
     sentences = []
-    if len(measured) > 1:
+    intervals = len(measured) + sum(difference.interval is not None for difference in pooled)
+    if intervals > 1:
         sentences.append(
-            f"Were there no difference at all, {(1 - CONFIDENCE) * len(measured):.1f} of these {len(measured)} "
+            f"Were there no difference at all, {(1 - CONFIDENCE) * intervals:.1f} of these {intervals} "
             "intervals of 95 % would still be expected to miss 0, by chance."
         )
     few = [(one, difference) for one, difference in measured if difference.needed > difference.n]

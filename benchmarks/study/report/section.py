@@ -72,10 +72,11 @@ def content(results: Sequence[Result], costs: Mapping[str, Cost]) -> Content:
 
 def what_is_found(found: Content, studies: Iterable[Named]) -> str:
     """The findings as lists of sentences."""
+    pooled = comparisons.over_depths(found.depth)
     groups = {
         "At equal depth": [
             *(findings.equal_depth(one) for one in found.depth),
-            *(findings.all_depths(*one) for one in comparisons.over_depths(found.depth)),
+            *(findings.all_depths(*one) for one in pooled),
         ],
         "At about equal evaluations": [
             *(findings.equal_evaluations(one) for one in found.work),
@@ -83,7 +84,7 @@ def what_is_found(found: Content, studies: Iterable[Named]) -> str:
         ],
         "Learned coefficients": [*findings.shapes(found.learned), *findings.decay(found.learned)],
         "What cannot be said": [
-            *findings.unsaid([*found.depth, *found.work]),
+            *findings.unsaid([*found.depth, *found.work], [difference for _, difference in pooled]),
             *findings.unfinished(studies),
         ],
     }
