@@ -211,7 +211,7 @@ def test_g_may_return_what_it_is_given(recwarn):
 def test_torchdiffeqs_function_finds_a_sign():
     # u = e^-t is 1/2 at log 2.
     u = ONE_ZERO[:1].clone().requires_grad_()
-    t, y = odeint_event(lambda t, u: -u, u, torch.zeros(()), event_fn=lambda t, u: torch.sign(u[0] - 0.5))
+    t, _ = odeint_event(lambda t, u: -u, u, torch.zeros(()), event_fn=lambda t, u: torch.sign(u[0] - 0.5))
     assert t.item() == pytest.approx(math.log(2), abs=1e-6)
     with pytest.raises(FieldError, match="no derivative"):
         t.backward()
