@@ -151,6 +151,7 @@ class OpenProgram:
     outputs: tuple[int, ...]
     slopes: tuple[bool, ...]
     code: Generated = field(init=False, compare=False, repr=False)
+    #: what is to be bound to the code, h open; and the last step size with the step's function for it
     _parts: list[Any] = field(init=False, compare=False, repr=False)
     _last: tuple[float, Any] = field(default=(0.0, None), init=False, compare=False, repr=False)
 
