@@ -470,12 +470,8 @@ class Expanded(nn.Module):
         return x
 
 
-class Within(nn.Module):
+class Within(Expanded):
     """What is added comes first, and the state is added to it in place."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(3, 3).double() for _ in range(3))
 
     def forward(self, x):
         for layer in self.layers:
