@@ -84,9 +84,8 @@ def times(problem: str, batch: int, rounds: int) -> list[Row]:
     middle = torch.tensor(STOP / 2, dtype=torch.float64)
 
     def alone(f: Any, y0: Tensor, tolerance: float) -> Tensor:
-        for _ in range(known[ours][1][CURVE.index(tolerance)] - 1):
-            f(middle, y0)
-        value: Tensor = f(middle, y0)
+        for _ in range(known[ours][1][CURVE.index(tolerance)]):
+            value: Tensor = f(middle, y0)
         return value
 
     for backward in (False, True):

@@ -60,7 +60,7 @@ class Occurrences:
     sample: Tensor | None = None
 
 
-#: iterations of a search: at a triple zero Brent's method takes hundreds
+#: iterations of a search: at a triple zero Brent's method takes some 150, and scipy gives up after 100
 MOST = 2000
 
 

@@ -185,7 +185,7 @@ class Watch(TorchFunctionMode):
 def _laid_out(x: Tensor, like: Tensor) -> Tensor:
     """The values of x, in memory in the order in which a tensor of the same shape is there.
 
-    Of one with gaps or overlaps, as an expanded one is, torch takes no order over: x stays as it is.
+    One with gaps or overlaps, as an expanded one is, does not settle how torch lays a sum out: x stays as it is.
     """
     strides = like.stride()
     if x.shape != like.shape or x.stride() == strides or torch.empty_like(like).stride() != strides:
