@@ -60,10 +60,14 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    try:
-        own = metadata.version("odenets")
-    except metadata.PackageNotFoundError:
-        own = "not installed"
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__, "odenets": own}
+def versions(*peers: str) -> dict[str, str]:
+    """Versions of what a result depends on, and of other packages that it is compared with."""
+
+    def version(package: str) -> str:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    own = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return own | {package: version(package) for package in ("odenets", *peers)}

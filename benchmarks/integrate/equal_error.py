@@ -1,10 +1,11 @@
-"""dopri5 beside torchdiffeq's at equal error: times, and evaluations, on the front of a work-precision diagram."""
+"""dopri5 beside torchdiffeq's and diffrax's at equal error, on the front of a work-precision diagram."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,20 @@ from odenets import solve
 
 from ..common.errors import BenchmarkError
 from ..common.pairs import Row, row
+from .beside_diffrax import diffrax_run
 from .problems import CASES, STOP, case
 
 #: of a work-precision diagram
 CURVE = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+#: what a row calls the pair, whose time is the first, and whose the other
+PAIRS = (
+    ("torchdiffeq", "torchdiffeq", "odenets"),
+    ("itself, A/A", "odenets", "again"),
+    ("diffrax, compiled", "diffrax", "odenets"),
+    ("torchdiffeq, f alone", "torchdiffeq", "f alone"),
+)
+#: from a start, with a tolerance, with gradients by the start and the weights of f or without: the solution at the end
+Run = Callable[[Tensor, float, bool], Tensor]
 
 
 def ours(f: Any, y0: Tensor, tolerance: float) -> Tensor:
@@ -40,6 +51,19 @@ def at_error(error: float, errors: Sequence[float], costs: Sequence[float]) -> f
     return float(np.exp(np.interp(math.log(error), np.log(np.asarray(errors)[order]), np.log(front))))
 
 
+def by_torch(solution: Callable[[Any, Tensor, float], Tensor], f: Any) -> Run:
+    """Solves whose gradient, of a sum, is torch's."""
+
+    def run(start: Tensor, tolerance: float, gradients: bool) -> Tensor:
+        with torch.set_grad_enabled(gradients):
+            end = solution(f, start, tolerance)
+            if gradients:
+                end.sum().backward()
+        return end
+
+    return run
+
+
 def common(first: Sequence[float], second: Sequence[float]) -> list[float]:
     """The largest power of ten that lies in both ranges of errors, one in the middle, and the smallest.
 
@@ -53,78 +77,86 @@ def common(first: Sequence[float], second: Sequence[float]) -> list[float]:
     return sorted({powers[0], powers[len(powers) // 2], powers[-1]}, reverse=True)
 
 
-def errors_and_counts(problem: str, batch: int) -> dict[Any, tuple[list[float], list[int]]]:
-    """For both packages the errors at the end and the evaluations at all tolerances."""
-    f, start = case(problem, batch)
-    calls = [0]
-
-    def counted(t: Tensor, u: Tensor) -> Tensor:
-        calls[0] += 1
-        value: Tensor = f(t, u)
-        return value
-
-    found: dict[Any, tuple[list[float], list[int]]] = {ours: ([], []), theirs: ([], [])}
+def errors_of(run: Run, f: Any, start: Tensor) -> list[float]:
+    """The errors at the end at all tolerances."""
     with torch.no_grad():
         exact = solve(f, start, (0.0, STOP), "dop853", rtol=1e-12, atol=1e-12).y[-1]
-        for final, (errors, counts) in found.items():
-            for tolerance in CURVE:
-                calls[0] = 0
-                errors.append(float((final(counted, start, tolerance) - exact).abs().max()))
-                counts.append(calls[0])
-    return found
+    return [float((run(start, tolerance, False) - exact).abs().max()) for tolerance in CURVE]
 
 
-def times(problem: str, batch: int, rounds: int) -> list[Row]:
-    """Solves of a problem to equal errors, forward alone and with the gradient of a sum.
+def counts_of(solution: Callable[[Any, Tensor, float], Tensor], f: Any, start: Tensor) -> list[int]:
+    """The evaluations at all tolerances."""
+    counts = []
+    for tolerance in CURVE:
+        calls = 0
 
-    And f alone, evaluated as often as our solves do, forward: no solver that takes these steps takes less.
-    """
-    f, start = case(problem, batch)
-    known, rows = errors_and_counts(problem, batch), []
-    middle = torch.tensor(STOP / 2, dtype=torch.float64)
+        def counted(t: Tensor, u: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            value: Tensor = f(t, u)
+            return value
+
+        by_torch(solution, counted)(start, tolerance, False)
+        counts.append(calls)
+    return counts
+
+
+def runs_of(f: Any, start: Tensor) -> dict[str, Run]:
+    """What is timed; "f alone" is f as often as our solves evaluate it: no solver takes less for that."""
+    counts, middle = counts_of(ours, f, start), torch.tensor(STOP / 2, dtype=torch.float64)
 
     def alone(f: Any, y0: Tensor, tolerance: float) -> Tensor:
-        for _ in range(known[ours][1][CURVE.index(tolerance)]):
+        for _ in range(counts[CURVE.index(tolerance)]):
             value: Tensor = f(middle, y0)
         return value
 
-    for backward in (False, True):
-        y0 = start.clone().requires_grad_(backward)
+    solutions = {"torchdiffeq": theirs, "odenets": ours, "again": ours, "f alone": alone}
+    runs = {name: by_torch(solution, f) for name, solution in solutions.items()}
+    return runs if find_spec("diffrax") is None else {**runs, "diffrax": diffrax_run(f, STOP)}
 
-        def run(final: Any, tolerance: float, y0: Tensor = y0, backward: bool = backward) -> float:
-            begun = time.process_time()
-            with torch.set_grad_enabled(backward):
-                end = final(f, y0, tolerance)
-                if backward:
-                    end.sum().backward()
-            return time.process_time() - begun
 
-        sides = (theirs, ours, ours) if backward else (theirs, ours, ours, alone)
-        for final in sides[:2]:  # kernels and memory
-            run(final, CURVE[0]), run(final, CURVE[-1])
-        samples = []
-        for n in range(rounds):
-            taken = np.zeros((len(sides), len(CURVE)))
-            for k, tolerance in enumerate(CURVE):
-                for side in range(len(sides)) if n % 2 else reversed(range(len(sides))):
-                    taken[side, k] = run(sides[side], tolerance)
-            samples.append(taken)
-        for error in common(known[ours][0], known[theirs][0]):
-            errors = [known[theirs if final is theirs else ours][0] for final in sides]
-            at = [[at_error(error, errors[i], taken[i]) for i in range(len(sides))] for taken in samples]
-            what = f"{problem}, batch {batch}, error {error:.0e}, {'with gradients' if backward else 'forward'}"
-            pairs = ("torchdiffeq", 0, 1), ("itself, A/A", 1, 2), ("torchdiffeq, f alone", 0, 3)
-            for pair, first, other in pairs[: len(sides) - 1]:
-                rows.append(row(what, pair, [(seconds[first], seconds[other]) for seconds in at]))
+def samples_of(runs: Mapping[str, Run], start: Tensor, gradients: bool, rounds: int) -> list[dict[str, list[float]]]:
+    """The seconds of each at all tolerances, round by round, one after the other, the order changing."""
+    y0, samples = start.clone().requires_grad_(gradients), []
+    for run in runs.values():  # kernels and memory; what is compiled
+        run(y0, CURVE[0], gradients), run(y0, CURVE[-1], gradients)
+    for n in range(rounds):
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        for tolerance in CURVE:
+            for name in list(runs) if n % 2 else reversed(runs):
+                begun = time.process_time()
+                runs[name](y0, tolerance, gradients)
+                taken[name].append(time.process_time() - begun)
+        samples.append(taken)
+    return samples
+
+
+def times(problem: str, batch: int, rounds: int) -> list[Row]:
+    """Solves of a problem to equal errors, forward alone and with the gradient of a sum; forward f alone as well."""
+    f, start = case(problem, batch)
+    runs, rows = runs_of(f, start), []
+    errors = {name: errors_of(run, f, start) for name, run in runs.items() if name != "f alone"}
+    levels = common(errors["torchdiffeq"], errors["odenets"])
+    errors["f alone"] = errors["odenets"]
+    for gradients in (False, True):
+        sides = {name: run for name, run in runs.items() if not (gradients and name == "f alone")}
+        samples = samples_of(sides, start, gradients, rounds)
+        for error in levels:
+            at = [{name: at_error(error, errors[name], costs) for name, costs in taken.items()} for taken in samples]
+            what = f"{problem}, batch {batch}, error {error:.0e}, {'with gradients' if gradients else 'forward'}"
+            for pair, first, other in PAIRS:
+                if first in sides and other in sides and min(errors[first]) <= error <= max(errors[first]):
+                    rows.append(row(what, pair, [(seconds[first], seconds[other]) for seconds in at]))
     return rows
 
 
 def equal_errors() -> list[list[str]]:
-    """Evaluations of both packages for equal errors."""
+    """Evaluations of odenets and torchdiffeq for equal errors."""
     rows = [["problem", "batch", "error", "evaluations", "torchdiffeq's", "ratio"]]
     for problem, batch in CASES:
-        known = errors_and_counts(problem, batch)
-        for error in common(known[ours][0], known[theirs][0]):
-            own, other = (at_error(error, *known[final]) for final in (ours, theirs))
+        f, start = case(problem, batch)
+        known = [(errors_of(by_torch(s, f), f, start), counts_of(s, f, start)) for s in (ours, theirs)]
+        for error in common(known[0][0], known[1][0]):
+            own, other = (at_error(error, *curve) for curve in known)
             rows.append([problem, str(batch), f"{error:.0e}", f"{own:.0f}", f"{other:.0f}", f"{own / other:.2f}"])
     return rows

@@ -1,12 +1,23 @@
 """The benchmark of adaptive steps: its rows, and how it tells a failed claim."""
 
 import json
+from importlib.util import find_spec
 
+import numpy as np
 import pytest
+import torch
 
+from odenets import solve
 from odenets.benchmarks.common.errors import BenchmarkError
 from odenets.benchmarks.common.pairs import Row
-from odenets.benchmarks.integrate import __main__ as command, beside_scipy, equal_error, own_steps
+from odenets.benchmarks.integrate import (
+    __main__ as command,
+    beside_diffrax,
+    beside_scipy,
+    equal_error,
+    own_steps,
+    problems,
+)
 
 
 @pytest.mark.parametrize("problem", ["mlp", "heat"])
@@ -16,6 +27,7 @@ def test_rows_of_one_case(capsys, monkeypatch, problem):
     what = {"problem": problem, "batch": 1, "rounds": 2}
     assert command.main(["--here", json.dumps(what)]) == 0
     rows = json.loads(capsys.readouterr().out)
+    rows = [row for row in rows if row["pair"] != "diffrax, compiled"]  # where it is installed
     forward, backward = (
         [row["pair"] for row in rows if row["part"].endswith(way)] for way in ("forward", "with gradients")
     )
@@ -37,6 +49,24 @@ def test_errors_that_both_reach():
     assert equal_error.common([3e-2, 4e-7], [5e-3, 2e-9]) == pytest.approx([1e-3, 1e-5, 1e-6])
     with pytest.raises(BenchmarkError, match="expected a power of ten that both reach"):
         equal_error.common([3e-2, 2e-2], [5e-2, 4e-3])
+
+
+@pytest.mark.parametrize("problem", ["vdp", "heat", "mlp"])
+def test_functions_for_jax_are_those_for_torch(problem):
+    """By NumPy, which has the same names, for jax is no dependency of the tests."""
+    f, u = problems.case(problem, 3)
+    weights = [p.detach().numpy() for p in f.parameters()] if problem == "mlp" else []
+    found = beside_diffrax.of_jax(f, np)(0.0, u.numpy(), weights)
+    np.testing.assert_allclose(found, f(torch.tensor(0.0), u).detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.skipif(find_spec("diffrax") is None, reason="diffrax is not installed")
+def test_diffrax_solves_and_differentiates_the_same():
+    f, start = problems.case("mlp", 2)
+    run = beside_diffrax.diffrax_run(f, 1.0)
+    exact = solve(f, start, (0.0, 1.0), rtol=1e-10, atol=1e-10).y[-1]
+    for gradients in (False, True):
+        torch.testing.assert_close(run(start, 1e-9, gradients), exact.detach(), rtol=1e-7, atol=1e-7)
 
 
 def test_evaluations_are_put_beside_scipys(monkeypatch):
