@@ -18,7 +18,7 @@ CELL = rf"({NUMBER}) ± ({NUMBER}) \((\d)\)"
 INTERVAL = rf"({NUMBER}) \(({NUMBER}) to ({NUMBER})\)"
 ROWS = re.findall(rf"^\| (\d+) \| {CELL} \| {CELL} \| ({NUMBER})(?: \(({NUMBER}) to ({NUMBER})\))? \|$", PAGE, re.M)
 #: scheme, depth, evaluations, its error; beside which scheme of which depth, their difference and its interval
-OTHERS = re.findall(rf"^\| ([\w ().]+) \| (\d+) \| (\d+) \| {CELL} \| ([\w ]+) (\d+) \| {INTERVAL} \|$", PAGE, re.M)
+OTHERS = re.findall(rf"^\| ([\w ().=-]+) \| (\d+) \| (\d+) \| {CELL} \| ([\w ]+) (\d+) \| {INTERVAL} \|$", PAGE, re.M)
 #: what the page says of how coefficients are given
 GIVEN = {"trained": "", "decayed_to_1": " (1 - k decayed)", 0.035: " (k = 0.035)"}
 
