@@ -33,7 +33,7 @@ class Row:
 
     def __str__(self) -> str:
         low, high = self.quartiles
-        milliseconds = " | ".join(f"{1000 * s:.1f}" for s in self.seconds)
+        milliseconds = " | ".join(f"{1000 * s:.{1 if s >= 0.01 else 3}f}" for s in self.seconds)
         return f"| {self.part} | {self.pair} | {milliseconds} | {self.ratio:.3f} | {low:.3f} to {high:.3f} |"
 
 
@@ -64,13 +64,13 @@ def one_core() -> None:
 
 
 def timed(once: Once, times: int) -> Callable[[], float]:
-    """A function that runs something so many times, and returns the processor time it took."""
+    """A function that runs something so many times, and returns the processor time of one."""
 
     def run() -> float:
         start = time.process_time()
         for _ in range(times):
             once()
-        return time.process_time() - start
+        return (time.process_time() - start) / times
 
     return run
 
@@ -79,7 +79,7 @@ def often(once: Once) -> int:
     """How many times make a sample."""
     once()
     times = 1
-    while timed(once, times)() < SAMPLE:
+    while times * timed(once, times)() < SAMPLE:
         times *= 2
     return times
 
