@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
@@ -20,8 +21,9 @@ from .replay import accepted
 from .run import Run
 from .step import Step
 
-#: steps between two states that are kept: how many are run again where undoing them is not exact enough
-LONGEST = 500
+#: At most so many pieces of a solve, each of at least so many steps, begin with a state that is kept: the memory of a
+#: long solve does not grow. A piece that is not undone exactly enough is run again, so one piece of all would not do.
+PIECES, SHORTEST = 10, 100
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ class _Run(ReversibleRun):
     def settled(self, plans: tuple[SegmentPlan, ...]) -> tuple[SegmentPlan, ...]:
         """The segments, cut where the solution is asked for, and to what may have to be run again."""
         cut: list[SegmentPlan] = []
+        size = max(SHORTEST, math.ceil(sum(plan.stop - plan.start for plan in plans) / PIECES))
         for plan in plans:
-            inside = {*range(plan.start, plan.stop, LONGEST), *self.options.after}
+            inside = {*range(plan.start, plan.stop, size), *self.options.after}
             ends = [plan.start, *sorted(n for n in inside if plan.start < n < plan.stop), plan.stop]
             cut += [SegmentPlan(a, b, plan.undone, plan.predicted) for a, b in pairwise(ends)]
         return tuple(cut)

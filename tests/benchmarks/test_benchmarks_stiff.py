@@ -3,7 +3,7 @@
 import pytest
 
 from odenets.benchmarks.common import pairs
-from odenets.benchmarks.speed import stiff
+from odenets.benchmarks.stiff import __main__ as stiff, gradients
 
 TASK = stiff.Task(problems="robertson", rounds=2)
 
@@ -12,15 +12,20 @@ TASK = stiff.Task(problems="robertson", rounds=2)
 def settings(short_measurement, monkeypatch):
     """At one tolerance, in a short time."""
     monkeypatch.setattr(stiff, "TOLERANCES", (1e-2,))
+    monkeypatch.setattr(gradients, "TOLERANCES", (1e-8,))
+    monkeypatch.setattr(gradients, "OURS", ("radau_iia3",))
 
 
 def test_rows_and_counts():
     rows = stiff.measure(TASK)
     assert [row.pair for row in rows] == ["scipy's Radau (A/A)", *stiff.OURS, "scipy's Radau, NumPy's f"]
-    ((head, *table),) = stiff.counted(TASK).values()
-    assert all(len(line) == len(head) for line in table)
-    assert all(float(line[-1]) < 10 for line in table)
-    assert all(stiff.counts_claimed({"": [head, *table]}).values())
+    tables = stiff.tables(TASK)
+    for head, *table in tables.values():
+        assert all(len(line) == len(head) for line in table)
+        assert all(float(line[-1]) < 10 for line in table)
+    claims = stiff.tables_claimed(tables)
+    assert len(claims) == 2 * len(stiff.OURS) + 1
+    assert all(claims.values())
 
 
 @pytest.mark.parametrize(("ratio", "held"), [(4.0, True), (6.0, False)])
@@ -39,4 +44,12 @@ def test_claims_of_counts(calls, far, held):
         table.append([problem, "1e-04", "scipy's Radau", "0", "100", "0", "1"])
         table.append([problem, "1e-04", "scipy's BDF", "0", "100", "0", other])
         table += [[problem, "1e-04", scheme, "0", str(own), "0", str(error)] for scheme in stiff.OURS]
-    assert list(stiff.counts_claimed({"": table}).values()) == held * len(stiff.OURS)
+    assert list(stiff.counts_claimed(table).values()) == held * len(stiff.OURS)
+
+
+@pytest.mark.parametrize(("error", "held"), [("9.9e-06", True), ("2.0e-05", False)])
+def test_the_claim_of_gradients(error, held):
+    head = ["problem", "tolerance", "method", "relative error of the gradient"]
+    table = [head, ["hires", "1e-08", "radau_iia3", error], ["hires", "1e-06", "radau_iia3", "1"]]
+    assert list(gradients.gradients_claimed(table).values()) == [held]
+    assert gradients.gradients_claimed([head]) == {}

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 import odenets
 from odenets import Event, FieldError, IntegrationError, NewtonKrylov, SchemeError, StepControl, schemes, solve
-from odenets.benchmarks.speed.stiff import PROBLEMS, SMALL, brusselator_in_scipy, error, in_scipy, in_torch
+from odenets.benchmarks.stiff.problems import PROBLEMS, SMALL, brusselator_in_scipy, error, in_scipy, in_torch
 from odenets.integrate.implicit import implicit_method
 
 F64 = torch.float64

@@ -136,10 +136,11 @@ def kept(steps):
 
 
 def test_memory_does_not_grow_with_the_steps(monkeypatch):
-    monkeypatch.setattr(undone, "LONGEST", 50)
-    few, many = kept(20), kept(120)
-    # Two states more for each 50 steps, of 6 numbers, before and after.
-    assert many - few <= 2 * 4 * (6 + 4 + 2)
+    monkeypatch.setattr(undone, "SHORTEST", 5)
+    monkeypatch.setattr(undone, "PIECES", 4)
+    found = [kept(steps) for steps in (20, 60, 180)]
+    assert found[0] > 3 * 2 * 6  # two states of 6 numbers at each cut are among them
+    assert found[0] == found[1] == found[2]
 
 
 def test_steps_that_cannot_be_undone_are_run_again():

@@ -24,7 +24,7 @@ from odenets import (
     solve,
 )
 from odenets.analysis import modified_equation, modifying_integrator
-from odenets.benchmarks.speed.stiff import PROBLEMS, SMALL, error, in_torch
+from odenets.benchmarks.stiff.problems import PROBLEMS, SMALL, error, in_torch
 
 F64 = torch.float64
 ROSENBROCK = [name for name, scheme in schemes.items() if scheme.structure == "linearly implicit"]

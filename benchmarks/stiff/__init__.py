@@ -1,0 +1,1 @@
+"""Adaptive implicit steps beside scipy's Radau and BDF: ``odenets bench stiff``."""
