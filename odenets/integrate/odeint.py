@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..fields import FieldError
+from ..program.transforms import eager_under_compile
 from ..scheme.given_numbers import integer
 from ..stages import NewtonKrylov
 from ..zoo import as_scheme
@@ -46,6 +47,7 @@ MOST_STEPS = 20_000
 MOST_ORDER = 12
 
 
+@eager_under_compile
 def odeint(
     func: Callable[[Tensor, Any], Any],
     y0: Any,
@@ -226,6 +228,7 @@ def combined(event_fn: Callable[[Tensor, Any], Tensor], packing: Packing, t0: Te
     return lambda t, u: torch.min(event_fn(t, packing.split(u)) * signs)
 
 
+@eager_under_compile
 def odeint_dense(
     func: Callable[[Tensor, Any], Any],
     y0: Any,

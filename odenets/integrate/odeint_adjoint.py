@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from ..fields import FieldError
 from ..gradients import AdjointError
+from ..program.transforms import eager_under_compile
 from .odeint import Problem, odeint
 from .odeint_options import CALLBACKS, largest, norm_of
 
 
+@eager_under_compile
 def odeint_adjoint(
     func: Callable[[Tensor, Any], Any],
     y0: Any,

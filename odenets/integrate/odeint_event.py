@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..program.transforms import eager_under_compile
 from .event import moving
 from .odeint import combined, odeint
 from .packing import Packing
 
 
+@eager_under_compile
 def odeint_event(
     func: Callable[[Tensor, Any], Any],
     y0: Any,

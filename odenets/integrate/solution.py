@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..fields import FieldError
 from ..fields.numbers import learned, number
+from ..program.transforms import eager_under_compile
 from ..scheme.shown import Shown
 from .event import Occurrences
 from .packing import Packing
@@ -127,6 +128,7 @@ class Inside:
     def _along(self, t: float) -> float:
         return t if self._forward else -t
 
+    @eager_under_compile
     def __call__(self, t: Any) -> Any:
         """The state at a time, or at times."""
         if isinstance(t, (list, tuple)) or getattr(t, "ndim", 0) == 1:

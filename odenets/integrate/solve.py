@@ -14,6 +14,7 @@ from torch import Tensor
 from ..fields import FieldError
 from ..fields.numbers import number
 from ..gradients import Reversible
+from ..program.transforms import eager_under_compile
 from ..scheme import Scheme
 from ..scheme.given_numbers import integer
 from ..stages import Solver
@@ -45,6 +46,7 @@ SILENT = Listeners()
 MAX_STEPS = 100_000
 
 
+@eager_under_compile
 def solve(
     f: Callable[[Tensor, Any], Any] | Sequence[Callable[[Tensor, Any], Any]],
     y0: Any,

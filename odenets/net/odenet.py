@@ -230,7 +230,7 @@ class ODENet(nn.Module):
         """The solution after the last step; x is the state before the first."""
         # Dynamo alone leaves functions out; under an export that is not strict this would call itself without end.
         if torch.compiler.is_dynamo_compiling() and any(step.solves for step in self.plan):
-            from ..stages.eager import implicit_steps_run_eagerly  # noqa: PLC0415 - loads torch's compiler
+            from ..program.eager import implicit_steps_run_eagerly  # noqa: PLC0415 - loads torch's compiler
 
             return implicit_steps_run_eagerly(self.forward, x)
         if "_is_replica" in vars(self) and not isinstance(self._gradient, Direct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -41,6 +42,25 @@ def traced_as_constant(function: Callable[..., Value]) -> Callable[..., Value]:
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def eager_under_compile(function: Callable[..., Value]) -> Callable[..., Value]:
+    """A function that torch.compile runs as it is, with a break of the graph before and after it.
+
+    Its way is the same wherever torch's compiler is loaded, and not where it traces alone: it traces this call for some
+    kinds of arguments, but gives up when they are many, and then ``function`` itself would be next.
+    """
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Value:
+        if "torch._dynamo" not in sys.modules:
+            return function(*args, **kwargs)
+        from .eager import a_solve_runs_eagerly  # noqa: PLC0415 - loads torch's compiler
+
+        found: Value = a_solve_runs_eagerly(function, *args, **kwargs)
+        return found
+
+    return called
 
 
 def unwrapped(x: Tensor) -> Tensor:

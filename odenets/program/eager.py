@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,3 +17,12 @@ def implicit_steps_run_eagerly(forward: Callable[[Tensor], Tensor], x: Tensor) -
     gives them up.
     """
     return forward(x)
+
+
+@torch.compiler.disable
+def a_solve_runs_eagerly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A solve, whole, f included: Python chooses and counts its steps.
+
+    Traced, each step would be a graph of its own until torch gives them up, for each has times of its own.
+    """
+    return function(*args, **kwargs)
