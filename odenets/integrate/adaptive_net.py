@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..fields import FieldError, TimeField
-from ..fields.summed import count
+from ..fields.summed import Summed, count
 from ..gradients import Reversible
 from ..scheme import Scheme
 from ..zoo import as_scheme
@@ -18,6 +18,22 @@ from .refusals import as_way, check_way, refuse_adaptive
 from .several import check_functions
 from .solution import Stats
 from .solve import MAX_STEPS, solve
+
+
+class _Given(nn.Module):
+    """f(t, u, *args) as a function of t and u."""
+
+    def __init__(self, f: Any, args: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.f, self.args = f, args
+
+    def forward(self, t: Tensor, u: Any) -> Any:
+        return self.f(t, u, *self.args)
+
+
+def given(f: Any, args: tuple[Any, ...]) -> Any:
+    """F with arguments, or each of several functions."""
+    return [_Given(part, args) for part in f.parts] if isinstance(f, Summed) else _Given(f, args)
 
 
 class AdaptiveODENet(nn.Module):
@@ -32,10 +48,12 @@ class AdaptiveODENet(nn.Module):
         rtol, atol: as of :func:`odenets.solve`; so are control, max_steps and per_sample.
         gradient: as of :func:`odenets.solve`; may be set at any time.
 
-    Input and output: a state at t0, and that at t1. ``stats`` says what the last pass took, see :class:`Stats`.
+    Input and output: a state at t0, and that at t1. What is given besides goes to f, as f(t, u, *args), in gradients
+    too. ``stats`` says what the last pass took, see :class:`Stats`.
 
     Raises:
-        FieldError: a field with a number of steps; in training, dropout and BatchNorm inside f.
+        FieldError: a field with a number of steps; in training, dropout and BatchNorm inside f; arguments of f with
+            per_sample, whose samples leave the batch one by one.
         SchemeError: a scheme without steps to a tolerance.
         IntegrationError: in a pass, a solve that gave up.
     """
@@ -73,12 +91,17 @@ class AdaptiveODENet(nn.Module):
             check_way(as_way(value), self.scheme)
         super().__setattr__(name, value)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, *args: Any) -> Any:
         """The state at t1."""
         field = self.field
         self._refuse_random()
+        if args and self.per_sample:
+            raise FieldError(
+                f"AdaptiveODENet: got {len(args)} arguments of f with per_sample=True, expected none; put what a "
+                "sample has of its own into its state, with the derivative 0"
+            )
         solution = solve(
-            field.f,
+            given(field.f, args) if args else field.f,
             x,
             (field.t0, field.t1),
             self.scheme,

@@ -16,6 +16,8 @@ from odenets import (
     StepControl,
     TimeField,
     analysis,
+    mccallum_foster,
+    schemes,
     solve,
 )
 
@@ -121,3 +123,45 @@ def test_what_is_refused():
         with pytest.raises(FieldError, match=rf"got a {type(module).__name__} inside f in training"):
             net(X)
         assert net.eval()(X).shape == X.shape
+
+
+class Forced(nn.Module):
+    """W u + force."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2, bias=False).to(X)
+
+    def forward(self, t, u, force=0.0, rate=1.0):
+        return rate * self.layer(u) + force
+
+
+@pytest.mark.parametrize("gradient", ["direct", "checkpoint", "reversible"])
+def test_further_arguments_go_to_f(gradient):
+    scheme = mccallum_foster(schemes["dopri5"]) if gradient == "reversible" else "dopri5"
+    net = AdaptiveODENet(TimeField(Forced(), 0, 1), scheme, gradient=gradient, **TIGHT)
+    force = torch.randn_like(X)
+    leaves = [net.field.f.layer.weight]
+    if gradient != "reversible":  # there, what gets a gradient is f's
+        leaves.append(force.requires_grad_())
+    y = net(X, force, 0.5)
+    # u' = A u + b: u(1) = exp(A) u + A^-1 (exp(A) - I) b
+    A = 0.5 * net.field.f.layer.weight
+    grown = torch.linalg.matrix_exp(A)
+    exact = X @ grown.T + force @ torch.linalg.solve(A, grown - torch.eye(2).to(X)).T
+    torch.testing.assert_close(y, exact, rtol=1e-6, atol=1e-6)
+    for found, right in zip(*(torch.autograd.grad(x.cos().sum(), leaves) for x in (y, exact)), strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-6)
+
+
+def test_further_arguments_go_to_each_of_several_functions():
+    f = lambda t, u, force: force - u  # noqa: E731
+    net = AdaptiveODENet(TimeField((f, f), 0, 1), "kencarp4", **TIGHT)
+    exact = torch.exp(torch.tensor(-2.0)) * X + (1 - torch.exp(torch.tensor(-2.0))) * 3
+    torch.testing.assert_close(net(X, 3.0), exact.to(X), rtol=1e-5, atol=1e-5)
+
+
+def test_further_arguments_are_not_those_of_single_samples():
+    net = AdaptiveODENet(TimeField(Forced(), 0, 1), per_sample=True)
+    with pytest.raises(FieldError, match="got 1 arguments of f with per_sample=True"):
+        net(X, 1.0)
