@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
+Given = ParamSpec("Given")
 Value = TypeVar("Value")
 
 
@@ -44,7 +45,7 @@ def traced_as_constant(function: Callable[..., Value]) -> Callable[..., Value]:
     return function
 
 
-def eager_under_compile(function: Callable[..., Value]) -> Callable[..., Value]:
+def eager_under_compile(function: Callable[Given, Value]) -> Callable[Given, Value]:
     """A function that torch.compile runs as it is, with a break of the graph before and after it.
 
     Its way is the same wherever torch's compiler is loaded, and not where it traces alone: it traces this call for some
@@ -52,7 +53,7 @@ def eager_under_compile(function: Callable[..., Value]) -> Callable[..., Value]:
     """
 
     @wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Value:
+    def called(*args: Given.args, **kwargs: Given.kwargs) -> Value:
         if "torch._dynamo" not in sys.modules:
             return function(*args, **kwargs)
         from .eager import a_solve_runs_eagerly  # noqa: PLC0415 - loads torch's compiler
