@@ -15,6 +15,7 @@ from .errors import APART, WHY, Failure, GaveUp
 from .function import Function
 from .method import Method
 from .step import Span, Step, error_norm, take
+from .stiffness import StabilityWatch, real_interval
 
 #: steps of fewer units of rounding of t are no steps
 ROUNDINGS = 10
@@ -76,6 +77,8 @@ class Adaptive:
     max_steps: int
     listeners: Listeners = Listeners()
     counts: Counts = field(default_factory=Counts)
+    #: whether gradients are wanted: asked now, for the steps may be taken without a record
+    _recording: bool = field(default_factory=torch.is_grad_enabled, init=False)
     _norm: float | None = field(default=None, init=False)
     _sizes: list[float] = field(default_factory=list, init=False)
     #: the time just after a jump, where the next step starts with one
@@ -87,6 +90,7 @@ class Adaptive:
         self._carried: Sequence[Tensor] = (u,) * (self.method.carried - 1)
         self._direction = math.copysign(1.0, self.ends[1] - self.ends[0])
         self._slope = self.function(self._t if self.learned is None else self.learned[0], u)
+        watch = self._watch()
         self._h = self._first()
         for stop, jump in self._stops():
             while self._t != stop:
@@ -95,9 +99,16 @@ class Adaptive:
                 self._t, self._u, self._carried, self._begin = step.span.stop, step.u1, step.carried, None
                 if self._t != stop or not (jump or stop == self.ends[1]):
                     self._slope = step.end_slope()
+                    if watch is not None:
+                        watch.look(step, self._slope)
             if jump:
                 self._begin = self.function.beside(stop, self._direction > 0)
                 self._slope = self.function(self._begin, self._u)
+
+    def _watch(self) -> StabilityWatch | None:
+        """What tells of steps that are too long for a gradient, where one may be wanted."""
+        interval = real_interval(self.method.scheme) if self._recording else None
+        return None if interval is None else StabilityWatch(self.function, self.method.scheme.name, interval)
 
     def _stops(self) -> list[tuple[float, bool]]:
         """Times that a step ends at, and whether f jumps there."""

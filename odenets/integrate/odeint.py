@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from .adaptive import Adaptive
 from .control import Tolerance
 from .event import EventFunction
 from .function import Function
-from .grid import Grid, pinned
+from .grid import Grid
 from .method import method_of
 from .odeint_options import (
     CALLBACKS,
@@ -159,7 +159,7 @@ class Problem:
             )
         h = forward * abs(float(size))
         values = [start + n * h for n in range(MOST_STEPS)]
-        return Grid(values, None, None if times.learned is None else pinned(values, times).learned)
+        return Grid(values, None, times.learned and self.begun_at(values, times))
 
     def adaptive(self, run: Run, ends: tuple[float, float]) -> Iterable[Step]:
         """Steps chosen by the tolerance."""
@@ -198,17 +198,26 @@ class Problem:
 
     def grid(self, times: Times) -> Grid:
         """The grid that is asked for: by default the times themselves."""
-        values = times.values
+        values, learned = times.values, times.learned
         if self.options.get("step_size") is not None:
             values = reference_grid(values, abs(float(self.options["step_size"])))
+            learned = learned and [*self.begun_at(values[:-1], times), learned[-1]]
         elif self.options.get("grid_constructor") is not None:
-            values = numbers(self.options["grid_constructor"](self.func, self.packing.split(self.u), self.t.detach()))
+            given = self.options["grid_constructor"](self.func, self.packing.split(self.u), self.t)
+            values = numbers(given.detach() if isinstance(given, Tensor) else given)
             if (values[0], values[-1]) != times.ends:
                 raise FieldError(
                     f"grid_constructor: got a grid from {values[0]} to {values[-1]}, expected {times.ends}"
                 )
-        own = pinned(values, times)
-        return Grid(own.times, None, own.learned, bool(self.options.get("perturb", False)))
+            # As far as the constructor has made it of the times; the ends are these in any case.
+            learned = learned and [learned[0], *torch.as_tensor(given).to(learned[0])[1:-1].unbind(), learned[-1]]
+        return Grid(values, None, learned, bool(self.options.get("perturb", False)))
+
+    @staticmethod
+    def begun_at(values: Sequence[float], times: Times) -> list[Tensor]:
+        """Times of a grid that moves with the first one."""
+        assert times.learned is not None
+        return [times.learned[0] + (value - values[0]) for value in values]
 
 
 def checked_times(t: Any) -> Tensor:

@@ -123,6 +123,10 @@ class Run:
         own = self.times.learned[k]
         # The step may end there without being moved by this time: its gradient is that of the solution inside.
         moved = step.span.learned is not None and step.span.learned[1] is own
+        if not moved and step.linear and t == step.span.stop:
+            # Where two straight pieces meet, the slope is that of the solution, which is about the mean of theirs.
+            past = own - (step.span.learned[1] if step.span.learned else t)
+            return step.u1 + past.to(step.u1.real.dtype) * step.end_slope()
         return step.u1 if moved else step.at(own)
 
     def _refuse_not_finite(self) -> None:

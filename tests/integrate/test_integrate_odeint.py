@@ -140,6 +140,28 @@ def test_gradients_to_times_one_by_one(method):
     assert torch.autograd.gradcheck(lambda y, t: odeint(NET, y, t, method=method), (y0, t))
 
 
+def thirds(f, y0, t):
+    """Ends, and a time between that moves with both."""
+    return torch.stack([t[0], t[0] + (t[-1] - t[0]) / 3, t[-1]])
+
+
+@pytest.mark.parametrize("options", [{"step_size": 0.3}, {"grid_constructor": thirds}], ids=["step", "grid"])
+@pytest.mark.parametrize("method", ["euler", "rk4", "explicit_adams", "implicit_adams"])
+def test_a_grid_moves_with_the_times_that_it_is_made_of(method, options):
+    t = torch.tensor([0.0, 0.43, 1.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: odeint(NET, Y0, t, method=method, options=options), t)
+
+
+@pytest.mark.parametrize("method", ["euler", "explicit_adams", "implicit_adams"])
+def test_a_time_that_falls_on_a_grid_does_not_move_it(method):
+    t = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64, requires_grad=True)
+    found = odeint(NET, Y0, t, method=method, options={"step_size": 0.1})
+    theirs = torchdiffeq.odeint(NET, Y0, t, method=method, options={"step_size": 0.1})
+    (ours,), (right,) = (torch.autograd.grad(y[-1].sum(), t) for y in (found, theirs))
+    torch.testing.assert_close(ours, right, rtol=1e-6, atol=1e-6)
+    assert ours[1] == 0
+
+
 # ---------------------------------------------------------------------------------------------------- the adjoint
 
 
