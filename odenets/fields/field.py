@@ -32,6 +32,8 @@ class Field(nn.Module):
     fixed: ClassVar[frozenset[str]] = frozenset({"steps", "reference"})
     #: where the step size is learned, what it was when the network was made; its program has that one
     reference: float | None = None
+    #: whether every step evaluates the same modules
+    same_modules: ClassVar[bool] = False
     _space = torch.Size()
     #: the step size itself, where it is learned and no time is
     h: Any

@@ -43,6 +43,7 @@ class TimeField(Field):
     """
 
     fixed = Field.fixed | {"t0", "t1", "h", "adaptive"}
+    same_modules = True
     f: Part
     # Tensors, where they are learned.
     t0: float

@@ -64,7 +64,11 @@ class Pass:
             # A network that is traced is looked at anew each time.
             self._known = {} if torch.compiler.is_compiling() else field.watched().layouts(field.blocks())
         if n not in self._known:
-            self._known[n] = step_layout(field, n, self.net.plan[n].program)
+            program = self.net.plan[n].program
+            # Of thousands of steps of one function a layout each would be most of what is kept of them.
+            shared = field.same_modules and n and self.net.plan[n - 1].program is program
+            before = self._known.get(n - 1) if shared else None
+            self._known[n] = before or step_layout(field, n, program)
         return self._known[n]
 
     def masked(self, n: int) -> Function:

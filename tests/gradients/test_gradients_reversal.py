@@ -246,8 +246,9 @@ def test_after_a_miss_more_states_are_stored_and_the_gradient_is_right():
         except ReversalError:
             continue
     assert net.stored.states > few
-    expected = flattened(other, x)
-    assert float((found - expected).norm()) <= 1e-4 * float(expected.norm())
+    # In float32 backpropagation itself may be off by more than the tolerance, on some processors by 2e-4 here.
+    direct, exact = flattened(other, x), flattened(other.double(), x.double())
+    assert float((found - exact).norm()) <= float((direct - exact).norm()) + 1e-4 * float(exact.norm())
 
 
 def test_a_tolerance_that_no_state_can_meet_leaves_steps_that_are_run_again():
