@@ -21,8 +21,9 @@ from .replay import accepted
 from .run import Run
 from .step import Step
 
-#: At most so many pieces of a solve, each of at least so many steps, begin with a state that is kept: the memory of a
-#: long solve does not grow. A piece that is not undone exactly enough is run again, so one piece of all would not do.
+#: A solve is cut into at most so many pieces, each of at least so many steps, that begin with a state that is kept: the
+#: memory of a long one does not grow, but where rounding asks for more states (:mod:`odenets.gradients.anchors`). A
+#: piece that is not undone exactly enough is run again, so one piece of all would not do.
 PIECES, SHORTEST = 10, 100
 
 
