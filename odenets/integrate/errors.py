@@ -87,4 +87,5 @@ class IntegrationError(OdenetsError):
 
 class IntegrationWarning(UserWarning):
     """What an IntegrationError says, where the solve was told to go on, ``on_failure="flag"``; or that a gradient of
-    explicit steps at the limit of stability is not that of the solution."""
+    explicit steps at the limit of stability is not that of the solution.
+    """

@@ -101,9 +101,10 @@ def solve(
         gradient: "direct": autograd's record of the accepted steps, whose sizes are constants; to y0, to what f
             depends on, and to times that require a gradient. Where adaptive explicit steps are at the limit of
             stability it is not that of the solution, and :class:`IntegrationWarning` says so. Of adaptive implicit
-            steps by the implicit function theorem, first derivatives. "checkpoint": the same, of explicit adaptive steps: they are chosen without a
-            record, and then run again between about sqrt(N) stored states, twice, for a memory of sqrt(N) steps.
-            "reversible", or :class:`odenets.Reversible`: of reversible schemes with an error estimate, as
+            steps by the implicit function theorem, first derivatives. "checkpoint": the same, of explicit adaptive
+            steps: they are chosen without a record, and then run again between about sqrt(N) stored states, twice, for
+            a memory of sqrt(N) steps. "reversible", or :class:`odenets.Reversible`: of reversible schemes with an
+            error estimate, as
             ``mccallum_foster(schemes["dopri5"])``: the accepted steps, which end at all times t, are run by a network
             that undoes them in the backward pass; see there for its guarantee. Parameters must be those of f, a module.
         solver: of the stages of an implicit scheme on a grid.
