@@ -20,7 +20,7 @@ from odenets.benchmarks.integrate import (
 )
 
 
-# The gradients of one sample of the heat equation are those of steps at the limit of stability: their time counts alone.
+# Of one sample of the heat equation gradients are those of steps at the limit of stability: their time counts alone.
 @pytest.mark.filterwarnings("ignore:.*longer than its stability allows for:odenets.IntegrationWarning")
 @pytest.mark.parametrize("problem", ["mlp", "heat"])
 def test_rows_of_one_case(capsys, monkeypatch, problem):
