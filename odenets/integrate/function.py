@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..fields import FieldError, TimeField
+from ..fields.context import Context
 from ..fields.numbers import widest
 from .packing import Packing
 
@@ -57,6 +60,23 @@ class Function:
     def part(self, g: int, t: float | Tensor, u: Tensor) -> Tensor:
         """The value of one of them."""
         return self(t, u)
+
+    @cached_property
+    def context(self) -> Context:
+        """What is around f, as it is when this is first asked for; who evaluates f later puts it back."""
+        return Context([] if self.module is None else list(self.module.modules()), self.device)
+
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """The forward pass of steps that solve equations with derivatives of f: as on a grid, autocast is off.
+
+        In half precision the residual of a stage does not go down to the tolerance, and a Jacobian has samples depend
+        on each other that do not.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            context = self.context
+            yield
+            context.settle()
 
     def beside(self, t: float, up: bool) -> float:
         """The next time above, or below, of those that f can be given."""

@@ -139,7 +139,7 @@ class Stages(Linearised):
         if moving is not None and (product := moving.product(found)) is not None:
             product = product * (moved.reshape(-1, 1) if isinstance(moved, Tensor) else moved)
             right = right + (product - product.detach())
-        return state(Moved.apply(right, found, self._transposed(weights)), r)
+        return state(Moved.apply(right, found, self.function.context, self._transposed(weights)), r)
 
     def _transposed(self, weights: tuple[tuple[float, ...], ...]) -> Callable[[Tensor], Tensor]:
         if isinstance(self.jacobian, DenseJacobian):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..fields.context import Context
 from ..program import Solve
 from ..program.step import State, combine
 from ..scheme import Scheme
@@ -43,6 +44,11 @@ class Bound:
 
     function: SampleFunction
     samples: Tensor | None
+
+    @property
+    def context(self) -> Context:
+        """That of f."""
+        return self.function.function.context  # type: ignore[attr-defined]
 
     def time(self, t: Tensor) -> Tensor:
         """A time as f is given it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from ..zoo import as_scheme
 from .adaptive import Adaptive, Listeners
 from .control import StepControl, Tolerance
 from .event import Event, Watch
+from .function import Function
 from .grid import Grid, equal_steps, pinned, steps_on
 from .implicit import CONTROL, Implicit, implicit_method
 from .method import method_of, runs_as_method
@@ -113,6 +115,9 @@ def solve(
             status and statistics. f gets t of shape (n, 1, ..., 1), which broadcasts to the state, and n samples, of
             which those that are done are left out, unless f fails without them. See docs/integrate.md.
 
+    Steps that solve equations with derivatives of f, implicit ones to a tolerance and Rosenbrock ones, are taken with
+    autocast off, in the dtype of the state.
+
     On a grid nothing is read from the device but at the end, whether the solution is finite. Under torch.func.vmap and
     torch.compile it is not read at all, so that there a NaN is returned as it is.
 
@@ -142,7 +147,8 @@ def solve(
     }
     if per_sample:
         refuse_each(chosen, **given, progress=progress, solver=solver)
-        return solve_each(chosen, function, packing, times, u, **adaptive, events=wanted, on_failure=on_failure)
+        with _around(chosen, function, True):
+            return solve_each(chosen, function, packing, times, u, **adaptive, events=wanted, on_failure=on_failure)
     run = Run(packing, times, function, on_failure, bool(dense))
     if wanted:
         run.watch = Watch(wanted, packing, function, times.values[0], u)
@@ -157,7 +163,17 @@ def solve(
     taken = shown(taken, times.ends) if progress else taken
     if way != "direct" and torch.is_grad_enabled():
         return run.collect_parts(u, _again(chosen, run, way, control).parts(u, taken))
-    return run.collect(u, taken)
+    with _around(chosen, function, steps is None and step is None):
+        return run.collect(u, taken)
+
+
+def _around(scheme: Scheme, function: Function, adaptive: bool) -> ExitStack:
+    """What the steps are taken in: without autocast, where they solve equations with derivatives of f."""
+    stack = ExitStack()
+    if scheme.Gamma is not None or (adaptive and not runs_as_method(scheme)):
+        for part in function.parts:
+            stack.enter_context(part.exact())
+    return stack
 
 
 def _adaptive_steps(

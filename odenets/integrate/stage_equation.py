@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..fields import FieldError
+from ..fields.context import Context
 from ..program import Solve
 from ..program.transforms import with_record
 from ..stages import NewtonKrylov
@@ -65,8 +67,8 @@ class Equation:
         found = joined(z, self.samples)
         with torch.enable_grad():
             value = function(found, constants)
-        moved = Moved.apply(value, found, lambda bar: solve_linear(function, True, ADJOINT, bar, (found,)))
-        return parts(moved, like, len(fixed))
+        pull = partial(solve_linear, function, True, ADJOINT, values=(found,))
+        return parts(Moved.apply(value, found, self.function.context, pull), like, len(fixed))
 
     def _values(self, y: Sequence[Tensor]) -> list[Tensor]:
         """F of the stages: f, times what the step size is to the gradient or to each sample."""
@@ -85,14 +87,17 @@ class Moved(torch.autograd.Function):
     Args:
         value: knows what the solution depends on.
         found: the solution.
+        context: that of f in the forward pass.
         transposed: the transposed matrix times a cotangent. Of Z = G(Z), with ``value`` = G(Z), (I - G_Z)^-T; of
             M x = ``value`` it is M^-T.
     """
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, found: Tensor, transposed: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(
+        ctx: Any, value: Tensor, found: Tensor, context: Context, transposed: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """The solution."""
-        ctx.transposed = transposed
+        ctx.context, ctx.transposed = context, transposed
         return found.clone()
 
     @staticmethod
@@ -104,7 +109,8 @@ class Moved(torch.autograd.Function):
                 "solve: got a backward pass with create_graph=True through adaptive implicit or Rosenbrock steps, "
                 "expected one without: they have first derivatives alone; implicit schemes with steps=N have all"
             )
-        return ctx.transposed(bar), None, None
+        with ctx.context.precision(), ctx.context.restored():
+            return ctx.transposed(bar), None, None, None
 
 
 def plus(x: Tensor, weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
