@@ -66,8 +66,8 @@ def solve_each(
     states = _states(u, len(t), ends, steps.found)
     occurrences: tuple[Occurrences, ...] = ()
     if watch is not None:
-        before = t[:, None] * sizes.direction < ends.until * sizes.direction
-        states = torch.where(before.reshape(len(t), -1, *[1] * (u.dim() - 1)), states, torch.nan)
+        reached = t[:, None] * sizes.direction <= ends.until * sizes.direction
+        states = torch.where(reached.reshape(len(t), -1, *[1] * (u.dim() - 1)), states, torch.nan)
         occurrences = watch.occurrences(ends.until, sizes.direction, u)
     y = packing.split(states)
     solution = Solution(times.tensor(len(t), u.device), y, ends.status, ends.stats, occurrences, None)
@@ -85,7 +85,7 @@ class Ends:
     """
 
     def __init__(self, ended: Sequence[Ended], stop: float, max_steps: int) -> None:
-        self._ended = ended
+        self._ended, self.stop = ended, stop
         self._order = torch.argsort(self._together("sample"))
         self.u, self.until = (self._together(name)[self._order] for name in ("u", "until"))
         self.t, self.h, self.norm = (self._told(name) for name in ("t", "h", "norm"))
@@ -143,8 +143,7 @@ def _stops(control: StepControl, ends: tuple[float, float], like: Tensor) -> Ten
 
 def _states(u: Tensor, count: int, ends: Ends, found: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """The states of all samples at all times: (count, n, ...); NaN at those that a sample does not reach."""
-    there = torch.tensor([status == "success" for status in ends.status], device=u.device)
-    last = torch.where(column(there, u), ends.u, torch.nan)
+    last = torch.where(column((ends.t == ends.stop).to(u.device), u), ends.u, torch.nan)
     if not found:
         return torch.stack([u, *[torch.full_like(u, torch.nan)] * (count - 2), last])
     places = torch.cat([k * len(u) + sample for k, sample, _ in found])

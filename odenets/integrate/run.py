@@ -97,11 +97,12 @@ class Run:
 
     def _ended(self, t: float, at: Tensor, u: Tensor) -> Solution:
         """The solution up to a terminal event, its time and state the last."""
+        # The event may be at a time asked for, where a step ends, or to rounding where it starts.
+        self._found[self.times.before(t) :] = [u]
         solution = self._solution("event")
-        times = torch.cat([solution.t, at.reshape(1).to(solution.t.dtype)])
-        self._found.append(u)
+        times = torch.cat([solution.t[:-1], at.reshape(1).to(solution.t.dtype)])
         inside = Inside(self.packing, self._kept, t) if self._kept else None
-        return replace(solution, t=times, y=self.packing.split(self.states), _inside=inside)
+        return replace(solution, t=times, _inside=inside)
 
     def _take(self, step: Step, stop: float) -> None:
         self._found += self.passed(step, len(self._found), stop)
@@ -111,9 +112,8 @@ class Run:
 
     def passed(self, step: Step, known: int, stop: float) -> list[Tensor]:
         """The states at the times that a step passes until it stops, where the first ``known`` have been passed."""
-        values, forward, ended = self.times.values[known:], step.span.stop > step.span.start, stop != step.span.stop
-        # The time of an event that ends the solve is not one of those before it.
-        inside = takewhile(lambda t: (t <= stop if forward else t >= stop) and not (ended and t == stop), values)
+        values, forward = self.times.values[known:], step.span.stop > step.span.start
+        inside = takewhile(lambda t: t <= stop if forward else t >= stop, values)
         return [self._value(k, step) for k, _ in enumerate(inside, known)]
 
     def _value(self, k: int, step: Step) -> Tensor:

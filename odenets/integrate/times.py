@@ -49,6 +49,12 @@ class Times:
         """The same as tensors, where gradients are asked for."""
         return None if self.learned is None else (self.learned[0], self.learned[-1])
 
+    def before(self, t: float) -> int:
+        """How many of the times are before t, rounded as they are in :meth:`tensor`."""
+        end = torch.tensor(t, dtype=self.tensor(1, torch.device("cpu")).dtype).item()
+        forward = self.values[-1] > self.values[0]
+        return sum(x < end if forward else x > end for x in self.values)
+
     def tensor(self, count: int, device: torch.device) -> Tensor:
         """The first ``count`` times as a tensor."""
         if self.given is not None:

@@ -106,6 +106,41 @@ def test_the_end_is_an_event():
         found(1.05)
 
 
+@pytest.mark.parametrize(
+    ("times", "zero", "options"),
+    [
+        ((0, 1, 2), 2, {}),
+        ((0, 1, 2), 1, {"control": StepControl(step_t=[1.0])}),
+        ((0, 1, 2), 1, {}),
+        ((0, -1, -2), -2, {}),
+        ((0, 1, 2), 1, {"scheme": "rk4", "steps": 4}),
+        (torch.tensor([0.0, 1.0, 2.0]), 1 + 1e-12, {}),  # which float32 does not tell from 1
+        (torch.tensor([0.0, 1.0, 2.0], requires_grad=True), 2, {}),
+        (torch.tensor([0.0, 1.0, 2.0], requires_grad=True), 1e-300, {}),  # Brent's method ends at 0
+    ],
+)
+def test_a_time_that_is_that_of_the_event_is_there_once(times, zero, options):
+    event = Event(lambda t, y: t - zero, terminal=True)
+    found = solve(lambda t, u: 0 * u + 1, torch.zeros(1, dtype=torch.float64), times, events=event, **options)
+    asked = torch.as_tensor(times).double()
+    before = asked[asked.abs() < abs(torch.tensor(zero, dtype=found.t.dtype))]
+    assert found.t.tolist() == [*before.tolist(), pytest.approx(zero, abs=1e-11)]
+    torch.testing.assert_close(found.y[:, 0].detach(), found.t.detach().double(), rtol=0, atol=1e-11)
+    assert found.status == "event"
+
+
+@pytest.mark.parametrize("zero", [1, 2])
+def test_a_sample_reaches_the_time_of_its_event(zero):
+    event = Event(lambda t, y: t - zero - y[:, 1:], terminal=True)
+    start = torch.tensor([[0.0, 0.0], [0.0, -0.25]], dtype=torch.float64)
+    f = lambda t, y: torch.stack([0 * t[:, 0] + 1, 0 * t[:, 0]], 1)  # noqa: E731
+    found = solve(f, start, (0, 1, 2), events=event, per_sample=True, control=StepControl(step_t=[1.0]))
+    assert found.status == ["event", "event"]
+    assert found.y[: zero + 1, 0, 0].tolist() == pytest.approx(list(range(zero + 1)))
+    assert bool(found.y[zero + 1 :, 0].isnan().all())
+    assert bool(found.y[zero:, 1].isnan().all())
+
+
 def test_backwards_and_several_in_one_step():
     events = [Event(lambda t, y: t + 0.3), Event(lambda t, y: t + 0.2, terminal=True), Event(lambda t, y: t + 0.1)]
     found = solve(circle, ONE_ZERO, (0, -1), "rk4", steps=1, events=events)
