@@ -35,7 +35,7 @@ class Guess:
             return plain
         at = node_of(what.evaluations[0])
         near = min(self._missed, key=lambda node: abs(node - at))
-        return [torch.add(plain[0], self._missed[near], alpha=self._size(at) / self._size(near))]
+        return [torch.add(plain[0], self._missed[near], alpha=self._growth(near, at))]
 
     def learn(self, what: Solve, y: Tensor) -> None:
         """The stage has been found."""
@@ -44,9 +44,12 @@ class Guess:
     def _extrapolated(self, node: float) -> Tensor:
         return self.u if self.before is None else self.before.at(self.span.start + node * self.span.h)
 
-    def _size(self, node: float) -> float:
-        h = node * self.span.h
-        return h if self.before is None else (h * (h + self.before.span.h)) ** 2
+    def _growth(self, near: float, at: float) -> float:
+        """What is missed at one node over that at another. Of ratios, for h^4 is no number where h is 1e-100."""
+        if self.before is None:
+            return at / near
+        last = self.before.span.h / self.span.h
+        return (at / near * ((at + last) / (near + last))) ** 2
 
 
 def node_of(what: Evaluate) -> float:

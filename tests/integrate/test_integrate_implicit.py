@@ -103,6 +103,12 @@ def test_second_derivatives_are_refused():
         torch.autograd.grad(y, k, create_graph=True)
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-100, 1e100, 1e200, 1e300])
+def test_time_in_any_unit(size):
+    found = solve(lambda t, u: -u / size, torch.ones(1, dtype=F64), (0, size), "kvaerno5")
+    assert found.y[-1].item() == pytest.approx(math.exp(-1), abs=1e-6)
+
+
 def test_stages_that_depend_on_each_other_with_a_diagonal_of_zeros():
     A, weights = [[0, 0, 0], ["1/4", 0, "1/4"], ["1/2", "1/2", 0]], ["1/6", "2/3", "1/6"]
     scheme = odenets.runge_kutta("zeros", A, weights, embedded=["1/2", 0, "1/2"])
