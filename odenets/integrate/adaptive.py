@@ -204,5 +204,7 @@ class Adaptive:
         return abs(step.span.h) * float(error_norm(self.method, self.tolerance, step, values))
 
     def _gave_up(self, reason: str, h: float) -> GaveUp:
+        if reason == "not finite" and bool(self.tolerance.vanishes(self._u).any()):
+            reason = "zero tolerance"
         why = WHY[reason].format(max_steps=self.max_steps)
         return GaveUp(Failure(reason, self._t, h, self._norm, self._u, why))

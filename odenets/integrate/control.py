@@ -110,6 +110,10 @@ class Tolerance:
     def __init__(self, rtol: Any, atol: Any, norm: Callable[[Tensor], Any] | None = None) -> None:
         self.rtol, self.atol, self.norm = rtol, atol, norm
 
+    def vanishes(self, u: Tensor) -> Tensor:
+        """Where it is 0: an error of 0 over it is no number."""
+        return self.atol + self.rtol * u.abs() == 0
+
     def __call__(self, error: Tensor, *states: Tensor) -> Any:
         """The norm, on the state's device."""
         size = states[0].abs() if len(states) == 1 else torch.maximum(states[0].abs(), states[1].abs())

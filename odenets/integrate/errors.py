@@ -15,6 +15,7 @@ ADVICE = {
     "scheme such as 'kvaerno5'",
     "carried values apart": "expected a flow that hardly contracts; take a smaller coupling, as in "
     "mccallum_foster(scheme, '1/2'), or the scheme itself with gradient='checkpoint'",
+    "zero tolerance": "expected atol > 0, at least for entries that come to 0",
     "stages not found": "expected steps so small that it converges, or more iterations; see f and its derivative there",
 }
 
@@ -26,6 +27,7 @@ WHY = {
     "not finite": "f is not finite there, or where the smallest steps from there lead",
     "step too small": "the step is below the rounding of t, and its error is still above the tolerance",
     "too many steps": "max_steps = {max_steps} are taken",
+    "zero tolerance": "atol + rtol |u|, which errors are measured in, is 0 there for some entries of the state",
     "stages not found": "Newton's method for the implicit stages does not converge, even with the smallest step",
     "carried values apart": f"what the scheme carries is {APART} tolerances apart, as it is where solutions contract",
 }
@@ -36,7 +38,8 @@ class Failure:
     """Why there is no next step.
 
     Args:
-        reason: "not finite", "step too small", "too many steps", "stages not found" or "carried values apart".
+        reason: "not finite", "step too small", "too many steps", "stages not found", "zero tolerance" or
+            "carried values apart".
         t: the time that was reached.
         h: the step that was tried there.
         norm: its error norm, which at most 1 would have been accepted; None without one.
@@ -71,7 +74,7 @@ class IntegrationError(OdenetsError):
     """A solve gave up.
 
     Attributes:
-        failure: a record of ``reason`` ("not finite", "step too small" or "too many steps"), the time ``t`` that was
+        failure: a record of ``reason`` ("not finite", "step too small" or another), the time ``t`` that was
             reached, the step ``h`` that was tried there, its error ``norm``, and the last accepted ``state``.
         failures: of ``per_sample=True`` that of each ``sample`` that failed, of which ``failure`` is the first.
         solution: the :class:`Solution` at the times that were reached.

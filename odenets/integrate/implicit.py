@@ -120,6 +120,6 @@ class Implicit(Adaptive):
 
     def _gave_up(self, reason: str, h: float) -> GaveUp:
         found = super()._gave_up(reason, h)
-        if self._lost and reason in ("not finite", "step too small"):
+        if self._lost and found.failure.reason in ("not finite", "step too small"):
             return GaveUp(replace(found.failure, reason="stages not found", why=WHY["stages not found"]))
         return found

@@ -18,6 +18,7 @@ from .adaptive import Listeners
 from .control import StepControl
 from .odeint_schemes import ADAMS, ADAPTIVE, FIXED, METHODS
 from .packing import Packing
+from .refusals import check_tolerance
 
 SHARED = {"norm"}
 STEP_SIZE = {"first_step", "safety", "ifactor", "dfactor", "max_num_steps", "dtype"}
@@ -74,12 +75,16 @@ def tolerance(value: Any, packing: Packing, name: str) -> Any:
     """A tolerance of the state as one tensor: a number, a tensor, or one for each tensor of a tuple."""
     if isinstance(value, Tensor) and value.requires_grad:
         raise FieldError(f"{name}: got a tensor that requires a gradient, expected a constant")
-    if packing.single or not isinstance(value, (tuple, list)):
+    each = isinstance(value, (tuple, list)) or (getattr(value, "ndim", 0) > 0 and len(value) == len(packing.shapes))
+    if packing.single or not each:
+        # torchdiffeq takes an infinite one, for entries that are not looked at.
+        check_tolerance(value, name, packing.shapes[0] if packing.single else (sum(packing.sizes),), math.inf)
         return value
     if len(value) != len(packing.shapes):
         raise FieldError(f"{name}: got {len(value)} tolerances, expected one for each of {len(packing.shapes)} tensors")
-    each = zip(value, packing.shapes, packing.sizes, strict=True)
-    return torch.cat([torch.as_tensor(x).expand(shape).reshape(size) for x, shape, size in each])
+    for x, shape in zip(value, packing.shapes, strict=True):
+        check_tolerance(x, name, shape, math.inf)
+    return torch.cat([torch.as_tensor(x).expand(s).reshape(-1) for x, s in zip(value, packing.shapes, strict=True)])
 
 
 def rms(x: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ from .samples import column, row_norms
 from .solution import Solution, Stats
 from .times import Times
 
-STATUSES = ("success", "event", "too many steps", "step too small", "not finite", "stages not found")
-SUCCESS, EVENT, TOO_MANY, TOO_SMALL, NOT_FINITE, NOT_FOUND = range(len(STATUSES))
+STATUSES = ("success", "event", "too many steps", "step too small", "not finite", "stages not found", "zero tolerance")
+SUCCESS, EVENT, TOO_MANY, TOO_SMALL, NOT_FINITE, NOT_FOUND, ZERO = range(len(STATUSES))
 #: so many failures are told in full
 TOLD = 3
 
@@ -62,7 +62,7 @@ def solve_each(
     sizes = SampleSizes(tries.order, times.ends, control, tolerance, _stops(control, times.ends, t))
     steps = SampleSteps(sizes, tries, rows, max_steps, t[1:-1], watch)
     steps.run(u)
-    ends = Ends(steps.ended, times.ends[1], max_steps)
+    ends = Ends(steps.ended, times.ends[1], max_steps, tolerance)
     states = _states(u, len(t), ends, steps.found)
     occurrences: tuple[Occurrences, ...] = ()
     if watch is not None:
@@ -82,9 +82,10 @@ class Ends:
         ended: the samples as they left it.
         stop: the last time.
         max_steps: of a sample.
+        tolerance: of the steps.
     """
 
-    def __init__(self, ended: Sequence[Ended], stop: float, max_steps: int) -> None:
+    def __init__(self, ended: Sequence[Ended], stop: float, max_steps: int, tolerance: Tolerance) -> None:
         self._ended, self.stop = ended, stop
         self._order = torch.argsort(self._together("sample"))
         self.u, self.until = (self._together(name)[self._order] for name in ("u", "until"))
@@ -93,7 +94,9 @@ class Ends:
         accepted, smallest = self._told("accepted"), self._told("smallest")
         smallest = torch.where(accepted > 0, smallest, 0.0)
         self.stats = Stats(accepted, tries - accepted, calls + self._told("extra"), smallest, self._told("largest"))
-        why = torch.where(self.norm.isinf(), NOT_FINITE, torch.where(self.norm.isnan(), NOT_FOUND, TOO_SMALL))
+        zero = tolerance.vanishes(self.u).reshape(len(self.u), self.u[0].numel()).any(1).cpu()
+        lost = torch.where(zero, ZERO, torch.where(self.norm.isinf(), NOT_FINITE, NOT_FOUND))
+        why = torch.where(self.norm.isfinite(), TOO_SMALL, lost)
         why = torch.where(self.norm.isinf() | (tries < max_steps), why, TOO_MANY)
         status = torch.where(self.t == stop, SUCCESS, why)
         self.status = [STATUSES[i] for i in torch.where(self.until.cpu().isfinite(), EVENT, status).tolist()]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ..fields import FieldError
 from ..gradients import Reversible
@@ -18,6 +23,27 @@ def check_on_failure(on_failure: str) -> None:
     """Refuse what is neither to raise nor to flag."""
     if on_failure not in ("raise", "flag"):
         raise FieldError(f'on_failure: got {on_failure!r}, expected "raise" or "flag"')
+
+
+def check_tolerance(value: Any, name: str, shape: Sequence[int], most: float = sys.float_info.max) -> None:
+    """Refuse a tolerance that is neither a number from 0 to ``most`` nor a tensor of such for a state of this shape."""
+    given = value.detach() if isinstance(value, Tensor) else value
+    sizes, wrong = getattr(given, "shape", ()), [value]
+    try:
+        if len(sizes):
+            x = torch.as_tensor(given)
+            wrong = x[~((x >= 0) & (x <= most))].tolist()
+        elif not isinstance(given, str) and 0 <= float(given) <= most:
+            wrong = []
+    except (TypeError, ValueError, RuntimeError):  # of what is no number, or one without order
+        pass
+    ahead = zip(reversed(sizes), reversed(shape), strict=False)
+    if wrong or len(sizes) > len(shape) or any(size not in (1, whole) for size, whole in ahead):
+        got = repr(wrong[0]) if wrong else f"a tensor of shape {tuple(sizes)}"
+        raise FieldError(
+            f"{name}: got {got} for a state of shape {tuple(shape)}, expected a finite number of at least 0, or a "
+            "tensor of such that broadcasts to the state, as one tensor"
+        )
 
 
 def as_way(gradient: Any) -> str | Reversible:

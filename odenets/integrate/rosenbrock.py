@@ -174,7 +174,7 @@ class AdaptiveRosenbrock(Adaptive):
 
     def _gave_up(self, reason: str, h: float) -> GaveUp:
         found = super()._gave_up(reason, h)
-        if reason == "not finite" and bool(torch.isfinite(self._slope).all()):
+        if found.failure.reason == "not finite" and bool(torch.isfinite(self._slope).all()):
             why = "f is finite there, and no step from there is: its derivatives are not finite, or f beside it"
             return GaveUp(replace(found.failure, why=why))
         return found

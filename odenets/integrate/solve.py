@@ -31,7 +31,7 @@ from .network_steps import network_steps
 from .packing import Packing
 from .per_sample import solve_each
 from .progress import shown
-from .refusals import as_way, check_on_failure, check_way, refuse_adaptive, refuse_each, refuse_with
+from .refusals import as_way, check_on_failure, check_tolerance, check_way, refuse_adaptive, refuse_each, refuse_with
 from .replay import Replay
 from .rosenbrock import AdaptiveRosenbrock, rosenbrock_steps
 from .rosenbrock_method import rosenbrock_of
@@ -135,6 +135,8 @@ def solve(
     given = {"steps": steps, "step": step, "dense": dense}
     check_functions(chosen, len(function.parts))
     check_on_failure(on_failure)
+    check_tolerance(rtol, "rtol", u.shape)
+    check_tolerance(atol, "atol", u.shape)
     check_way(way, chosen)
     refuse_inside(chosen, dense=dense, events=wanted)
     if way != "direct":

@@ -81,6 +81,17 @@ def test_tuples_norms_and_tolerances_of_each():
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("atol", [torch.tensor([1e-6, 1e-3]), torch.tensor([1e-6, math.inf])])
+@pytest.mark.parametrize("several", [False, True])
+def test_tolerances_of_each_entry(atol, several):
+    f = (lambda t, y: (-y[1], y[0])) if several else lambda t, y: torch.stack([-y[1], y[0]])
+    parts = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    y0 = parts if several else torch.stack(parts)
+    ours, theirs = (lib(f, y0, T, rtol=1e-6, atol=atol, method="dopri5") for lib in (odeint, torchdiffeq.odeint))
+    first = (ours[0], theirs[0]) if several else (ours[:, 0], theirs[:, 0])
+    torch.testing.assert_close(*first, rtol=0, atol=2e-4)
+
+
 def test_one_time_is_the_start():
     assert torch.equal(odeint(NET, Y0, T[:1]), Y0[None])
     assert torch.equal(odeint_adjoint(NET, Y0, T[:1]), Y0[None])
@@ -272,6 +283,10 @@ def test_dense_output():
         ({"method": "rk4", "event_fn": lambda t, y: y, "t": T[:2]}, FieldError, "without options step_size"),
         ({"event_fn": lambda t, y: y}, FieldError, "event_fn: got it with 9 times"),
         ({"rtol": (1e-3,), "y0": (Y0, Y0)}, FieldError, "rtol: got 1 tolerances"),
+        ({"rtol": (1e-3, -1), "y0": (Y0, Y0)}, FieldError, r"rtol: got -1 for a state of shape \(2,\)"),
+        ({"atol": math.nan}, FieldError, "atol: got nan for a state"),
+        ({"atol": [1e-3, 1e-3]}, FieldError, r"atol: got \[0.001, 0.001\] for a state"),
+        ({"atol": 0, "y0": 0 * Y0, "func": lambda t, y: y}, IntegrationError, "is 0 there for some entries"),
         ({"method": "implicit_adams", "options": {"max_iters": 1}}, IntegrationError, "did not converge in 1 iter"),
     ],
 )

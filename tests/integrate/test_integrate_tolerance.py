@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from odenets import schemes, solve
+from odenets import FieldError, IntegrationError, StepControl, schemes, solve
 from odenets.integrate.implicit import implicit_method, runs_implicit
 from odenets.integrate.method import method_of, runs_as_method
 from odenets.integrate.rosenbrock_method import rosenbrock_of
@@ -73,3 +73,47 @@ def test_the_error_goes_with_the_tolerance(name):
         if problem != "u' = u (1 - u)":  # there other terms than the first one of the error show
             slopes.append(np.diff(np.log(errors * tolerances))[0] / np.diff(np.log(tolerances))[0])
     assert np.mean(slopes) == pytest.approx(exponent, abs=0.15)
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("name", ["rtol", "atol"])
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (-1e-6, "-1e-06"),
+        (torch.tensor([1e-3, -1.0]), "-1.0"),
+        (torch.tensor([1e-3, math.nan]), "nan"),
+        (torch.full((4, 2), 1e-3), r"a tensor of shape \(4, 2\)"),
+        (torch.full((3, 1, 2), 1e-3), r"a tensor of shape \(3, 1, 2\)"),
+        (torch.tensor(1e-3j), "tensor"),
+        ("1e-3", "'1e-3'"),
+        ([1e-3, 1e-3], r"\[0.001, 0.001\]"),
+        (None, "None"),
+    ],
+)
+def test_what_is_no_tolerance_is_refused_at_once(value, got, name, per_sample):
+    with pytest.raises(FieldError, match=rf"^{name}: got {got}.*expected a finite number of at least 0, or a tensor"):
+        solve(lambda t, u: pytest.fail("called"), torch.ones(3, 2), (0, 1), per_sample=per_sample, **{name: value})
+
+
+@pytest.mark.parametrize("value", [0, np.float32(1e-3), torch.tensor(1e-3), torch.full((2,), 1e-3, dtype=F64)])
+@pytest.mark.parametrize("name", ["dopri5", "kvaerno5"])
+def test_what_is_one(value, name):
+    found = solve(lambda t, u: -u, torch.ones(3, 2, dtype=F64), (0, 1), name, rtol=1e-5, atol=value)
+    torch.testing.assert_close(found.y[-1], torch.full((3, 2), math.exp(-1), dtype=F64), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("rtol", [0, 1e-6])
+@pytest.mark.parametrize("name", ["dopri5", "kvaerno5", "rodas5p"])
+def test_a_tolerance_of_zero_is_the_reason(name, rtol):
+    start = torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=F64)
+    for control in (None, StepControl(first_step=0.1)):
+        given = {"scheme": name, "rtol": rtol, "atol": 0, "control": control}
+        with pytest.raises(IntegrationError, match=r"atol \+ rtol \|u\|.* is 0 there.*expected atol > 0") as shared:
+            solve(lambda t, u: u, start, (0, 1), **given)
+        assert shared.value.failure.reason == "zero tolerance"
+        with pytest.raises(IntegrationError, match="is 0 there") as own:
+            solve(lambda t, u: u, start, (0, 1), per_sample=True, **given)
+        assert own.value.solution.status == ["zero tolerance", "success" if rtol else "zero tolerance"]
