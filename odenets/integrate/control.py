@@ -137,6 +137,8 @@ def first_step(
     length = abs(stop - start)
     size, speed = _numbers(tolerance(u, u), tolerance(slope, u))
     h = trial_step(size, speed, length)
+    if h == 0:  # the norm of f is infinite
+        return math.nan
     forward = math.copysign(h, stop - start)
     after = function(start + forward, torch.add(u, slope, alpha=forward))
     bend = _numbers(tolerance(after - slope, u))[0] / h

@@ -236,6 +236,7 @@ ONE = torch.ones(1, dtype=torch.float64)
     [
         (half_nan, {}, "not finite", 1.0),
         (lambda t, u: u * torch.nan, {}, "not finite", 0.0),
+        (lambda t, u: u * torch.inf, {}, "not finite", 0.0),
         (blow_up, {}, "step too small", 1.0),
         (lambda t, u: -1000 * (u - torch.cos(t)), {"max_steps": 100}, "too many steps", None),
         (half_nan, {"scheme": "rk4", "steps": 30}, "not finite", 0.5),
