@@ -77,13 +77,12 @@ def tolerance(value: Any, packing: Packing, name: str) -> Any:
         raise FieldError(f"{name}: got a tensor that requires a gradient, expected a constant")
     each = isinstance(value, (tuple, list)) or (getattr(value, "ndim", 0) > 0 and len(value) == len(packing.shapes))
     if packing.single or not each:
-        # torchdiffeq takes an infinite one, for entries that are not looked at.
-        check_tolerance(value, name, packing.shapes[0] if packing.single else (sum(packing.sizes),), math.inf)
+        check_tolerance(value, name, packing.shapes[0] if packing.single else (sum(packing.sizes),))
         return value
     if len(value) != len(packing.shapes):
         raise FieldError(f"{name}: got {len(value)} tolerances, expected one for each of {len(packing.shapes)} tensors")
     for x, shape in zip(value, packing.shapes, strict=True):
-        check_tolerance(x, name, shape, math.inf)
+        check_tolerance(x, name, shape)
     return torch.cat([torch.as_tensor(x).expand(s).reshape(-1) for x, s in zip(value, packing.shapes, strict=True)])
 
 

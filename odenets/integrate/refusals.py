@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,15 +24,18 @@ def check_on_failure(on_failure: str) -> None:
         raise FieldError(f'on_failure: got {on_failure!r}, expected "raise" or "flag"')
 
 
-def check_tolerance(value: Any, name: str, shape: Sequence[int], most: float = sys.float_info.max) -> None:
-    """Refuse a tolerance that is neither a number from 0 to ``most`` nor a tensor of such for a state of this shape."""
+def check_tolerance(value: Any, name: str, shape: Sequence[int]) -> None:
+    """Refuse a tolerance that is neither a number of at least 0 nor a tensor of such for a state of this shape.
+
+    An infinite one is for entries whose errors do not count.
+    """
     given = value.detach() if isinstance(value, Tensor) else value
     sizes, wrong = getattr(given, "shape", ()), [value]
     try:
         if len(sizes):
             x = torch.as_tensor(given)
-            wrong = x[~((x >= 0) & (x <= most))].tolist()
-        elif not isinstance(given, str) and 0 <= float(given) <= most:
+            wrong = x[~(x >= 0)].tolist()
+        elif not isinstance(given, str) and float(given) >= 0:
             wrong = []
     except (TypeError, ValueError, RuntimeError):  # of what is no number, or one without order
         pass
@@ -41,7 +43,7 @@ def check_tolerance(value: Any, name: str, shape: Sequence[int], most: float = s
     if wrong or len(sizes) > len(shape) or any(size not in (1, whole) for size, whole in ahead):
         got = repr(wrong[0]) if wrong else f"a tensor of shape {tuple(sizes)}"
         raise FieldError(
-            f"{name}: got {got} for a state of shape {tuple(shape)}, expected a finite number of at least 0, or a "
+            f"{name}: got {got} for a state of shape {tuple(shape)}, expected a number of at least 0, or a "
             "tensor of such that broadcasts to the state, as one tensor"
         )
 

@@ -81,7 +81,6 @@ def test_the_error_goes_with_the_tolerance(name):
     ("value", "got"),
     [
         (math.nan, "nan"),
-        (math.inf, "inf"),
         (-1e-6, "-1e-06"),
         (torch.tensor([1e-3, -1.0]), "-1.0"),
         (torch.tensor([1e-3, math.nan]), "nan"),
@@ -94,7 +93,7 @@ def test_the_error_goes_with_the_tolerance(name):
     ],
 )
 def test_what_is_no_tolerance_is_refused_at_once(value, got, name, per_sample):
-    with pytest.raises(FieldError, match=rf"^{name}: got {got}.*expected a finite number of at least 0, or a tensor"):
+    with pytest.raises(FieldError, match=rf"^{name}: got {got}.*expected a number of at least 0, or a tensor"):
         solve(lambda t, u: pytest.fail("called"), torch.ones(3, 2), (0, 1), per_sample=per_sample, **{name: value})
 
 
