@@ -11,6 +11,7 @@ from ..fields import FieldError
 from ..passes import Network, Pass
 from ..passes.segment import Segment
 from ..program.step import State
+from ..program.transforms import traced_as_constant
 from ..scheme.given_numbers import integer
 from .backward import Recompute
 from .checkpoint_schedule import CheckpointedSegment, Splits, checkpointed_segments, recomputed, splits_of
@@ -50,6 +51,11 @@ class Checkpoint(Gradient):
 LIMITS = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 
 
+@traced_as_constant
+def _largest_difference(dtype: torch.dtype) -> float:
+    return LIMITS[dtype]
+
+
 class _Run(Runner):
     def __init__(self, segments: Sequence[CheckpointedSegment]) -> None:
         self.segments = tuple(segments)
@@ -66,7 +72,7 @@ class _Run(Runner):
 
     def integrate(self, run: Pass, first: int, state: State) -> State:
         """One node of the graph for each segment between two stored states."""
-        limit = LIMITS[state[0].dtype]
+        limit = _largest_difference(state[0].dtype)
         for start, stop, _ in self.segments:
             monitor = Monitor(start, stop, limit)
             state = run_segment(Recompute(Segment(run, start, stop), monitor, self.splits[start, stop]), state)

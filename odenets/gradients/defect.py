@@ -62,8 +62,6 @@ class Monitor:
 #: A state is taken as at least so large, relative to the same sample after the steps, and differences of states as
 #: at least so large, relative to the states: errors relative to what is 0 by chance mean nothing.
 SMALLEST = 1e-3
-#: columns of the table that the entries of a state are weighted in, at most
-COLUMNS = 1024
 
 
 def relative_defect(found: State, expected: State, after: State, scales: Sequence[float], learned: bool) -> Tensor:
@@ -87,9 +85,14 @@ def relative_defect(found: State, expected: State, after: State, scales: Sequenc
 
 def _sizes(values: Sequence[Tensor]) -> Tensor:
     """2-norm over several values, of each sample, in float64."""
-    wide = [value.to(torch.promote_types(value.dtype, torch.float32)) for value in values]
-    flat = [value.flatten(1) if value.dim() > 1 else value.reshape(1, -1) for value in wide]
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v, dim=1).double() for v in flat]), dim=0)
+    sizes = [torch.linalg.vector_norm(_samples(value), dim=1).double() for value in values]
+    return torch.linalg.vector_norm(torch.stack(sizes), dim=0)
+
+
+def _samples(value: Tensor) -> Tensor:
+    """A carried value with a row for each sample, in float32 or wider."""
+    wide = value.detach().to(torch.promote_types(value.dtype, torch.float32))
+    return wide.flatten(1) if wide.dim() > 1 else wide.reshape(1, -1)
 
 
 def fingerprint(values: Sequence[Tensor]) -> Tensor:
@@ -98,17 +101,24 @@ def fingerprint(values: Sequence[Tensor]) -> Tensor:
     The mean tells a permutation of the entries, which leaves the norm as it is.
     """
     found = []
-    for value in values:
-        flat = value.detach().to(torch.promote_types(value.dtype, torch.float32)).reshape(-1)
+    for value in map(_samples, values):
         # Weights of rows and of columns: to make one for each entry would take longer than all else.
-        table = flat.reshape(-1, math.gcd(flat.shape[0], COLUMNS))
         down, across = (
-            torch.linspace(low, high, size, dtype=flat.dtype, device=flat.device)
-            for (low, high), size in zip(((1, 2), (-1, 1)), table.shape, strict=True)
+            _weights(size, ends, value) for size, ends in zip(value.shape, ((1.0, 2.0), (-1.0, 1.0)), strict=True)
         )
-        mean = ((table * across).sum(1) * down).sum() / max(flat.shape[0], 1) ** 0.5
-        found += [torch.linalg.vector_norm(flat).double(), mean.double()]
+        mean = ((value * across).sum(1) * down).sum()
+        found += [torch.linalg.vector_norm(value).double(), mean.double()]
     return torch.stack(found)
+
+
+def _weights(size: int, ends: tuple[float, float], like: Tensor) -> Tensor:
+    """Numbers between two others, over the root of how many there are; with ends -1 and 1 none of them is 0.
+
+    By arange, for torch.linspace would have torch.compile take the size of a batch for a constant.
+    """
+    low, high = ends
+    parts = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.25) / size
+    return (low + (high - low) * parts) / size**0.5
 
 
 def changed(found: Tensor, expected: Tensor) -> Tensor:

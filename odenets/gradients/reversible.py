@@ -19,7 +19,7 @@ from ..passes.purity import check_pure
 from ..passes.segment import Segment
 from ..program.reverse import Reverse, compile_reverse
 from ..program.step import State
-from ..program.transforms import capturing, recorded
+from ..program.transforms import capturing, eager_under_compile, recorded, traced_as_constant
 from ..scheme import Scheme, SchemeError
 from .anchors import SegmentPlan, inverse_matrix, joined, learn_growth, place_anchors
 from .backward import Recompute, Undo
@@ -74,10 +74,6 @@ class Reversible(Gradient):
         refuse_irreversible(net.scheme)
         return ReversibleRun(self, net)
 
-    def limit(self, dtype: torch.dtype) -> float:
-        """Largest relative error of a state that is accepted."""
-        return (self.tolerance or TOLERANCES[dtype]) / SENSITIVITY
-
     def __str__(self) -> str:
         return "reversible" if self.tolerance is None else f"reversible(tolerance={self.tolerance:g})"
 
@@ -91,6 +87,12 @@ def refuse_irreversible(scheme: Scheme) -> None:
             f"gradient='reversible': got {scheme.name}, whose step cannot be done and undone explicitly, "
             f"expected a reversible explicit scheme; take {instead}gradient='checkpoint'"
         )
+
+
+@traced_as_constant
+def largest_error(options: Reversible, dtype: torch.dtype) -> float:
+    """Largest relative error of a state that is accepted."""
+    return (options.tolerance or TOLERANCES[dtype]) / SENSITIVITY
 
 
 #: dtype of the state, autocast, training: errors grow differently in each
@@ -121,7 +123,7 @@ class ReversibleRun(Runner):
 
     def _limits(self, dtype: torch.dtype) -> tuple[float, float]:
         """Unit roundoff, and the error that anchors are placed for."""
-        return torch.finfo(dtype).eps / 2, self.options.limit(dtype) / MARGIN
+        return torch.finfo(dtype).eps / 2, largest_error(self.options, dtype) / MARGIN
 
     @property
     def stored(self) -> Stored | None:
@@ -155,7 +157,7 @@ class ReversibleRun(Runner):
         else:
             plans = self._plan(mode, run, first, state)
             record = self.measured[mode][-1][1]
-        scales, limit = carried_scales(run), self.options.limit(dtype)
+        scales, limit = carried_scales(run), largest_error(self.options, dtype)
         for plan in plans:
             segment = Segment(run, plan.start, plan.stop)
             if plan.undone:
@@ -178,12 +180,17 @@ class ReversibleRun(Runner):
         """The segments to be taken, where these are what the tolerance asks for."""
         return plans
 
+    @eager_under_compile
     def _plan(self, mode: _Mode, run: Pass, first: int, state: State) -> tuple[SegmentPlan, ...]:
-        """The segments for the coefficients as they are now and all that has been measured."""
+        """The segments for the coefficients as they are now and all that has been measured.
+
+        Not traced where a block breaks the graph, so that a pass runs eagerly around it: its loops are as long as what
+        has been measured, and there would be another trace for each pass.
+        """
         new, inverses = mode not in self.growth, inverse_matrices(run.net)
         inverses[:first] = [None] * first
         growth = self.growth.get(mode, [1.0] * run.net.steps)
-        limit = self.options.limit(mode[0])
+        limit = largest_error(self.options, mode[0])
         for old, record in self.measured.get(mode, ()):
             growth = learn_growth(growth, old, record)
             # One segment has raised, and kept the backward pass from the others: all are measured anew.

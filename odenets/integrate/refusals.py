@@ -75,6 +75,16 @@ def check_way(way: str | Reversible, scheme: Scheme) -> None:
         )
 
 
+def refuse_replay() -> None:
+    """Refuse what torch.utils.checkpoint does not go with; torch itself says only that saved tensor hooks do not."""
+    if "Grad" in active():
+        raise FieldError(
+            'gradient="checkpoint": got torch.func.grad, vjp, jacrev or hessian around adaptive steps, expected '
+            'backward() or torch.autograd.grad; or take gradient="direct", or fixed steps: ODENet(TimeField(f, t0, t1, '
+            'steps), scheme, gradient="checkpoint")'
+        )
+
+
 def refuse_adaptive(scheme: Scheme, solver: Solver | None = None) -> None:
     """Refuse a scheme that has no steps to a tolerance."""
     plain = scheme.embedded is not None and (runs_as_method(scheme) or scheme.Gamma is not None)

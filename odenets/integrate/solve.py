@@ -31,7 +31,16 @@ from .network_steps import network_steps
 from .packing import Packing
 from .per_sample import solve_each
 from .progress import shown
-from .refusals import as_way, check_on_failure, check_tolerance, check_way, refuse_adaptive, refuse_each, refuse_with
+from .refusals import (
+    as_way,
+    check_on_failure,
+    check_tolerance,
+    check_way,
+    refuse_adaptive,
+    refuse_each,
+    refuse_replay,
+    refuse_with,
+)
 from .replay import Replay
 from .rosenbrock import AdaptiveRosenbrock, rosenbrock_steps
 from .rosenbrock_method import rosenbrock_of
@@ -207,6 +216,7 @@ def _again(scheme: Scheme, run: Run, way: str | Reversible, control: StepControl
     """What takes accepted steps once more, for gradients in less memory than that of all steps."""
     jumps = () if control is None else control.jump_t
     if not isinstance(way, Reversible):
+        refuse_replay()
         return Replay(method_of(scheme, True), run, jumps)
     if jumps:
         raise FieldError(

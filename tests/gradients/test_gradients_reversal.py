@@ -261,7 +261,7 @@ def test_a_tolerance_that_no_state_can_meet_leaves_steps_that_are_run_again():
 # ----------------------------------------------------------------------------------------- the fingerprint
 
 
-@pytest.mark.parametrize("shape", [(2,), (7,), (512,), (6, 5), (4, 3, 32, 16)])
+@pytest.mark.parametrize("shape", [(2,), (7,), (512,), (6, 5), (6, 3), (5, 1), (4, 3, 32, 16)])
 def test_a_fingerprint_is_that_of_one_state(shape):
     """The norm, and a mean that another order of the same entries changes."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -272,3 +272,13 @@ def test_a_fingerprint_is_that_of_one_state(shape):
     for other in others:
         assert changed(fingerprint([other.reshape(shape)]), found) > 1e-12
     assert changed(fingerprint([x.clone()]), found) == 0
+
+
+@pytest.mark.parametrize("columns", [1, 3, 4, 7])
+def test_a_fingerprint_sees_every_column(columns):
+    """Two samples that have one entry exchanged, whichever it is."""
+    x = torch.arange(2.0 * columns, dtype=torch.float64).reshape(2, columns)
+    for column in range(columns):
+        other = x.clone()
+        other[:, column] = x[:, column].flip(0)
+        assert changed(fingerprint([other]), fingerprint([x])) > 1e-3

@@ -24,6 +24,7 @@ from modes import (
     output_and_gradients,
 )
 from torch import nn
+from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
 
 from odenets import ODENet, StochasticDepth
@@ -102,6 +103,60 @@ def test_checkpoints_compiled_in_one_graph(name):
     x = batch()
     found = output_and_gradients(net, x, compiled(net))
     assert_same(found, output_and_gradients(net, x))
+
+
+@compiling
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(("name", "mode"), [("lm", "reversible"), ("leapfrog", "reversible"), ("rk4", "checkpoint")])
+def test_compiled_for_batches_of_every_size(name, mode, dynamic):
+    """One trace more for a second size, which leaves the size open, as by "direct"."""
+    net, counter = make(name, mode, layers=3, h=1.0), CompileCounterWithBackend("eager")
+    call = torch.compile(net, fullgraph=True, backend=counter, dynamic=dynamic)
+    output_and_gradients(net, batch(4, 6))
+    graphs = []
+    for size in (4, 7, 3, 11):
+        x = batch(size, 6)
+        expected = output_and_gradients(make(name, layers=3, h=1.0), x)
+        assert_same(output_and_gradients(net, x, call), expected, UNDONE)
+        graphs.append(counter.frame_count)
+    assert graphs == ([1, 1, 1, 1] if dynamic else [1, 2, 2, 2])
+
+
+class Broken(nn.Module):
+    """A block that torch.compile cannot take whole."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, u):
+        y = self.linear(u)
+        torch._dynamo.graph_break()
+        return y.tanh()
+
+
+@compiling
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
+def test_what_has_been_measured_is_not_traced():
+    """Where blocks break the graph a pass runs eagerly around them, and learns from each backward pass."""
+    net, counter = ODENet([Broken() for _ in range(3)], "leapfrog", gradient="reversible"), CompileCounter()
+    call, graphs = torch.compile(net, backend=counter), []
+    for size in (4, 7, 3, 11, 5):
+        output_and_gradients(net, batch(size, 6, dtype=torch.float32), call)
+        graphs.append(counter.frame_count)
+    assert net.stored.defect is not None
+    assert graphs[1:] == [graphs[1]] * 4
+
+
+@compiling
+@pytest.mark.parametrize(("name", "mode"), [("lm", "reversible"), ("leapfrog", "reversible"), ("rk4", "checkpoint")])
+def test_exported_for_batches_of_every_size(name, mode):
+    net, sizes = make(name, mode, layers=3).eval(), torch.export.Dim("b", min=2, max=64)
+    exported = torch.export.export(net, (batch(5, 6),), dynamic_shapes=({0: sizes},)).module()
+    for size in (5, 9):
+        x = batch(size, 6)
+        found = output_and_gradients(net, x, exported)
+        assert_same(found, output_and_gradients(make(name, layers=3), x))
 
 
 # Torch's own, of the state that a compiled block is called with.

@@ -147,3 +147,15 @@ def test_a_solve_that_gives_up():
 def test_what_is_refused(options, message):
     with pytest.raises(FieldError, match=message):
         solve(f(W), U0, (0, 1), gradient="checkpoint", **options)
+
+
+def test_torch_func_around_it():
+    """Refused by name: torch.utils.checkpoint does not go with it. Without gradients inside, nothing is run again."""
+
+    def solution(u):
+        return solve(f(W), u, (0, 1), gradient="checkpoint").y.sum()
+
+    for transform in (torch.func.grad, torch.func.jacrev):
+        with pytest.raises(FieldError, match=r'"checkpoint": got torch.func.grad, .* take gradient="direct"'):
+            transform(solution)(U0)
+    assert torch.equal(torch.func.grad(torch.no_grad()(solution))(U0), torch.zeros_like(U0))
