@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -81,7 +81,7 @@ class Recompute:
 class Undo:
     """Undo the steps from the state after the last; at the first, measure by how much its state is missed.
 
-    ``instead`` is the way back to take where that is too much; None raises.
+    ``instead`` makes the way back to take where that is too much; None raises.
     """
 
     segment: Segment
@@ -89,7 +89,7 @@ class Undo:
     monitor: Monitor
     scales: Sequence[float]
     learned: bool
-    instead: Recompute | None = None
+    instead: Callable[[], Recompute] | None = None
     needs_end: ClassVar[bool] = True
 
     def walk(self, pullback: Pullback, state: State, end: End, cotangents: State) -> State:
@@ -104,5 +104,5 @@ class Undo:
             if self.instead is None:
                 raise
             pullback.gradients.clear()  # a way back belongs to one segment
-            return self.instead.walk(pullback, state, End(fingerprint(end.values), ()), cotangents)
+            return self.instead().walk(pullback, state, End(fingerprint(end.values), ()), cotangents)
         return back

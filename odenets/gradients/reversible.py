@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -169,12 +169,13 @@ class ReversibleRun(Runner):
                 state = run_segment(Recompute(segment, Monitor(plan.start, plan.stop, limit)), state)
             yield plan, state
 
-    def _instead(self, segment: Segment, limit: float) -> Recompute | None:
+    def _instead(self, segment: Segment, limit: float) -> Callable[[], Recompute] | None:
+        """What makes the other way back, when it is needed: the splits of thousands of steps take seconds."""
         if self.options.on_failure == "raise" or recorded():
             return None
         steps = segment.stop - segment.start
-        splits = splits_of(steps, math.ceil(math.sqrt(steps)))
-        return Recompute(segment, Monitor(segment.start, segment.stop, limit), splits)
+        monitor = Monitor(segment.start, segment.stop, limit)
+        return lambda: Recompute(segment, monitor, splits_of(steps, math.ceil(math.sqrt(steps))))
 
     def settled(self, plans: tuple[SegmentPlan, ...]) -> tuple[SegmentPlan, ...]:
         """The segments to be taken, where these are what the tolerance asks for."""
