@@ -28,7 +28,8 @@ ROUNDING = 1e-6
 def real_interval(scheme: Scheme) -> float | None:
     """The largest x with |R(-y)| <= 1 for y from 0 to x, to 2e-4 of s^2; None of schemes that are not Runge-Kutta's.
 
-    R(z) = 1 + z b 1 + z^2 b A 1 + z^3 b A^2 1 + ...
+    R(z) = 1 + z b 1 + z^2 b A 1 + z^3 b A^2 1 + ..., looked at point by point: odenets.analysis.real_interval is exact,
+    takes up to seconds for it, and stands above this room.
     """
     if not (scheme.explicit and scheme.one_step and scheme.carried == 1):
         return None
