@@ -72,8 +72,11 @@ class StabilityWatch:
         # Steps that are taken without a record are run again with one, for all that is known here.
         if self._wait or (torch.is_grad_enabled() and not end.requires_grad):
             return
-        with torch.no_grad():
-            reached = abs(step.span.h) * self._fastest(step.span.stop, step.u1, end) / (NEAR * self.interval)
+        try:
+            with torch.no_grad():
+                reached = abs(step.span.h) * self._fastest(step.span.stop, step.u1, end) / (NEAR * self.interval)
+        except Exception:  # f may refuse states beside the solution, such as negative ones; it is not asked again
+            return
         self._row = self._row + 1 if reached > 1 else 0
         self._wait = 1 if reached > 1 / 2 else EVERY
         if self._row == ROW:

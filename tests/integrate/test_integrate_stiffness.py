@@ -69,6 +69,17 @@ def test_steps_that_the_tolerance_holds_are_looked_at_now_and_then():
     assert found.stats.evaluations - plain.evaluations == (plain.accepted - 1) // 4
 
 
+def test_an_f_that_refuses_states_beside_the_solution():
+    def decay(t, u):
+        if bool((u < 0).any()):
+            raise ValueError("a concentration below 0")
+        return -u
+
+    u = torch.tensor([1.0, 0.0], dtype=F64, requires_grad=True)
+    (found,) = torch.autograd.grad(solve(decay, u, (0, 5)).y[-1].sum(), u)
+    torch.testing.assert_close(found, torch.full((2,), math.exp(-5), dtype=F64), rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize(
     ("name", "interval"), [("euler", 2), ("heun", 2), ("kutta3", 2.5127), ("rk4", 2.7853), ("dopri5", 3.3066)]
 )
