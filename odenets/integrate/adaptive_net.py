@@ -32,7 +32,7 @@ class _Given(nn.Module):
 
 
 def given(f: Any, args: tuple[Any, ...]) -> Any:
-    """F with arguments, or each of several functions."""
+    """The function f, or each of several, with arguments."""
     return [_Given(part, args) for part in f.parts] if isinstance(f, Summed) else _Given(f, args)
 
 
