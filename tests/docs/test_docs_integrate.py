@@ -48,7 +48,7 @@ STIFF_PROBLEMS = {
 
 def spread(values, digits):
     """From the least to the largest of some numbers."""
-    ends = [f"{value:.{digits}g}" for value in (min(values), max(values))]
+    ends = [f"{float(f'{value:.{digits}g}'):g}" for value in (min(values), max(values))]
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
