@@ -159,7 +159,7 @@ class Problem:
             )
         h = forward * abs(float(size))
         values = [start + n * h for n in range(MOST_STEPS)]
-        return Grid(values, None, times.learned and self.begun_at(values, times))
+        return Grid(values, None, times.learned and Begun(times.learned[0], values))
 
     def adaptive(self, run: Run, ends: tuple[float, float]) -> Iterable[Step]:
         """Steps chosen by the tolerance."""
@@ -201,7 +201,7 @@ class Problem:
         values, learned = times.values, times.learned
         if self.options.get("step_size") is not None:
             values = reference_grid(values, abs(float(self.options["step_size"])))
-            learned = learned and [*self.begun_at(values[:-1], times), learned[-1]]
+            learned = learned and [*Begun(learned[0], values[:-1]), learned[-1]]
         elif self.options.get("grid_constructor") is not None:
             given = self.options["grid_constructor"](self.func, self.packing.split(self.u), self.t)
             values = numbers(given.detach() if isinstance(given, Tensor) else given)
@@ -213,11 +213,18 @@ class Problem:
             learned = learned and [learned[0], *torch.as_tensor(given).to(learned[0])[1:-1].unbind(), learned[-1]]
         return Grid(values, None, learned, bool(self.options.get("perturb", False)))
 
-    @staticmethod
-    def begun_at(values: Sequence[float], times: Times) -> list[Tensor]:
-        """Times of a grid that moves with the first one."""
-        assert times.learned is not None
-        return [times.learned[0] + (value - values[0]) for value in values]
+
+class Begun(Sequence[Tensor]):
+    """Times of a grid that moves with the first one; made when they are asked for, since an event is soon found."""
+
+    def __init__(self, start: Tensor, values: Sequence[float]) -> None:
+        self.start, self.values = start, values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, n: Any) -> Any:
+        return self.start + (self.values[n] - self.values[0])
 
 
 def checked_times(t: Any) -> Tensor:
