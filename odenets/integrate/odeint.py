@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from .adaptive import Adaptive
 from .control import Tolerance
 from .event import EventFunction
 from .function import Function
-from .grid import Grid
+from .grid import Grid, pinned
 from .method import method_of
 from .odeint_options import (
     CALLBACKS,
@@ -159,7 +159,7 @@ class Problem:
             )
         h = forward * abs(float(size))
         values = [start + n * h for n in range(MOST_STEPS)]
-        return Grid(values, None, times.learned and Begun(times.learned[0], values))
+        return Grid(values, None, times.learned and pinned(values, times).learned)
 
     def adaptive(self, run: Run, ends: tuple[float, float]) -> Iterable[Step]:
         """Steps chosen by the tolerance."""
@@ -201,7 +201,8 @@ class Problem:
         values, learned = times.values, times.learned
         if self.options.get("step_size") is not None:
             values = reference_grid(values, abs(float(self.options["step_size"])))
-            learned = learned and [*Begun(learned[0], values[:-1]), learned[-1]]
+            # In one piece: a step that looks for derivatives would go through a node for each of them.
+            learned = learned and [*(learned[0] + learned[0].new_tensor(values[:-1]) - values[0]).unbind(), learned[-1]]
         elif self.options.get("grid_constructor") is not None:
             given = self.options["grid_constructor"](self.func, self.packing.split(self.u), self.t)
             values = numbers(given.detach() if isinstance(given, Tensor) else given)
@@ -212,19 +213,6 @@ class Problem:
             # As far as the constructor has made it of the times; the ends are these in any case.
             learned = learned and [learned[0], *torch.as_tensor(given).to(learned[0])[1:-1].unbind(), learned[-1]]
         return Grid(values, None, learned, bool(self.options.get("perturb", False)))
-
-
-class Begun(Sequence[Tensor]):
-    """Times of a grid that moves with the first one; made when they are asked for, since an event is soon found."""
-
-    def __init__(self, start: Tensor, values: Sequence[float]) -> None:
-        self.start, self.values = start, values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, n: Any) -> Any:
-        return self.start + (self.values[n] - self.values[0])
 
 
 def checked_times(t: Any) -> Tensor:
